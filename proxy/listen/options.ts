@@ -1,0 +1,47 @@
+import type { AccessLog } from "../observe/access-log.ts";
+
+/** A Listener with its HttpConnectionManager, made ready for use (listen/compile.ts makes it). Immutable. */
+export interface ListenerOptions {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly backlog: number;
+  readonly http: HttpOptions;
+}
+
+/** HttpConnectionManager's options with Envoy's defaults filled in. Times in ms, 0: none. */
+export interface HttpOptions {
+  readonly statPrefix: string;
+  readonly routeConfigName: string;
+  readonly serverName: string;
+  readonly serverHeader: "overwrite" | "append-if-absent" | "pass-through";
+  readonly maxRequestHeadersKb: number;
+  readonly maxHeadersCount: number;
+  readonly connectionIdleTimeoutMs: number;
+  readonly streamIdleTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly requestHeadersTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  readonly delayedCloseTimeoutMs: number;
+  readonly maxConnectionDurationMs: number;
+  /** 0: no limit. */
+  readonly maxRequestsPerConnection: number;
+  readonly headersWithUnderscores: "allow" | "reject" | "drop";
+  readonly normalizePath: boolean;
+  readonly mergeSlashes: boolean;
+  readonly escapedSlashes: "keep" | "reject" | "redirect" | "forward";
+  readonly stripMatchingHostPort: boolean;
+  readonly stripAnyHostPort: boolean;
+  readonly stripTrailingHostDot: boolean;
+  readonly useRemoteAddress: boolean;
+  readonly xffNumTrustedHops: number;
+  readonly skipXffAppend: boolean;
+  readonly generateRequestId: boolean;
+  readonly preserveExternalRequestId: boolean;
+  readonly alwaysSetRequestIdInResponse: boolean;
+  readonly acceptHttp10: boolean;
+  readonly via: string;
+  /** Upgrade types (lower case) that routes may use, and whether they do by default. */
+  readonly upgrades: ReadonlyMap<string, boolean>;
+  readonly accessLogs: readonly AccessLog[];
+}

@@ -1,0 +1,44 @@
+import type { RequestHead } from "../request.ts";
+
+/** What an access log can tell of one request; the data path fills it while the request goes on. Times are ms of performance.now(). */
+export interface RequestRecord {
+  /** Wall clock at the start, ms since 1970. */
+  startMs: number;
+  startedAt: number;
+  /** When the last byte of the request was received / the response head came / the first and last byte of the response were sent; -1: not (yet). */
+  requestEndAt: number;
+  responseHeadAt: number;
+  responseStartAt: number;
+  endAt: number;
+  protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2" | undefined;
+  /** Undefined when no head could be read. */
+  head: RequestHead | undefined;
+  /** The path as received, before any rewrite. */
+  originalPath: string;
+  /** 0: no response was begun. */
+  status: number;
+  responseHeaders: { get(name: string): string | undefined } | undefined;
+  /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
+  details: string;
+  /** Envoy's response flags, "UF", "UH", …; empty for none. */
+  flags: string[];
+  bytesReceived: number;
+  bytesSent: number;
+  /** "address:port" of the last endpoint tried. */
+  upstreamHost: string | undefined;
+  upstreamLocalAddress: string | undefined;
+  upstreamCluster: string | undefined;
+  upstreamTransportFailure: string | undefined;
+  attempts: number;
+  routeName: string | undefined;
+  virtualHost: string | undefined;
+  requestId: string | undefined;
+  downstreamLocalAddress: string;
+  downstreamRemoteAddress: string;
+  downstreamRemotePort: number;
+}
+
+/** One configured access log. */
+export interface AccessLog {
+  write(record: RequestRecord): void;
+}

@@ -1,0 +1,64 @@
+import type { RequestHead } from "../request.ts";
+
+/** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). Immutable. */
+export interface RouteTable {
+  readonly name: string;
+  /** The route that takes a request: first match of the most specific virtual host, as in Envoy. Undefined: 404, flag NR. */
+  match(head: RequestHead): Route | undefined;
+  /** Names of all clusters that routes can send to; the graph is whole when they are there. */
+  readonly clusters: ReadonlySet<string>;
+}
+
+export interface Route {
+  readonly name: string;
+  readonly virtualHost: string;
+  readonly action: RouteAction;
+}
+
+export type RouteAction =
+  | { readonly kind: "forward"; readonly forward: ForwardAction }
+  | { readonly kind: "redirect"; readonly status: number; location(head: RequestHead): string }
+  | { readonly kind: "direct"; readonly status: number; readonly body: Uint8Array };
+
+export interface ForwardAction {
+  /** The cluster for this request; weighted clusters draw anew on each call. */
+  cluster(head: RequestHead): string;
+  /** What Envoy answers when the cluster doesn't exist: 503, or 404 if so configured. */
+  readonly clusterNotFoundStatus: number;
+  /** For the whole answer after the request is complete, retries included, in ms; 0: none. */
+  readonly timeoutMs: number;
+  /** For a stream on which nothing moves, in ms; 0: none; undefined: the listener's. */
+  readonly idleTimeoutMs: number | undefined;
+  readonly retry: RetryPolicy | undefined;
+  /** The path to send upstream; undefined: as it is. The original then goes to x-envoy-original-path. */
+  readonly rewritePath: ((path: string) => string) | undefined;
+  readonly hostRewrite: HostRewrite | undefined;
+  /** The 64-bit hash that decides the endpoint in consistent hashing; undefined: none of the policies applied. */
+  readonly hash: ((head: RequestHead) => HashResult) | undefined;
+  /** Upgrade types (lower case) switched on (true) or off (false) here; one that is absent follows the listener. */
+  readonly upgrades: ReadonlyMap<string, boolean>;
+}
+
+/** `auto`: the hostname of the chosen endpoint, if it has one. */
+export type HostRewrite = { readonly kind: "literal"; readonly host: string } | { readonly kind: "auto" };
+
+export interface HashResult {
+  readonly hash: bigint | undefined;
+  /** A cookie that the policy generated, to be set on the response (Set-Cookie value). */
+  readonly setCookie: string | undefined;
+}
+
+/** Envoy's RetryPolicy. `on` holds Envoy's words: "connect-failure", "5xx", … */
+export interface RetryPolicy {
+  readonly on: ReadonlySet<string>;
+  readonly numRetries: number;
+  /** 0: none of its own. */
+  readonly perTryTimeoutMs: number;
+  readonly retriableStatusCodes: ReadonlySet<number>;
+  /** Whether the request is one that the policy is for (retriable_request_headers). */
+  applies(head: RequestHead): boolean;
+  readonly backOffBaseMs: number;
+  readonly backOffMaxMs: number;
+  /** How often to draw again for an endpoint that was not tried yet (previous_hosts predicate); 1: any endpoint will do. */
+  readonly hostSelectionAttempts: number;
+}

@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+/** `npm test`: everything that needs nothing but npm. */
+export default defineConfig({
+  test: {
+    root: `${import.meta.dirname}/..`,
+    include: ["{control-plane,discovery,proto,proxy,test}/**/*.test.ts"],
+    exclude: ["test/interop/**", "test/differential/**", "test/load/**", "proto/gen/**"],
+    // The machines that run this have few cores, and many tests start several processes each.
+    maxWorkers: 2,
+    pool: "forks",
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+});
