@@ -47,6 +47,12 @@ export class Headers {
     this.#remove(name, 0);
   }
 
+  /** Removes the field at a place; those after it move up. */
+  removeAt(at: number): void {
+    this.names.splice(at, 1);
+    this.values.splice(at, 1);
+  }
+
   #remove(name: string, from: number): void {
     const { names, values } = this;
     let kept = from;

@@ -80,7 +80,7 @@ test("every file imports only what its folder may", () => {
 test("nothing but tests imports a file that no program uses", () => {
   const used = new Set(files.flatMap((file) => (file.endsWith(".test.ts") ? [] : importsOf(file))));
   // Programs start here.
-  const entries = /(^|\/)(main|worker|generate|vitest\.config)\.ts$|^test\//;
+  const entries = /(^|\/)(main|worker|generate|vitest\.config)\.ts$|^test\/|\/testing\//;
   const dead = files.filter((file) => !file.endsWith(".test.ts") && !entries.test(file) && !used.has(file));
   // proto/ is for everybody, and named through "#proto/".
   expect(dead.filter((file) => !file.startsWith("proto/"))).toEqual([]);
@@ -90,7 +90,7 @@ test("nothing but tests imports a file that no program uses", () => {
 const banned: readonly [RegExp, string][] = [
   [/\bas any\b/, "a type"],
   [/@ts-ignore|@ts-nocheck/, "@ts-expect-error with the reason, or better a type"],
-  [/\.(skip|only)\(/, "a test that runs"],
+  [/\b(test|it|describe)\.(skip|only)\(/, "a test that runs"],
   [/\bnew Buffer\(/, "Buffer.from or Buffer.alloc"],
 ];
 

@@ -1,3 +1,4 @@
+import type { FilterFactory } from "../filters/filter.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 
 /** A Listener with its HttpConnectionManager, made ready for use (listen/compile.ts makes it). Immutable. */
@@ -44,4 +45,6 @@ export interface HttpOptions {
   /** Upgrade types (lower case) that routes may use, and whether they do by default. */
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly accessLogs: readonly AccessLog[];
+  /** Filters before the router, in request order; undefined: none. */
+  readonly filters?: readonly FilterFactory[];
 }

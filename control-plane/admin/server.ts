@@ -1,0 +1,146 @@
+import { Code, ConnectError, type ConnectRouter, createContextValues } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+
+import { Health } from "#proto/gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "#proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
+import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
+import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
+import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
+
+import type { Logger } from "../observe/logger.ts";
+import type { MetricsRegistry } from "../observe/metrics.ts";
+import { type Address, isLoopback } from "./address.ts";
+import { authenticate } from "./authenticate.ts";
+import { callRecorder } from "./calls.ts";
+import { cutKey } from "./context.ts";
+import { gatewayGroupService } from "./gateway-group-service.ts";
+import { gatewayService } from "./gateway-service.ts";
+import { healthService, type Readiness } from "./health.ts";
+import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
+import { interceptors } from "./interceptors.ts";
+import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
+import { Reflection } from "./reflection.ts";
+import { serviceService } from "./service-service.ts";
+import { type StatusSources, statusService } from "./status-service.ts";
+import { readTls, type TlsFiles, watchTls } from "./tls.ts";
+import type { AdminToken } from "./token.ts";
+import { Watches, type WatchLimits } from "./watch.ts";
+
+/** A whole gateway of 20,000 services in JSON. */
+const READ_BYTES_MAX = 64 * 1024 * 1024;
+
+/** For the services that need no token: their requests hold a name or two. */
+const OPEN_READ_BYTES_MAX = 64 * 1024;
+
+export interface AdminServerOptions extends StatusSources {
+  readonly address: Address;
+  /** TLS on the port; plain text without. */
+  readonly tls?: TlsFiles | undefined;
+  readonly token: AdminToken;
+  readonly readiness: Readiness;
+  readonly metrics: MetricsRegistry;
+  readonly log: Logger;
+  /** Default: 1,000 watches, of which each may leave a message unread for a minute. */
+  readonly watchLimits?: WatchLimits | undefined;
+}
+
+export interface AdminServer {
+  /** With the port that was chosen, where port 0 was asked for. */
+  readonly address: Address;
+  /** Ends watches, waits for calls under way, and after `drainMs` cuts what is left. */
+  close(drainMs: number): Promise<void>;
+}
+
+const services = [
+  GatewayService,
+  GatewayGroupService,
+  ServiceService,
+  StatusService,
+  Health,
+  ServerReflection,
+  ServerReflectionAlpha,
+] as const;
+
+/**
+ * Serves the admin API for gRPC, gRPC-Web and Connect, with gRPC reflection and health, and /healthz and /metrics, on one port.
+ * @throws StartError
+ */
+export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
+  const { address, tls, log } = options;
+  const ending = new AbortController();
+  const handler = adminHandler(options, ending.signal);
+  const port = await listenHttp(address, "--admin", tls && readTls(tls), handler);
+  const unwatch = tls === undefined ? () => {} : watchTls(tls, () => reloadTls(port, tls, log));
+  return {
+    address: port.address,
+    async close(drainMs) {
+      unwatch();
+      ending.abort(new ConnectError("the control plane is shutting down", Code.Unavailable));
+      await port.close(drainMs);
+    },
+  };
+}
+
+function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal): Handler {
+  const { metrics, log, token, address } = options;
+  const pages: PageSources = { ...options, onLoopback: isLoopback(address.host) };
+  const record = callRecorder(metrics, log);
+  const handle = connectNodeAdapter({
+    routes: (router) => addRoutes(router, options),
+    fallback: (request, response) => servePage(request, response as Parameters<Handler>[1], pages),
+    requestGate: authenticate(token, record),
+    interceptors: interceptors(record),
+    readMaxBytes: READ_BYTES_MAX,
+    // A misspelt field is an error, not one that is read and ignored.
+    jsonOptions: { ignoreUnknownFields: false },
+    contextValues: (request) => createContextValues().set(cutKey, () => cut(request)),
+    shutdownSignal,
+  });
+  return (request, response) => {
+    if (isCrossOrigin(request)) {
+      refuseCrossOrigin(response);
+      return;
+    }
+    // Over HTTP/1.1 connect-node waits for "drain" after a write that doesn't fit, and for ever if the connection goes meanwhile. Once it
+    // looks again it sees that the call is over.
+    if (!("stream" in response)) response.once("close", () => response.emit("drain"));
+    handle(request, response);
+  };
+}
+
+function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
+  const { store, metrics, readiness, log } = options;
+  const openWatches = metrics.gauge({ name: "sluice_admin_watches", help: "Watches of changes that are open." });
+  const watches = new Watches(store, openWatches, log, options.watchLimits);
+  const reflection = new Reflection(services);
+  async function* reflect(requests: AsyncIterable<Parameters<Reflection["answer"]>[0]>) {
+    for await (const request of requests) yield reflection.answer(request);
+  }
+  const open = { readMaxBytes: OPEN_READ_BYTES_MAX };
+  router
+    .service(GatewayService, gatewayService(store, watches))
+    .service(GatewayGroupService, gatewayGroupService(store))
+    .service(ServiceService, serviceService(store))
+    .service(StatusService, statusService(options))
+    .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
+    .service(ServerReflection, { serverReflectionInfo: reflect }, open)
+    .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);
+}
+
+/** Ends one call by force, without waiting for a caller that doesn't read. */
+function cut(request: Parameters<Handler>[0]): void {
+  if ("stream" in request) request.stream.destroy();
+  else request.socket.destroy();
+}
+
+/** Takes new keys; with bad ones the port goes on with the old. */
+function reloadTls(port: HttpPort, files: TlsFiles, log: Logger): void {
+  try {
+    port.setTls(readTls(files));
+    log.info({ cert: files.cert }, "took the new certificate of the admin API");
+  } catch (error) {
+    log.error({ err: error }, "the admin API keeps its old certificate");
+  }
+}

@@ -1,0 +1,132 @@
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+
+import { type WatchRequest, type WatchResponse, WatchResponseSchema } from "#sluice/admin/v1/gateway_service_pb.ts";
+
+import type { Logger } from "../observe/logger.ts";
+import type { Gauge } from "../observe/metrics.ts";
+import type { Store } from "../store/store.ts";
+import { cutKey, requestIdKey } from "./context.ts";
+import { transactionMessage } from "./transactions.ts";
+
+/** Transactions read at once while a watcher catches up. */
+const BATCH = 64;
+
+/** Watches that may be open at once. */
+const WATCHES_MAX = 1_000;
+
+/** How long one message may wait for a watcher that doesn't read. */
+const STALLED_MS_MAX = 60_000;
+
+/** What bounds the watches of one control plane. */
+export interface WatchLimits {
+  readonly watchesMax?: number;
+  readonly stalledMsMax?: number;
+}
+
+/** The watches of one control plane. */
+export class Watches {
+  readonly #store: Store;
+  readonly #open: Gauge;
+  readonly #log: Logger;
+  readonly #watchesMax: number;
+  readonly #stalledMsMax: number;
+  #count = 0;
+
+  constructor(store: Store, open: Gauge, log: Logger, limits: WatchLimits = {}) {
+    this.#store = store;
+    this.#open = open;
+    this.#log = log;
+    this.#watchesMax = limits.watchesMax ?? WATCHES_MAX;
+    this.#stalledMsMax = limits.stalledMsMax ?? STALLED_MS_MAX;
+  }
+
+  /**
+   * Yields the revision that the watch starts after, then each transaction after it, until the call ends. A watcher costs no queue: it
+   * reads on from the store at its own pace. One that stops reading is cut off, and finds where it was by the last revision it read.
+   * @throws ConnectError RESOURCE_EXHAUSTED when there are too many watches; StoreError "out_of_range" for a revision that
+   *   isn't there yet
+   */
+  async *watch(
+    request: WatchRequest,
+    context: Pick<HandlerContext, "signal" | "values">,
+  ): AsyncGenerator<WatchResponse> {
+    const { signal } = context;
+    if (this.#count >= this.#watchesMax) {
+      throw new ConnectError(`${this.#count} watches are open already; try again later`, Code.ResourceExhausted);
+    }
+    const wake = new Wake(signal);
+    const stop = this.#store.subscribe(() => wake.now());
+    this.#count += 1;
+    this.#open.set(this.#count);
+    try {
+      let seen = request.afterRevision ?? (await this.#store.revision());
+      let batch = await this.#store.transactionsAfter(seen, BATCH);
+      yield* this.#deliver(create(WatchResponseSchema, { revision: seen }), context);
+      while (!signal.aborted) {
+        for (const transaction of batch) {
+          seen = transaction.revision;
+          const message = transactionMessage(transaction, request.gatewayGroup);
+          // A group's watcher isn't told of the others; the revision of its next message shows that time passed.
+          if (message.changes.length === 0) continue;
+          yield* this.#deliver(message, context);
+        }
+        if (batch.length === 0) await wake.wait();
+        batch = await this.#store.transactionsAfter(seen, BATCH);
+      }
+      // Tells a watcher of a control plane that shuts down to look for another one.
+      signal.throwIfAborted();
+    } finally {
+      stop();
+      wake.close();
+      this.#count -= 1;
+      this.#open.set(this.#count);
+    }
+  }
+
+  /** Yields a message, and cuts the call off when nobody takes it. The error is for the log: who doesn't read can't be told. */
+  *#deliver(message: WatchResponse, { values }: Pick<HandlerContext, "values">): Generator<WatchResponse> {
+    const timer = setTimeout(() => {
+      const requestId = values.get(requestIdKey);
+      this.#log.warn({ requestId, stalledMs: this.#stalledMsMax }, "a watcher does not read: its connection is cut");
+      values.get(cutKey)();
+    }, this.#stalledMsMax);
+    try {
+      yield message;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Remembers that something happened until somebody waits for it. */
+class Wake {
+  readonly #signal: AbortSignal;
+  readonly #onAbort = () => this.now();
+  #happened = false;
+  #resolve = () => {};
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#onAbort);
+  }
+
+  now(): void {
+    this.#happened = true;
+    this.#resolve();
+  }
+
+  /** Returns after `now`, also one before the call, or when the signal ends it. */
+  async wait(): Promise<void> {
+    if (!this.#happened && !this.#signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#resolve = resolve;
+      });
+    }
+    this.#happened = false;
+  }
+
+  close(): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+  }
+}

@@ -1,0 +1,239 @@
+import { Command } from "commander";
+
+import {
+  address,
+  defaultAddress,
+  durationMs,
+  flag,
+  type GlobalOptions,
+  globalOptions,
+  integer,
+  valued,
+} from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What commands are given by the process that runs them. */
+export interface ProgramContext {
+  readonly terminal: Terminal;
+  /** The file to start the CLI's own programs with. */
+  readonly main: string;
+  /** Sets the exit code. */
+  readonly exit: (code: number) => void;
+}
+
+/** The whole command line. Each command loads its code when it runs. */
+export function createProgram({ terminal, main, exit }: ProgramContext): Command {
+  const program = new Command("sluice")
+    .description("An API gateway: a control plane that speaks xDS, and its proxy.")
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeErr: (text) => terminal.err(text.trimEnd()) })
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const option of globalOptions()) program.addOption(option);
+
+  /** Adds a command; what it takes is `command`'s, what it does is loaded by `load`. */
+  const add = (parent: Command, command: Command, action: Action) =>
+    parent.addCommand(
+      command
+        .copyInheritedSettings(parent)
+        .action(async (...args: unknown[]) =>
+          exit(await action(optionsOf(command), args.slice(0, -2).map(asArgument))),
+        ),
+    );
+
+  addPrograms(program, add, terminal, main);
+  addGatewayCommands(program, add, terminal);
+  addOtherCommands(program, add, terminal);
+  return program;
+}
+
+type Arguments = readonly (string | undefined)[];
+type Action = (options: never, args: Arguments) => Promise<number>;
+type Add = (parent: Command, command: Command, action: Action) => Command;
+
+const optionsOf = (command: Command) => command.optsWithGlobals() as never;
+
+const asArgument = (value: unknown) => (typeof value === "string" ? value : undefined);
+
+const groupOption = () => valued("-g, --group <name>", "the gateway group", "SLUICE_GROUP");
+
+const nodeIdOption = () =>
+  valued("--node-id <id>", "the data plane's name in `sluice status` (default: the host's name)", "SLUICE_NODE_ID");
+
+const workersOption = () =>
+  valued("--workers <n>", "the proxy's threads (default: one for each core)", "SLUICE_WORKERS").argParser(
+    integer(1, 256),
+  );
+
+const storeOption = () =>
+  valued("--store <url>", "postgres://… (default: SQLite in the data directory)", "SLUICE_STORE");
+
+const listenOption = (flags: string, description: string, env: string, standard: string) =>
+  valued(`${flags} <host:port>`, description, env).argParser(address).default(standard);
+
+const adminListen = () => listenOption("--admin", "where the admin API listens", "SLUICE_ADMIN", defaultAddress.admin);
+
+const xdsListen = () => listenOption("--xds", "where data planes connect", "SLUICE_XDS", defaultAddress.xds);
+
+const tlsOptions = () => [
+  valued("--admin-tls-cert <file>", "the admin API's certificate chain, PEM", "SLUICE_ADMIN_TLS_CERT"),
+  valued("--admin-tls-key <file>", "its key, PEM", "SLUICE_ADMIN_TLS_KEY"),
+];
+
+function withOptions(command: Command, ...options: ReturnType<typeof valued>[]): Command {
+  for (const option of options) command.addOption(option);
+  return command;
+}
+
+function addPrograms(program: Command, add: Add, terminal: Terminal, main: string): void {
+  const drainTime = valued(
+    "--drain-time <duration>",
+    "how long open connections may go on after SIGTERM",
+    "SLUICE_DRAIN_TIME",
+  )
+    .argParser(durationMs)
+    .default(10_000, "10s");
+  const up = withOptions(
+    new Command("up").description("run a control plane and a native proxy"),
+    adminListen(),
+    xdsListen(),
+    listenOption(
+      "--proxy-admin",
+      "where the proxy's admin endpoint listens",
+      "SLUICE_PROXY_ADMIN",
+      defaultAddress.proxyAdmin,
+    ),
+    valued("--config <file>", "apply this gateway file (or directory) now, and whenever it changes", "SLUICE_CONFIG"),
+    flag("--no-proxy", "only the control plane", "SLUICE_NO_PROXY"),
+    flag("--demo", "fill an empty gateway with an echo service", "SLUICE_DEMO"),
+    workersOption(),
+    storeOption(),
+    groupOption().default("default"),
+    nodeIdOption(),
+    ...tlsOptions(),
+  );
+  add(program, up, async (options) => (await import("./up/up.ts")).up(options, terminal, main));
+  const controlPlane = withOptions(
+    new Command("control-plane").description("run the control plane"),
+    adminListen(),
+    xdsListen(),
+    storeOption(),
+    ...tlsOptions(),
+  );
+  add(program, controlPlane, async (options) => (await import("./programs.ts")).controlPlane(options, terminal));
+  const proxy = withOptions(
+    new Command("proxy").description("run a native proxy"),
+    listenOption("--xds", "the control plane's address", "SLUICE_XDS", defaultAddress.xds),
+    groupOption().default("default"),
+    nodeIdOption(),
+    listenOption("--admin", "where its admin endpoint listens", "SLUICE_PROXY_ADMIN", defaultAddress.proxyAdmin),
+    workersOption(),
+    drainTime,
+  );
+  add(program, proxy, async (options) => (await import("./programs.ts")).proxy(options, terminal));
+}
+
+const fileOption = () =>
+  valued(
+    "-f, --file <path>",
+    "a gateway file, a directory of them, or - for standard input",
+    "SLUICE_FILE",
+  ).makeOptionMandatory();
+
+const pruneOption = () => flag("--prune", "delete everything that the files don't have", "SLUICE_PRUNE");
+
+const dryRunOption = () =>
+  flag("--dry-run", "check everything and show what would change, but write nothing", "SLUICE_DRY_RUN");
+
+function addGatewayCommands(program: Command, add: Add, terminal: Terminal): void {
+  const apply = withOptions(
+    new Command("apply").description("write gateway files to the control plane"),
+    fileOption(),
+    dryRunOption(),
+    pruneOption(),
+  );
+  add(program, apply, async (options) => (await import("./commands/apply.ts")).apply(options, terminal));
+  const diff = withOptions(
+    new Command("diff").description("show what apply would change (exit code 0: nothing, 2: something)"),
+    fileOption(),
+    pruneOption(),
+  );
+  add(program, diff, async (options) => (await import("./commands/apply.ts")).diff(options, terminal));
+  const get = withOptions(
+    new Command("get")
+      .description("show what the gateway has; -o yaml is a gateway file")
+      .argument("<kind>", "gateway-groups, services, routes, upstreams or all")
+      .argument("[name]", "only this one"),
+    groupOption(),
+  );
+  add(program, get, async (options, [kind = "", name]) =>
+    (await import("./commands/get.ts")).get(kind, name, options, terminal),
+  );
+  const remove = withOptions(
+    new Command("delete")
+      .description("delete a service or a gateway group")
+      .argument("<kind>", "service or gateway-group")
+      .argument("<name>"),
+    groupOption().default("default"),
+    dryRunOption(),
+  );
+  add(program, remove, async (options, [kind = "", name = ""]) =>
+    (await import("./commands/delete.ts")).remove(kind, name, options, terminal),
+  );
+  const status = withOptions(
+    new Command("status")
+      .description("show the control plane and each data plane: what it was sent, accepted and refused")
+      .argument("[node]", "all about this data plane"),
+    groupOption(),
+    flag("-w, --watch", "show it again every second", "SLUICE_WATCH"),
+  );
+  add(program, status, async (options, [node]) =>
+    (await import("./commands/status.ts")).status(node, options, terminal),
+  );
+}
+
+function addOtherCommands(program: Command, add: Add, terminal: Terminal): void {
+  const bootstrap = new Command("bootstrap").description("print the start configuration of a data plane");
+  program.addCommand(bootstrap.copyInheritedSettings(program));
+  const envoy = withOptions(
+    new Command("envoy").description("of an Envoy: sluice bootstrap envoy > envoy.yaml; envoy -c envoy.yaml"),
+    listenOption("--xds", "the control plane's address", "SLUICE_XDS", defaultAddress.xds),
+    groupOption().default("default"),
+    nodeIdOption(),
+    listenOption("--admin", "where its admin endpoint listens", "SLUICE_PROXY_ADMIN", defaultAddress.proxyAdmin),
+    valued("--max-connections <n>", "downstream connections at most", "SLUICE_MAX_CONNECTIONS")
+      .argParser(integer(1, 10_000_000))
+      .default(50_000),
+  );
+  add(bootstrap, envoy, async (options) => (await import("./commands/bootstrap.ts")).bootstrapEnvoy(options, terminal));
+
+  const context = new Command("context").description("give control planes names");
+  program.addCommand(context.copyInheritedSettings(program));
+  const commands = () => import("./commands/context.ts");
+  add(
+    context,
+    new Command("set").description("keep --server, --token and --ca under a name").argument("<name>"),
+    async (options, [name = ""]) => (await commands()).setContext(name, options, terminal),
+  );
+  add(
+    context,
+    new Command("use").description("talk to this one from now on").argument("<name>"),
+    async (_, [name = ""]) => (await commands()).useContext(name, terminal),
+  );
+  add(context, new Command("list").description("show all names"), async (options) =>
+    (await commands()).listContexts(options, terminal),
+  );
+  add(context, new Command("delete").description("forget a name").argument("<name>"), async (_, [name = ""]) =>
+    (await commands()).deleteContext(name, terminal),
+  );
+
+  add(program, new Command("version").description("show the version"), async (options: GlobalOptions) =>
+    (await import("./commands/version.ts")).showVersion(options, terminal),
+  );
+  const completion = new Command("completion")
+    .description("print a shell's completion script")
+    .argument("<shell>", "bash, zsh or fish");
+  add(program, completion, async (_, [shell = ""]) =>
+    (await import("./commands/completion.ts")).completion(shell, program, terminal),
+  );
+}

@@ -1,0 +1,175 @@
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+
+import { CONTROL_PLANE_FILE, type ControlPlaneFile } from "./connection.ts";
+import { CliError, exitCode } from "./errors.ts";
+import { dataDirectory, type GlobalOptions } from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+import { type ChildMessage, startAddress, tellSupervisor } from "./up/messages.ts";
+import { dialable } from "./up/up.ts";
+import { version } from "./version.ts";
+
+/** Options of `sluice control-plane`. */
+export interface ControlPlaneOptions extends GlobalOptions {
+  readonly admin: string;
+  readonly xds: string;
+  readonly store?: string;
+  readonly adminTlsCert?: string;
+  readonly adminTlsKey?: string;
+}
+
+/** Options of `sluice proxy`. */
+export interface ProxyOptions extends GlobalOptions {
+  readonly xds: string;
+  readonly group: string;
+  readonly nodeId?: string;
+  readonly admin: string;
+  readonly workers?: number;
+  readonly drainTime: number;
+}
+
+/** `sluice control-plane`: runs until SIGINT or SIGTERM. */
+export async function controlPlane(options: ControlPlaneOptions, terminal: Terminal): Promise<number> {
+  if ((options.adminTlsCert === undefined) !== (options.adminTlsKey === undefined)) {
+    throw new CliError("--admin-tls-cert and --admin-tls-key go together");
+  }
+  const directory = resolve(dataDirectory(options));
+  return run(terminal, async () => {
+    const { runControlPlane } = await import("../main.ts");
+    const running = await runControlPlane({
+      dataDirectory: directory,
+      adminAddress: options.admin,
+      xdsAddress: options.xds,
+      storeUrl: options.store,
+      adminTlsCert: options.adminTlsCert,
+      adminTlsKey: options.adminTlsKey,
+      insecure: options.insecure === true,
+    });
+    const scheme = options.adminTlsCert === undefined ? "http" : "https";
+    await writeControlPlaneFile(directory, {
+      admin: `${scheme}://${dialable(running.adminAddress)}`,
+      xds: dialable(running.xdsAddress),
+      ...(options.adminTlsCert !== undefined && { certificate: resolve(options.adminTlsCert) }),
+    });
+    return { addresses: { admin: running.adminAddress, xds: running.xdsAddress }, close: () => running.close() };
+  });
+}
+
+/** `sluice proxy`: runs until SIGINT or SIGTERM, then drains. */
+export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<number> {
+  return run(terminal, async () => {
+    const { runProxy } = await import("../../proxy/main.ts");
+    const running = await runProxy({
+      xdsAddress: startAddress(options.xds),
+      gatewayGroup: options.group,
+      nodeId: options.nodeId ?? hostname(),
+      adminAddress: options.admin,
+      workers: options.workers,
+      dataDirectory: resolve(dataDirectory(options)),
+      drainTimeMs: options.drainTime,
+      version,
+      insecure: options.insecure === true,
+      logLevel: process.env["SLUICE_LOG_LEVEL"],
+    });
+    return { addresses: { proxyAdmin: running.adminAddress }, close: () => running.close() };
+  });
+}
+
+interface Running {
+  readonly addresses: Readonly<Record<string, string>>;
+  close(): Promise<void>;
+}
+
+/** Starts a program, says where it listens, and ends it gracefully at a signal or when its supervisor is gone. */
+async function run(terminal: Terminal, start: () => Promise<Running>): Promise<number> {
+  const stopped = stopRequested();
+  let running: Running;
+  try {
+    const started = await Promise.race([start(), stopped]);
+    // Told to end before it began: there is nothing yet that must end in order.
+    if (started === undefined) process.exit(exitCode.ok);
+    running = started;
+  } catch (error) {
+    const failure = startFailure(error);
+    if (failure === undefined) throw error;
+    const message: ChildMessage = { kind: "failed", message: failure.message, fix: failure.fix };
+    // The supervisor prints it.
+    if (tellSupervisor(message)) return exitCode.error;
+    throw failure;
+  }
+  if (!tellSupervisor({ kind: "ready", addresses: running.addresses })) {
+    for (const [name, address] of Object.entries(running.addresses)) terminal.err(`${name} listens on ${address}`);
+  }
+  // Written at the end otherwise, which a program that is killed does not reach.
+  flushCompileCache();
+  await stopped;
+  await running.close();
+  // From here on the channel is closed by this side.
+  process.removeAllListeners("disconnect");
+  return exitCode.ok;
+}
+
+/** Resolves when the program is to end; a second signal ends it at once. */
+function stopRequested(): Promise<undefined> {
+  const { promise, resolve: done } = Promise.withResolvers<undefined>();
+  let asked = false;
+  const ask = () => {
+    if (asked) process.exit(exitCode.error);
+    asked = true;
+    done(undefined);
+  };
+  process.on("SIGTERM", ask);
+  // Ctrl-C reaches the whole process group; a supervisor decides when its programs end.
+  process.on("SIGINT", process.connected ? () => {} : ask);
+  // The supervisor is gone, in whatever way.
+  process.on("disconnect", ask);
+  return promise;
+}
+
+/** What a user can do something about when a program can't start. */
+function startFailure(error: unknown): CliError | undefined {
+  if (error instanceof CliError) return error;
+  if (!(error instanceof Error)) return undefined;
+  const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  const at = port === undefined ? (path ?? "") : `${address ?? "127.0.0.1"}:${port}`;
+  switch (code) {
+    case "EADDRINUSE":
+      return new CliError(
+        `${at} is taken by another program`,
+        `stop it (ss -ltnp | grep :${port}), or choose another address`,
+      );
+    case "EACCES":
+    case "EPERM":
+      return new CliError(`${at} is not permitted to this user`, "choose a port from 1024 up, or grant the right");
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return new CliError(`${at === "" ? error.message : at} is no address of this machine`);
+    default:
+      // Anything else is a bug and keeps its stack.
+      return explainedErrors.has(error.name) ? new CliError(error.message) : undefined;
+  }
+}
+
+/** What control plane and proxy throw at the start to tell the user what is wrong. */
+const explainedErrors: ReadonlySet<string> = new Set([
+  "AddressError",
+  "ListenError",
+  "StartError",
+  "StoreError",
+  "TlsError",
+  "TokenError",
+]);
+
+/** Tells clients on this machine where it listens. */
+async function writeControlPlaneFile(directory: string, content: ControlPlaneFile): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const path = join(directory, CONTROL_PLANE_FILE);
+  const temporary = `${path}.${process.pid}`;
+  await writeFile(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 });
+  await rename(temporary, path).catch(async (error: unknown) => {
+    await rm(temporary, { force: true });
+    throw error;
+  });
+}

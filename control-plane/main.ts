@@ -1,0 +1,153 @@
+/** The control plane's program: reads its options, makes the parts, joins them, and takes them down again in order. */
+import { type Address, formatAddress, isLoopback, parseAddress } from "./admin/address.ts";
+import { Readiness } from "./admin/health.ts";
+import { listenError } from "./admin/listen.ts";
+import { type AdminServer, startAdminServer } from "./admin/server.ts";
+import { StartError } from "./admin/start-error.ts";
+import { readTls } from "./admin/tls.ts";
+import { type AdminToken, loadToken } from "./admin/token.ts";
+import { version } from "./cli/version.ts";
+import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
+import { MetricsRegistry } from "./observe/metrics.ts";
+import { addProcessMetrics } from "./observe/process-metrics.ts";
+import { refreshMetrics } from "./observe/refresh-metrics.ts";
+import { storeMetrics } from "./observe/store-metrics.ts";
+import { startRefresh } from "./refresh.ts";
+import { messageOf } from "./store/errors.ts";
+import { openStore } from "./store/open.ts";
+import { makeDataDir } from "./store/sqlite-files.ts";
+import { ResourceCache } from "./xds/cache.ts";
+import { startXdsServer } from "./xds/server.ts";
+import { NodeRegistry } from "./xds/status.ts";
+
+/** How a control plane is to run. */
+export interface ControlPlaneOptions {
+  /** Holds the embedded store and the administrator's token; made if it isn't there. */
+  readonly dataDirectory: string;
+  /** HOST:PORT of the admin API; port 0 for any free one. */
+  readonly adminAddress: string;
+  /** HOST:PORT that data planes connect to; port 0 for any free one. */
+  readonly xdsAddress: string;
+  /** A PostgreSQL database instead of the embedded store: postgres://user:password@host:5432/name. */
+  readonly storeUrl?: string | undefined;
+  /** PEM file of the admin API's certificate chain; with `adminTlsKey`. Read again when it changes. */
+  readonly adminTlsCert?: string | undefined;
+  /** PEM file of its private key. */
+  readonly adminTlsKey?: string | undefined;
+  /** Allows plain text on addresses that other machines can reach. Default: false. */
+  readonly insecure?: boolean | undefined;
+  /** Default: the environment's SLUICE_LOG_LEVEL, else "info". */
+  readonly logLevel?: LogLevel | undefined;
+}
+
+/** A control plane that answers. */
+export interface RunningControlPlane {
+  /** HOST:PORT, with the port that was chosen. */
+  readonly adminAddress: string;
+  /** HOST:PORT, with the port that was chosen. */
+  readonly xdsAddress: string;
+  /** Refuses new calls, lets those under way finish for some seconds, and closes the store. */
+  close(): Promise<void>;
+}
+
+/** How long calls and streams under way may take once the control plane is told to end. */
+const DRAIN_MS = 5_000;
+
+/**
+ * Starts a control plane: the store first, then the xDS cache is filled, and only then data planes and administrators are let in, so that
+ * nobody ever sees half of the gateway. At the first start the administrator's token is shown on stdout.
+ * @throws StartError, StoreError: what the operator can change, in words
+ */
+export async function runControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
+  const log = createLogger(logLevelOf(options));
+  const undo = new AsyncDisposableStack();
+  try {
+    const addresses = await start(options, log, undo);
+    log.info({ ...addresses, version }, "the control plane is ready");
+    return { ...addresses, close: () => undo.disposeAsync() };
+  } catch (error) {
+    // Whatever goes wrong on the way down, the reason is what went wrong on the way up.
+    await undo.disposeAsync().catch((failure: unknown) => log.error({ err: failure }, "cleaning up failed"));
+    throw error;
+  }
+}
+
+async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDisposableStack) {
+  const adminAt = parseAddress(options.adminAddress, "--admin");
+  const xdsAt = parseAddress(options.xdsAddress, "--xds");
+  const tls = tlsOf(options);
+  requireTls(adminAt, "--admin", tls !== undefined, "--admin-tls-cert and --admin-tls-key", options.insecure);
+  requireTls(xdsAt, "--xds", false, "a loopback address", options.insecure);
+  // Before anything is made, so that a bad certificate leaves nothing behind.
+  if (tls !== undefined) readTls(tls);
+
+  const startTime = new Date();
+  const metrics = new MetricsRegistry();
+  undo.defer(addProcessMetrics(metrics, version));
+
+  const location = { dataDir: options.dataDirectory, url: options.storeUrl };
+  const { wrote, showRevision } = storeMetrics(metrics);
+  const store = await openStore(location, { warn: (message) => log.warn(message), wrote });
+  undo.defer(() => store.close());
+  showRevision(() => Number(store.state.revision));
+  // With PostgreSQL nothing else has made it yet.
+  makeDataDir(options.dataDirectory);
+  const token = loadToken(options.dataDirectory, process.env["SLUICE_ADMIN_TOKEN"]);
+  showToken(token, log);
+
+  const cache = new ResourceCache();
+  const nodes = new NodeRegistry();
+  const refresh = startRefresh({ store, cache, log, report: refreshMetrics(metrics) });
+  undo.defer(() => refresh.close());
+  await refresh.ready;
+
+  const xds = await startXdsServer({ ...xdsAt, cache, nodes, log, metrics }).catch((error: unknown) => {
+    throw xdsError(error, xdsAt);
+  });
+  undo.defer(() => xds.close(DRAIN_MS));
+
+  const readiness = new Readiness();
+  const sources = { version, startTime, store, nodes, xdsAddress: xds.address };
+  const admin: AdminServer = await startAdminServer({
+    ...sources,
+    ...{ address: adminAt, tls, token, readiness, metrics, log },
+  });
+  undo.defer(() => admin.close(DRAIN_MS));
+  // Last in, first out: load balancers hear first that this one is going.
+  undo.defer(() => readiness.set(false));
+  readiness.set(true);
+  return { adminAddress: formatAddress(admin.address), xdsAddress: xds.address };
+}
+
+function logLevelOf({ logLevel }: ControlPlaneOptions): LogLevel {
+  const text = logLevel ?? process.env["SLUICE_LOG_LEVEL"] ?? "info";
+  const level = logLevels.find((each) => each === text);
+  if (level === undefined) throw new StartError(`SLUICE_LOG_LEVEL ${text}: expected one of ${logLevels.join(", ")}`);
+  return level;
+}
+
+function tlsOf({ adminTlsCert: cert, adminTlsKey: key }: ControlPlaneOptions) {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new StartError("--admin-tls-cert and --admin-tls-key go together");
+  return { cert, key };
+}
+
+function requireTls(at: Address, flag: string, hasTls: boolean, instead: string, insecure: boolean | undefined): void {
+  if (isLoopback(at.host) || hasTls || insecure === true) return;
+  throw new StartError(
+    `${flag} ${formatAddress(at)} can be reached by other machines and would speak plain text: use ${instead}, ` +
+      "or --insecure if the network between is trusted",
+  );
+}
+
+/** Once, at the first start, and never in the log. */
+function showToken({ created, origin }: AdminToken, log: Logger): void {
+  if (created === undefined) log.info({ origin }, "the administrator's token is where it was");
+  else process.stdout.write(`administrator token (shown this once; kept in ${origin}): ${created}\n`);
+}
+
+/** grpc-js tells why it can't listen only in words. */
+function xdsError(error: unknown, at: Address): unknown {
+  const code = /EADDRINUSE|EADDRNOTAVAIL|EACCES|ENOTFOUND/.exec(messageOf(error))?.[0];
+  return code === undefined ? error : listenError(Object.assign(new Error(messageOf(error)), { code }), at, "--xds");
+}

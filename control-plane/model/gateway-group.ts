@@ -1,0 +1,43 @@
+import { isIPv6 } from "node:net";
+
+import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
+
+import { isIpAddress } from "./hosts.ts";
+import { checkUniqueNames } from "./names.ts";
+import { quoted, type Report } from "./problem.ts";
+
+/** Reports what is wrong with a gateway group beyond the rules of its .proto. */
+export function checkGatewayGroup(group: GatewayGroup, report: Report): void {
+  checkUniqueNames("listeners", group.listeners, report);
+  for (const [at, listener] of group.listeners.entries()) {
+    if (listener.address !== "" && !isIpAddress(listener.address)) {
+      const right = 'write one of the data plane\'s addresses, such as 127.0.0.1, or "0.0.0.0" for all';
+      report(
+        `listeners[${at}].address`,
+        "invalid_address",
+        `${quoted(listener.address)} is not an IP address; ${right}`,
+      );
+      continue;
+    }
+    const other = group.listeners.slice(0, at).find((before) => overlaps(before, listener));
+    if (other === undefined) continue;
+    const taken = `port ${listener.port} is taken by listener ${quoted(other.name)} (${addressOf(other)})`;
+    report(`listeners[${at}].port`, "duplicate_listener", `${taken}; choose another`);
+  }
+}
+
+const ADDRESS_DEFAULT = "127.0.0.1";
+
+const addressOf = (listener: Listener) => listener.address || ADDRESS_DEFAULT;
+
+/** Whether two listeners can't be bound at once: one port, and the same address or one that stands for all. */
+function overlaps(a: Listener, b: Listener): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  const [left, right] = [canonical(addressOf(a)), canonical(addressOf(b))];
+  // On Linux "::" takes IPv4 as well, unless told otherwise.
+  return left === right || [left, right].some((address) => address === "0.0.0.0" || address === "::");
+}
+
+/** One spelling per address: URL parsing compresses IPv6 (RFC 5952). */
+const canonical = (address: string) =>
+  isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;

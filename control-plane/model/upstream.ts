@@ -1,0 +1,92 @@
+import { X509Certificate } from "node:crypto";
+
+import { Balance, PassHost, type Upstream, type UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
+
+import { isDnsName, isIpAddress, nodeHostProblem, normalHost, upstreamHostProblem } from "./hosts.ts";
+import { quoted, type Report } from "./problem.ts";
+
+/** Reports what is wrong with an upstream beyond the rules of its .proto. */
+export function checkUpstream(upstream: Upstream, report: Report): void {
+  const hashes = upstream.balance === Balance.CONSISTENT_HASH;
+  if (hashes && upstream.hashOn === undefined) {
+    report("hashOn", "required", "balance consistent_hash needs it: a header, a cookie, source or path");
+  } else if (!hashes && upstream.hashOn !== undefined) {
+    report("hashOn", "not_applicable", "is for balance consistent_hash only; set that, or leave it out");
+  }
+  checkUpstreamHost(upstream, report);
+  checkNodes(upstream, report);
+  if (upstream.retries === 0 && upstream.retryOn.length > 0) {
+    report("retryOn", "not_applicable", "has no effect without retries; set retries, or leave it out");
+  }
+  if (upstream.retryOn.includes(0))
+    report("retryOn", "unknown_value", "lists a condition that says nothing; leave it out");
+  if (upstream.tls !== undefined) checkTls(upstream.tls, upstream, report);
+}
+
+function checkUpstreamHost({ passHost, upstreamHost }: Upstream, report: Report): void {
+  const rewrites = passHost === PassHost.REWRITE;
+  if (rewrites && upstreamHost === "")
+    report("upstreamHost", "required", "passHost rewrite needs it: the Host to send");
+  if (upstreamHost === "") return;
+  if (!rewrites) report("upstreamHost", "not_applicable", "is for passHost rewrite only; set that, or leave it out");
+  const wrong = upstreamHostProblem(upstreamHost);
+  if (wrong !== undefined) report("upstreamHost", "invalid_host", wrong);
+}
+
+function checkNodes({ nodes }: Upstream, report: Report): void {
+  const first = new Map<string, number>();
+  for (const [at, { host, port }] of nodes.entries()) {
+    const wrong = host === "" ? undefined : nodeHostProblem(host);
+    if (wrong !== undefined) report(`nodes[${at}].host`, "invalid_host", wrong);
+    const key = `${normalHost(host)} ${port}`;
+    const before = first.get(key);
+    if (before === undefined) first.set(key, at);
+    else
+      report(
+        `nodes[${at}]`,
+        "duplicate",
+        `${quoted(host)}, port ${port} is nodes[${before}] too; give one of them the weight of both`,
+      );
+  }
+}
+
+function checkTls(tls: UpstreamTls, { nodes }: Upstream, report: Report): void {
+  // Server names are DNS names (RFC 6066, section 3).
+  if (tls.sni !== "" && (!isDnsName(tls.sni) || isIpAddress(tls.sni))) {
+    report("tls.sni", "invalid_host", `${quoted(tls.sni)} is not a DNS name`);
+  }
+  const names = new Set(nodes.filter(({ host }) => !isIpAddress(host)).map(({ host }) => normalHost(host)));
+  const mixed = names.size > 0 && nodes.some(({ host }) => isIpAddress(host));
+  if (tls.sni === "" && (names.size > 1 || mixed)) {
+    report("tls.sni", "required", "the nodes have different names; set the one server name that all of them answer to");
+  }
+  for (const [at, name] of tls.subjectAltNames.entries()) {
+    if (name === "" || isDnsName(name) || isIpAddress(name)) continue;
+    report(`tls.subjectAltNames[${at}]`, "invalid_host", `${quoted(name)} is neither a DNS name nor an IP address`);
+  }
+  checkCaCertificates(tls, report);
+}
+
+function checkCaCertificates({ caCertificates, verify }: UpstreamTls, report: Report): void {
+  if (caCertificates === "") return;
+  if (verify === false) {
+    report("tls.caCertificates", "not_applicable", "is not used with verify: false; set verify, or leave it out");
+  }
+  const blocks = caCertificates.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
+  const rest = caCertificates.replaceAll(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs, "");
+  if (blocks.length === 0 || rest.includes("-----BEGIN")) {
+    report(
+      "tls.caCertificates",
+      "invalid_pem",
+      "must be certificates in PEM: -----BEGIN CERTIFICATE----- and so on, nothing else",
+    );
+    return;
+  }
+  for (const [at, block] of blocks.entries()) {
+    try {
+      void new X509Certificate(block);
+    } catch {
+      report("tls.caCertificates", "invalid_pem", `certificate ${at + 1} of ${blocks.length} can't be read`);
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import { generateKeyPairSync } from "node:crypto";
+
+import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+
+import { type GatewayGroup, GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
+import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
+
+import type { StoredObject } from "./objects.ts";
+import { validate, type WrittenObject } from "./validate.ts";
+
+/** Problems as text, with the group "default" and whatever is written there. */
+function problemsOf(...objects: StoredObject[]): string[] {
+  const groups: GatewayGroup[] = [create(GatewayGroupSchema, { name: "default" })];
+  for (const object of objects) if (object.kind === "gatewayGroup") groups.push(object.value);
+  const written = objects.map((object, at): WrittenObject => ({ object, field: `objects[${at}]` }));
+  const problems = validate(written, {
+    gatewayGroup: (name) => groups.find((group) => group.name === name),
+    gatewayGroups: () => groups,
+    service: () => undefined,
+    servicesOf: () => [],
+  });
+  return problems.map(({ field, reason, message }) =>
+    `${field.replace("objects[0]", "")} ${reason}: ${message}`.trim(),
+  );
+}
+
+const service = (json: { [field: string]: JsonValue }): StoredObject => ({
+  kind: "service",
+  value: fromJson(ServiceSchema, { name: "shop", upstreams: [{ name: "default" }], ...json }),
+});
+
+const group = (json: { [field: string]: JsonValue }): StoredObject => ({
+  kind: "gatewayGroup",
+  value: fromJson(GatewayGroupSchema, { name: "edge", ...json }),
+});
+
+const upstream = (json: { [field: string]: JsonValue }) => service({ upstreams: [{ name: "default", ...json }] });
+const routes = (...list: JsonValue[]) => service({ routes: list });
+
+test("what is right has no problems", () => {
+  expect(problemsOf(group({}), service({ routes: [{ name: "all", paths: ["/*"] }] }))).toEqual([]);
+});
+
+test.each<[string, StoredObject, string]>([
+  ["a name with spaces", service({ name: "a b" }), '.name invalid_format: "a b" is not a name'],
+  ["no name", service({ name: "" }), ".name required: must be set"],
+  ["a long name", service({ name: "a".repeat(101) }), ".name too_long"],
+  [
+    "a label with spaces",
+    service({ labels: { team: "a b" } }),
+    '.labels["team"] invalid_format: "a b" must not hold spaces',
+  ],
+  [
+    "a port out of range",
+    upstream({ nodes: [{ host: "a", port: 70000 }] }),
+    ".upstreams[0].nodes[0].port out_of_range: 70000",
+  ],
+  ["an unknown balance", upstream({ balance: 99 }), ".upstreams[0].balance unknown_value"],
+  ["a route without paths", routes({ name: "r" }), ".routes[0].paths required"],
+  [
+    "a method in lower case",
+    routes({ name: "r", paths: ["/"], methods: ["get"] }),
+    '.routes[0].methods[0] invalid_format: "get"',
+  ],
+  [
+    "a path without a slash",
+    routes({ name: "r", paths: ["x"] }),
+    '.routes[0].paths[0] invalid_format: "x" must start with "/"',
+  ],
+  [
+    "a group that is not there",
+    service({ gatewayGroup: "x" }),
+    '.gatewayGroup unknown_gateway_group: there is no gateway group "x"',
+  ],
+  ["a host with a port", service({ hosts: ["a:80"] }), ".hosts[0] invalid_host"],
+  ["one host in two spellings", service({ hosts: ["a.com", "A.com"] }), ".hosts[1] duplicate"],
+  ["one host twice", service({ hosts: ["a.com", "a.com"] }), ".hosts duplicate"],
+  ["a prefix with a slash at its end", service({ pathPrefix: "/a/" }), ".pathPrefix invalid_path"],
+  ["two upstreams of one name", service({ upstreams: [{ name: "x" }, { name: "x" }] }), ".upstreams[1].name duplicate"],
+  [
+    "two routes of one name",
+    routes({ name: "r", paths: ["/a"] }, { name: "r", paths: ["/b"] }),
+    ".routes[1].name duplicate",
+  ],
+  [
+    "an unknown upstream",
+    routes({ name: "r", paths: ["/"], upstream: "x" }),
+    '.routes[0].upstream unknown_upstream: the service has no upstream "x"; it has "default"',
+  ],
+  [
+    "no default upstream",
+    service({ upstreams: [], routes: [{ name: "r", paths: ["/"] }] }),
+    ".routes[0].upstream unknown_upstream: the route names no upstream",
+  ],
+  ["a bad path", routes({ name: "r", paths: ["/a*"] }), ".routes[0].paths[0] invalid_path"],
+  ["bad vars", routes({ name: "r", paths: ["/"], vars: [["http_a", "=", "1"]] }), ".routes[0].vars[0][1] invalid_vars"],
+  ["a hash without a key", upstream({ balance: "BALANCE_CONSISTENT_HASH" }), ".upstreams[0].hashOn required"],
+  ["a hash of nothing", upstream({ balance: "BALANCE_CONSISTENT_HASH", hashOn: {} }), ".upstreams[0].hashOn required"],
+  ["a key without a hash", upstream({ hashOn: { source: true } }), ".upstreams[0].hashOn not_applicable"],
+  ["a rewrite to nothing", upstream({ passHost: "PASS_HOST_REWRITE" }), ".upstreams[0].upstreamHost required"],
+  ["a host that is not used", upstream({ upstreamHost: "a" }), ".upstreams[0].upstreamHost not_applicable"],
+  [
+    "a node that is a URL",
+    upstream({ nodes: [{ host: "http://a", port: 1 }] }),
+    ".upstreams[0].nodes[0].host invalid_host",
+  ],
+  [
+    "one node twice",
+    upstream({
+      nodes: [
+        { host: "a", port: 1 },
+        { host: "A", port: 1 },
+      ],
+    }),
+    ".upstreams[0].nodes[1] duplicate",
+  ],
+  ["conditions without retries", upstream({ retryOn: ["RETRY_ON_5XX"] }), ".upstreams[0].retryOn not_applicable"],
+  ["a timeout of nothing", upstream({ timeouts: { connect: "0s" } }), ".upstreams[0].timeouts.connect out_of_range"],
+  [
+    "authorities that are none",
+    upstream({ tls: { caCertificates: "x" } }),
+    ".upstreams[0].tls.caCertificates invalid_pem",
+  ],
+  ["an address as server name", upstream({ tls: { sni: "10.0.0.1" } }), ".upstreams[0].tls.sni invalid_host"],
+  [
+    "TLS to several names",
+    upstream({
+      tls: {},
+      nodes: [
+        { host: "a", port: 1 },
+        { host: "b", port: 1 },
+      ],
+    }),
+    ".upstreams[0].tls.sni required",
+  ],
+  [
+    "a listener by name",
+    group({ listeners: [{ name: "l", port: 1, address: "localhost" }] }),
+    ".listeners[0].address invalid_address",
+  ],
+  [
+    "two listeners of one name",
+    group({
+      listeners: [
+        { name: "l", port: 1 },
+        { name: "l", port: 2 },
+      ],
+    }),
+    ".listeners[1].name duplicate",
+  ],
+])("%s is refused", (_, object, expected) => {
+  const problems = problemsOf(object);
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toContain(expected);
+});
+
+test("a port can be taken once, on an address or on all", () => {
+  const listeners = (...addresses: string[]) =>
+    problemsOf(group({ listeners: addresses.map((address, at) => ({ name: `l${at}`, address, port: 80 })) }));
+  expect(listeners("10.0.0.1", "10.0.0.2")).toEqual([]);
+  for (const [a, b] of [
+    ["10.0.0.1", "10.0.0.1"],
+    ["0.0.0.0", "10.0.0.1"],
+    ["", "127.0.0.1"],
+    ["::1", "0:0::1"],
+    ["10.0.0.1", "::"],
+  ]) {
+    expect(listeners(a ?? "", b ?? "")[0]).toContain(
+      ".listeners[1].port duplicate_listener: port 80 is taken by listener",
+    );
+  }
+});
+
+test("a private key among the authorities is refused, and not shown", () => {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const pem = String(privateKey.export({ type: "pkcs8", format: "pem" }));
+  const problems = problemsOf(upstream({ tls: { caCertificates: pem } }));
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).not.toContain(pem.split("\n")[1]);
+});
+
+test("an object that is written twice is refused", () => {
+  expect(problemsOf(service({}), service({ gatewayGroup: "default" }))).toEqual([
+    "objects[1].name duplicate: objects[0] has the same name; names are unique",
+  ]);
+});
+
+test("all problems of all objects are found at once", () => {
+  const wrong = service({ hosts: ["a:1"], upstreams: [], routes: [{ name: "r", paths: ["/a*", "x"] }] });
+  expect(problemsOf(wrong, group({ listeners: [{ name: "l", address: "x", port: 0 }] }))).toHaveLength(6);
+});
+
+const reachable = (...list: JsonValue[]) =>
+  problemsOf(routes(...list)).filter((text) => text.includes("unreachable_route"));
+
+test("a route that another takes all requests of is named, and so is the other", () => {
+  expect(
+    reachable({ name: "a", paths: ["/x", "/y"] }, { name: "b", paths: ["/y"], methods: ["GET"], priority: -1 }),
+  ).toEqual([
+    [
+      '.routes[1] unreachable_route: route "b" can never be reached:',
+      '"a" of the same service takes all its requests first;',
+      "give it a higher priority, vars or another path",
+    ].join(" "),
+  ]);
+  const both = reachable(
+    { name: "a", paths: ["/x"], methods: ["GET"], priority: 1 },
+    { name: "b", paths: ["/x"], methods: ["POST"], priority: 1 },
+    { name: "c", paths: ["/x"], methods: ["POST", "GET"] },
+  );
+  expect(both[0]).toContain('"b" and "a" of the same service take');
+  expect(reachable({ name: "a", paths: ["/:x"] }, { name: "b", paths: ["/:y"] })[0]).toContain(".routes[1]");
+});
+
+test("a route with anything left to take is reachable", () => {
+  const vars = [["http_a", "==", "1"]];
+  expect(reachable({ name: "a", paths: ["/*"] }, { name: "b", paths: ["/x"] })).toEqual([]);
+  expect(reachable({ name: "a", paths: ["/x"] }, { name: "b", paths: ["/x", "/y"] })).toEqual([]);
+  expect(reachable({ name: "a", paths: ["/x"] }, { name: "b", paths: ["/x"], vars })).toEqual([]);
+  expect(reachable({ name: "a", paths: ["/x"] }, { name: "b", paths: ["/x"], methods: ["GET"] })).toEqual([]);
+  expect(
+    reachable({ name: "a", paths: ["/x"], methods: ["GET"] }, { name: "b", paths: ["/x"], methods: ["GET", "POST"] }),
+  ).toEqual([]);
+  expect(reachable({ name: "a", paths: ["/x"], vars }, { name: "b", paths: ["/x"] })).toEqual([]);
+  expect(reachable({ name: "a", paths: ["/x"], enabled: false }, { name: "b", paths: ["/x"] })).toEqual([]);
+});

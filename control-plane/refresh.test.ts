@@ -1,0 +1,169 @@
+/** The joint between the store and the cache, both real. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { create } from "@bufbuild/protobuf";
+import { afterEach, expect, test, vi } from "vitest";
+
+import { resourceType } from "#proto/resource-types.ts";
+import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
+import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
+
+import { keyOf, type StoredObject } from "./model/objects.ts";
+import { type RefreshReport, startRefresh } from "./refresh.ts";
+import { openStore } from "./store/open.ts";
+import { ResourceCache } from "./xds/cache.ts";
+
+const cds = resourceType("CDS").typeUrl;
+const cleanups: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function start() {
+  const dataDir = mkdtempSync(join(tmpdir(), "sluice-refresh-"));
+  const store = await openStore({ dataDir }, { warn: () => {} });
+  const cache = new ResourceCache();
+  const errors: object[] = [];
+  const reports: RefreshReport[] = [];
+  const write = async (puts: StoredObject[], deletes: StoredObject[] = []) =>
+    await store.write({ actor: "test" }, () => ({ writes: { puts, deletes: deletes.map(keyOf) }, result: undefined }));
+  const follow = async () => {
+    const refresh = startRefresh({
+      store,
+      cache,
+      log: { error: (fields) => errors.push(fields) },
+      report: (report) => reports.push(report),
+    });
+    cleanups.push(async () => await refresh.close());
+    await refresh.ready;
+  };
+  cleanups.push(async () => {
+    await store.close();
+    rmSync(dataDir, { recursive: true });
+  });
+  const clusters = (group: string) => [...(cache.resources(group, cds)?.values() ?? [])].map(({ name }) => name).sort();
+  return { store, cache, write, follow, clusters, errors, reports };
+}
+
+const service = (name: string, gatewayGroup = "default", upstreams = ["default"]): StoredObject => ({
+  kind: "service",
+  value: create(ServiceSchema, {
+    name,
+    gatewayGroup,
+    upstreams: upstreams.map((upstream) => ({ name: upstream, nodes: [{ host: "10.0.0.1", port: 80 }] })),
+    routes: [{ name: "all", paths: ["/"], upstream: upstreams[0] ?? "" }],
+  }),
+});
+
+const group = (name: string): StoredObject => ({ kind: "gatewayGroup", value: create(GatewayGroupSchema, { name }) });
+
+test("what is stored at the start is in the cache when it is ready", async () => {
+  const { write, follow, clusters, cache } = await start();
+  await write([service("a"), service("b")]);
+  expect(cache.ready).toBe(false);
+
+  await follow();
+
+  expect(cache.ready).toBe(true);
+  expect(clusters("default")).toEqual(["a/default", "b/default"]);
+});
+
+test("writes reach the cache, in the group that they are in", async () => {
+  const { write, follow, clusters } = await start();
+  await follow();
+
+  await write([group("edge"), service("a"), service("a", "edge", ["default", "other"])]);
+
+  await vi.waitUntil(() => clusters("edge").length === 2);
+  expect(clusters("default")).toEqual(["a/default"]);
+  await write([service("a", "edge")], [service("a")]);
+  await vi.waitUntil(() => clusters("edge").length === 1);
+  expect(clusters("default")).toEqual([]);
+});
+
+test("a group that is deleted is forgotten, and may come back", async () => {
+  const { write, follow, clusters, cache } = await start();
+  await write([group("edge"), service("a", "edge")]);
+  await follow();
+
+  await write([], [service("a", "edge"), group("edge")]);
+  await vi.waitUntil(() => !cache.hasGroup("edge"));
+
+  await write([group("edge"), service("b", "edge")]);
+  await vi.waitUntil(() => clusters("edge").includes("b/default"));
+  expect(clusters("edge")).toEqual(["b/default"]);
+});
+
+test("many writes in a row become few refreshes", async () => {
+  const { store, write, follow, clusters, reports } = await start();
+  await follow();
+
+  const writes = Array.from({ length: 50 }, (_, at) => write([service(`s${at}`)]));
+  await Promise.all(writes);
+
+  const revision = await store.revision();
+  await vi.waitUntil(() => reports.at(-1)?.revision === revision);
+  expect(clusters("default")).toHaveLength(50);
+  expect(reports.length).toBeLessThan(25);
+});
+
+test("a service that can't be translated stops no other, and is logged once", async () => {
+  const { store, write, follow, clusters, reports, errors } = await start();
+  await follow();
+  const broken = service("broken", "default", []);
+  await write([broken, service("fine")]);
+  await vi.waitUntil(() => clusters("default").includes("fine/default"));
+
+  await write([{ ...broken }, service("another")]);
+
+  const revision = await store.revision();
+  await vi.waitUntil(() => reports.at(-1)?.revision === revision);
+  expect(errors).toMatchObject([{ object: "service default/broken" }]);
+});
+
+test("after close, nothing is written to the cache", async () => {
+  const { store, cache, write, clusters } = await start();
+  const refresh = startRefresh({ store, cache, log: { error: () => {} } });
+  await refresh.ready;
+  await refresh.close();
+
+  await write([service("late")]);
+
+  expect(clusters("default")).toEqual([]);
+});
+
+test("a cache whose filling was interrupted never becomes ready", async () => {
+  const { store, cache, write } = await start();
+  await write(Array.from({ length: 200 }, (_, at) => service(`s${at}`)));
+
+  await startRefresh({ store, cache, log: { error: () => {} } }).close();
+
+  expect(cache.ready).toBe(false);
+});
+
+test("a store that fails is asked again", async () => {
+  const { store, cache, write, clusters, errors } = await start();
+  let failures = 2;
+  const refresh = startRefresh({
+    cache,
+    log: { error: (fields) => errors.push(fields) },
+    store: {
+      snapshot: () => store.snapshot(),
+      subscribe: (listener) => store.subscribe(listener),
+      transactionsAfter: async (revision, limit) => {
+        if (failures-- > 0) throw new Error("gone");
+        return await store.transactionsAfter(revision, limit);
+      },
+    },
+  });
+  cleanups.push(async () => await refresh.close());
+  await refresh.ready;
+
+  await write([service("a")]);
+
+  await vi.waitUntil(() => clusters("default").includes("a/default"), { timeout: 10_000 });
+  expect(errors).toHaveLength(2);
+});

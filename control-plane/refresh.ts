@@ -1,0 +1,226 @@
+/**
+ * The joint between what is stored and what is served: it follows the store, translates what changed, and fills the
+ * xDS cache.
+ *
+ * One of four things happens to it: the start (everything is translated once), a transaction (wait for quiet, but not
+ * for long, and translate what it touched), a store that fails (wait, ask again: data planes keep what they have),
+ * the end.
+ */
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
+
+import { type ObjectKey, keyText } from "./model/objects.ts";
+import type { Store } from "./store/store.ts";
+import type { Transaction } from "./store/transaction.ts";
+import { GroupTranslation, type ObjectChange, type TranslationFailure } from "./translate/group.ts";
+import type { ResourceCache } from "./xds/cache.ts";
+
+/** Transactions often come in a row; so long must none have come before they are translated together. */
+const QUIET_MS = 10;
+/** A store that never rests must not keep changes from data planes. */
+const QUIET_MS_MAX = 200;
+
+/** Transactions asked for at once, and pages per batch: what is left comes with the next one. */
+const PAGE_SIZE = 200;
+const PAGES_MAX = 20;
+
+/** Objects translated in one go, before others have their turn. */
+const SLICE_SIZE = 50;
+
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 5_000;
+
+/** What of the logger is used (pino's order of arguments). */
+export interface RefreshLog {
+  error(fields: object, message: string): void;
+}
+
+/** What one refresh did, for metrics. */
+export interface RefreshReport {
+  /** The store's revision that is served now. */
+  readonly revision: bigint;
+  readonly objects: number;
+  /** Objects that could not be translated; they keep their last good resources. */
+  readonly failures: number;
+  /** Of translating and handing over, without the waiting. */
+  readonly durationMs: number;
+}
+
+/** Where changes come from and go to. */
+export interface RefreshOptions {
+  readonly store: Pick<Store, "snapshot" | "transactionsAfter" | "subscribe">;
+  readonly cache: Pick<ResourceCache, "update" | "removeGroup" | "markReady">;
+  readonly log: RefreshLog;
+  /** Called after each refresh. */
+  readonly report?: (report: RefreshReport) => void;
+}
+
+/** A refresh under way. */
+export interface Refresh {
+  /** Fulfilled when everything that was stored at the start is in the cache; rejected when the store can't be read. */
+  readonly ready: Promise<void>;
+  /** Stops following the store; fulfilled when nothing more will be written to the cache. */
+  close(): Promise<void>;
+}
+
+/** Starts to keep the cache in step with the store. */
+export function startRefresh(options: RefreshOptions): Refresh {
+  const loop = new RefreshLoop(options);
+  const ready = loop.fill();
+  const done = ready.then(
+    () => loop.follow(),
+    // Whoever waits for `ready` hears of it.
+    () => undefined,
+  );
+  return {
+    ready,
+    async close() {
+      loop.close();
+      await done;
+    },
+  };
+}
+
+class RefreshLoop {
+  readonly #options: RefreshOptions;
+  readonly #groups = new Map<string, GroupTranslation>();
+  /** The objects that fail, with how: each is logged when it begins to, not each time. */
+  readonly #failing = new Map<string, string>();
+  readonly #closed = new AbortController();
+  readonly #unsubscribe: () => void;
+  #revision = 0n;
+  #newest = 0n;
+  #wake: () => void = () => {};
+
+  constructor(options: RefreshOptions) {
+    this.#options = options;
+    // Before the snapshot is taken, so that no transaction falls between the two.
+    this.#unsubscribe = options.store.subscribe((revision) => {
+      if (revision > this.#newest) this.#newest = revision;
+      this.#wake();
+    });
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#closed.abort();
+    this.#wake();
+  }
+
+  async fill(): Promise<void> {
+    const { revision, gatewayGroups, services } = await this.#options.store.snapshot();
+    await this.#publish(revision, [
+      ...gatewayGroups.map((value): ObjectChange => {
+        const key: ObjectKey = { kind: "gatewayGroup", gatewayGroup: value.name, name: value.name };
+        return { key, object: { kind: "gatewayGroup", value } };
+      }),
+      ...services.map((value): ObjectChange => {
+        const key: ObjectKey = { kind: "service", gatewayGroup: value.gatewayGroup, name: value.name };
+        return { key, object: { kind: "service", value } };
+      }),
+    ]);
+    // A cache that is filled in part would look like removals to data planes.
+    if (!this.#closed.signal.aborted) this.#options.cache.markReady();
+  }
+
+  async follow(): Promise<void> {
+    let retryMs = RETRY_MS_MIN;
+    while (!this.#closed.signal.aborted) {
+      await this.#change();
+      await this.#quiet();
+      try {
+        await this.#catchUp();
+        retryMs = RETRY_MS_MIN;
+      } catch (error) {
+        if (this.#closed.signal.aborted) return;
+        this.#options.log.error(
+          { err: error, revision: String(this.#revision) },
+          "refresh: can't follow the store; trying again",
+        );
+        await this.#sleep(retryMs);
+        retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
+      }
+    }
+  }
+
+  /** Waits for a revision that is not served yet, or the end. */
+  async #change(): Promise<void> {
+    while (this.#newest <= this.#revision && !this.#closed.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Waits until no transaction has come for a while. */
+  async #quiet(): Promise<void> {
+    for (let waitedMs = 0; waitedMs < QUIET_MS_MAX; waitedMs += QUIET_MS) {
+      const before = this.#newest;
+      await this.#sleep(QUIET_MS);
+      if (this.#newest === before) return;
+    }
+  }
+
+  async #catchUp(): Promise<void> {
+    let revision = this.#revision;
+    // The newest state of each object; what it was between two transactions of a batch nobody needs to see.
+    const changes = new Map<string, ObjectChange>();
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const transactions: readonly Transaction[] = await this.#options.store.transactionsAfter(revision, PAGE_SIZE);
+      if (this.#closed.signal.aborted) return;
+      for (const transaction of transactions) {
+        for (const { key, after } of transaction.changes) changes.set(keyText(key), { key, object: after });
+        revision = transaction.revision;
+      }
+      if (transactions.length < PAGE_SIZE) break;
+    }
+    // A revision that was told but can't be read yet (a replica that lags) must not make this a busy loop.
+    if (revision === this.#revision) await this.#sleep(RETRY_MS_MIN);
+    else await this.#publish(revision, [...changes.values()]);
+  }
+
+  /** Translates objects and hands over what that changes, each group in one update. */
+  async #publish(revision: bigint, objects: readonly ObjectChange[]): Promise<void> {
+    const started = performance.now();
+    const failures: TranslationFailure[] = [];
+    for (const [group, ofGroup] of Map.groupBy(objects, ({ key }) => key.gatewayGroup)) {
+      const own = ofGroup.find(({ key }) => key.kind === "gatewayGroup");
+      if (own !== undefined && own.object === undefined) {
+        this.#groups.delete(group);
+        this.#options.cache.removeGroup(group);
+        continue;
+      }
+      const translation = this.#groups.get(group) ?? new GroupTranslation();
+      this.#groups.set(group, translation);
+      for (const [at, object] of ofGroup.entries()) {
+        const failure = translation.stage(object);
+        if (failure !== undefined) failures.push(failure);
+        // Streams and the admin API must be served meanwhile.
+        if (at % SLICE_SIZE === SLICE_SIZE - 1) await setImmediate();
+      }
+      if (this.#closed.signal.aborted) return;
+      this.#options.cache.update(group, translation.commit());
+    }
+    this.#log(objects, failures);
+    this.#revision = revision;
+    const durationMs = performance.now() - started;
+    this.#options.report?.({ revision, objects: objects.length, failures: failures.length, durationMs });
+  }
+
+  /** Logs objects that could not be translated, and forgets those that now could. */
+  #log(objects: readonly ObjectChange[], failures: readonly TranslationFailure[]): void {
+    const failed = new Map(failures.map(({ key, error }) => [keyText(key), error]));
+    for (const { key } of objects) if (!failed.has(keyText(key))) this.#failing.delete(keyText(key));
+    for (const [key, error] of failed) {
+      const message = error instanceof Error ? error.message : String(error);
+      if (this.#failing.get(key) === message) continue;
+      this.#failing.set(key, message);
+      const said = "refresh: an object can't be translated; data planes keep what they have of it";
+      this.#options.log.error({ err: error, object: key }, said);
+    }
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    // Only close() aborts it.
+    await sleep(ms, undefined, { signal: this.#closed.signal }).catch(() => undefined);
+  }
+}

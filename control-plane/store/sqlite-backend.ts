@@ -1,0 +1,17 @@
+import type { Backend } from "./backend.ts";
+import { openSqlite, sqliteError } from "./sqlite.ts";
+import { databaseFile } from "./sqlite-files.ts";
+
+/** The embedded store. One process has it alone, so that there is nobody to lock out, to tell or to follow. */
+export async function sqliteBackend(dataDir: string): Promise<Backend> {
+  const file = databaseFile(dataDir);
+  return {
+    kind: "sqlite",
+    db: await openSqlite(dataDir),
+    where: file,
+    explain: (error) => sqliteError(error, file),
+    lock: async () => {},
+    announce: async () => {},
+    follow: () => async () => {},
+  };
+}

@@ -1,0 +1,59 @@
+import type { ColumnType } from "kysely";
+
+/** Both drivers hand back numbers for 64-bit columns; revisions and milliseconds stay far below 2^53. */
+type Integer = ColumnType<number, number, number>;
+
+/** One row per object, as it is now. */
+export interface ObjectsTable {
+  kind: string;
+  gateway_group: string;
+  name: string;
+  revision: Integer;
+  /** Milliseconds since 1970. */
+  create_time: Integer;
+  /** Milliseconds since 1970. */
+  update_time: Integer;
+  /** The object's protobuf message. */
+  bytes: Uint8Array;
+}
+
+/** One row per object that a transaction changed; the audit, and what watchers and replicas follow. */
+export interface ChangesTable {
+  revision: Integer;
+  /** Position in the transaction. */
+  seq: Integer;
+  /** Milliseconds since 1970; the same in all rows of a transaction. */
+  time: Integer;
+  actor: string;
+  kind: string;
+  gateway_group: string;
+  name: string;
+  /** Null for a created object. */
+  before: Uint8Array | null;
+  /** Null for a deleted object. */
+  after: Uint8Array | null;
+}
+
+/** One row. */
+export interface MetaTable {
+  id: Integer;
+  /** Of the newest transaction. */
+  revision: Integer;
+  /** Made with the store; tells two databases apart. */
+  store_id: string;
+}
+
+/** The schema's version: one row per migration that was made. */
+export interface MigrationsTable {
+  version: Integer;
+  /** Milliseconds since 1970. */
+  time: Integer;
+}
+
+/** All tables, for Kysely. */
+export interface Tables {
+  sluice_objects: ObjectsTable;
+  sluice_changes: ChangesTable;
+  sluice_meta: MetaTable;
+  sluice_migrations: MigrationsTable;
+}

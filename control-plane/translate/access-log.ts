@@ -1,0 +1,41 @@
+import { create } from "@bufbuild/protobuf";
+
+import { type AccessLog as EnvoyAccessLog, AccessLogSchema } from "#envoy/config/accesslog/v3/accesslog_pb.ts";
+import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
+import type { AccessLog } from "#sluice/model/v1/gateway_group_pb.ts";
+
+import { extension } from "./any.ts";
+
+const PATH_DEFAULT = "/dev/stdout";
+
+/** One line of the access log, in Envoy's command operators; the native proxy reads the same ones. */
+const fields = {
+  start_time: "%START_TIME%",
+  method: "%REQ(:METHOD)%",
+  // Before a rewrite, as the client sent it.
+  path: "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+  protocol: "%PROTOCOL%",
+  status: "%RESPONSE_CODE%",
+  flags: "%RESPONSE_FLAGS%",
+  details: "%RESPONSE_CODE_DETAILS%",
+  bytes_received: "%BYTES_RECEIVED%",
+  bytes_sent: "%BYTES_SENT%",
+  duration_ms: "%DURATION%",
+  upstream_host: "%UPSTREAM_HOST%",
+  upstream_cluster: "%UPSTREAM_CLUSTER%",
+  route: "%ROUTE_NAME%",
+  authority: "%REQ(:AUTHORITY)%",
+  request_id: "%REQ(X-REQUEST-ID)%",
+  client: "%DOWNSTREAM_REMOTE_ADDRESS%",
+  user_agent: "%REQ(USER-AGENT)%",
+} as const;
+
+/** The access logs of a group's listeners: one, or none where it is switched off. */
+export function toAccessLogs(accessLog: AccessLog | undefined): EnvoyAccessLog[] {
+  if (accessLog?.disabled) return [];
+  const file = create(FileAccessLogSchema, {
+    path: accessLog?.path || PATH_DEFAULT,
+    accessLogFormat: { case: "logFormat", value: { format: { case: "jsonFormat", value: fields } } },
+  });
+  return [create(AccessLogSchema, extension("envoy.access_loggers.file", FileAccessLogSchema, file))];
+}

@@ -1,0 +1,53 @@
+import { create } from "@bufbuild/protobuf";
+
+import { type ClusterLoadAssignment, ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
+import {
+  type LbEndpoint,
+  LbEndpointSchema,
+  type LocalityLbEndpoints,
+  LocalityLbEndpointsSchema,
+} from "#envoy/config/endpoint/v3/endpoint_components_pb.ts";
+import type { Node, Upstream } from "#sluice/model/v1/upstream_pb.ts";
+
+const WEIGHT_DEFAULT = 1;
+
+/**
+ * The nodes of an upstream; present even with none, or data planes would wait for it (W3). Of the operator's
+ * priorities the highest is tried first, of Envoy's the lowest, which begin with 0 and leave no gap.
+ */
+export function toLoadAssignment(clusterName: string, upstream: Upstream): ClusterLoadAssignment {
+  // Weight 0 means no traffic; Envoy takes weights from 1.
+  const used = upstream.nodes.filter((node) => weightOf(node) > 0);
+  const byPriority = Map.groupBy(used, ({ priority }) => priority);
+  const priorities = [...byPriority.keys()].sort((a, b) => b - a);
+  return create(ClusterLoadAssignmentSchema, {
+    clusterName,
+    endpoints: priorities.map((priority, envoyPriority) => locality(byPriority.get(priority) ?? [], envoyPriority)),
+  });
+}
+
+const locality = (nodes: readonly Node[], priority: number): LocalityLbEndpoints =>
+  create(LocalityLbEndpointsSchema, {
+    priority,
+    lbEndpoints: nodes.map(lbEndpoint),
+  });
+
+const lbEndpoint = (node: Node): LbEndpoint =>
+  create(LbEndpointSchema, {
+    hostIdentifier: {
+      case: "endpoint",
+      value: {
+        // What auto_host_rewrite sends as Host (pass_host: node).
+        hostname: node.host,
+        address: {
+          address: {
+            case: "socketAddress",
+            value: { address: node.host, portSpecifier: { case: "portValue", value: node.port } },
+          },
+        },
+      },
+    },
+    loadBalancingWeight: weightOf(node),
+  });
+
+const weightOf = ({ weight }: Node) => weight ?? WEIGHT_DEFAULT;

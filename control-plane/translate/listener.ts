@@ -1,0 +1,85 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+
+import { HttpProtocolOptions_HeadersWithUnderscoresAction } from "#envoy/config/core/v3/protocol_pb.ts";
+import { type Listener as EnvoyListener, ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
+import {
+  type HttpConnectionManager,
+  HttpConnectionManager_CodecType,
+  HttpConnectionManager_PathWithEscapedSlashesAction,
+  HttpConnectionManagerSchema,
+} from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
+
+import { toAccessLogs } from "./access-log.ts";
+import { extension } from "./any.ts";
+import { ROUTE_CONFIGURATION } from "./names.ts";
+
+/** Only this machine, until the operator opens it up. */
+const ADDRESS_DEFAULT = "127.0.0.1";
+
+const IDLE_TIMEOUT_MS = 3_600_000;
+const STREAM_IDLE_TIMEOUT_MS = 300_000;
+const REQUEST_HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_HEADERS_KB_MAX = 60;
+
+/** A listener of a group, bound to the group's routes. */
+export const toListener = (group: GatewayGroup, listener: Listener): EnvoyListener =>
+  create(ListenerSchema, {
+    name: listener.name,
+    address: {
+      address: {
+        case: "socketAddress",
+        value: {
+          address: listener.address || ADDRESS_DEFAULT,
+          portSpecifier: { case: "portValue", value: listener.port },
+        },
+      },
+    },
+    filterChains: [
+      {
+        filters: [
+          extension(
+            "envoy.filters.network.http_connection_manager",
+            HttpConnectionManagerSchema,
+            connectionManager(group, listener),
+          ),
+        ],
+      },
+    ],
+  });
+
+function connectionManager(group: GatewayGroup, listener: Listener): HttpConnectionManager {
+  return create(HttpConnectionManagerSchema, {
+    // What both data planes speak; HTTP/2 is offered when the native proxy has it too.
+    codecType: HttpConnectionManager_CodecType.HTTP1,
+    statPrefix: listener.name,
+    routeSpecifier: {
+      case: "rds",
+      value: {
+        routeConfigName: ROUTE_CONFIGURATION,
+        configSource: { configSourceSpecifier: { case: "ads", value: {} } },
+      },
+    },
+    httpFilters: [extension("envoy.filters.http.router", RouterSchema, create(RouterSchema))],
+    serverName: "sluice",
+    accessLog: toAccessLogs(group.accessLog),
+    // Data planes stand at the edge: the client is the peer, and nobody's x-forwarded-for or x-envoy-* is believed.
+    useRemoteAddress: true,
+    commonHttpProtocolOptions: {
+      idleTimeout: durationFromMs(IDLE_TIMEOUT_MS),
+      // Upstreams that turn "-" into "_" (CGI) would confuse X_User with X-User.
+      headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction.DROP_HEADER,
+    },
+    maxRequestHeadersKb: REQUEST_HEADERS_KB_MAX,
+    streamIdleTimeout: durationFromMs(STREAM_IDLE_TIMEOUT_MS),
+    requestHeadersTimeout: durationFromMs(REQUEST_HEADERS_TIMEOUT_MS),
+    // Routes must see the path that the upstream will see, or a route that guards a path could be walked around.
+    normalizePath: true,
+    mergeSlashes: false,
+    pathWithEscapedSlashesAction: HttpConnectionManager_PathWithEscapedSlashesAction.REJECT_REQUEST,
+    // Routes switch it on (translate/route-action.ts).
+    upgradeConfigs: [{ upgradeType: "websocket", enabled: false }],
+  });
+}

@@ -1,0 +1,25 @@
+/**
+ * The names by which resources refer to each other, each made in one place. Names of services, upstreams and routes
+ * hold no "/", so different objects never meet in one name.
+ */
+import type { Route } from "#sluice/model/v1/route_pb.ts";
+import type { Service } from "#sluice/model/v1/service_pb.ts";
+
+import { UPSTREAM_DEFAULT } from "../model/objects.ts";
+
+/** The RouteConfiguration that all listeners of a gateway group share. */
+export const ROUTE_CONFIGURATION = "default";
+
+/** The cluster of one upstream of a service, and its ClusterLoadAssignment (W3). */
+export const clusterName = (service: Pick<Service, "name">, upstream: string): string =>
+  `${service.name}/${upstream || UPSTREAM_DEFAULT}`;
+
+/** What access logs and statistics call a route. */
+export const routeName = (service: Pick<Service, "name">, route: Pick<Route, "name">): string =>
+  `${service.name}/${route.name}`;
+
+/** The virtual host for the hosts that only this service answers to. */
+export const serviceVirtualHost = (service: string): string => `service:${service}`;
+
+/** The virtual host of one host that several services answer to. */
+export const sharedVirtualHost = (host: string): string => `host:${host}`;

@@ -1,0 +1,44 @@
+import { toBinary } from "@bufbuild/protobuf";
+
+import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
+import { resourceType } from "#proto/resource-types.ts";
+import type { Service } from "#sluice/model/v1/service_pb.ts";
+
+import { normalHost } from "../model/hosts.ts";
+import { needsDns, toCluster } from "./cluster.ts";
+import { toLoadAssignment } from "./endpoints.ts";
+import { clusterName } from "./names.ts";
+import { type RankedRoute, toRoutes } from "./route.ts";
+
+/** An encoded resource. */
+export interface EncodedResource {
+  readonly typeUrl: string;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+/** All that one service becomes, before it is joined with others in virtual hosts. */
+export interface ServicePart {
+  /** What it answers to, in lower case, each once; "*" for every host. */
+  readonly hosts: readonly string[];
+  readonly routes: readonly RankedRoute[];
+  /** Its clusters and their endpoints. */
+  readonly resources: readonly EncodedResource[];
+}
+
+const cds = resourceType("CDS").typeUrl;
+const eds = resourceType("EDS").typeUrl;
+
+/** @throws when the service is not valid */
+export function translateService(service: Service): ServicePart {
+  const hosts = service.hosts.length === 0 ? ["*"] : [...new Set(service.hosts.map(normalHost))];
+  const resources = service.upstreams.flatMap((upstream): EncodedResource[] => {
+    const name = clusterName(service, upstream.name);
+    const cluster = { typeUrl: cds, name, bytes: toBinary(ClusterSchema, toCluster(service, upstream)) };
+    if (needsDns(upstream)) return [cluster];
+    const bytes = toBinary(ClusterLoadAssignmentSchema, toLoadAssignment(name, upstream));
+    return [cluster, { typeUrl: eds, name, bytes }];
+  });
+  return { hosts, routes: toRoutes(service), resources };
+}

@@ -1,0 +1,98 @@
+import { serviceVirtualHost, sharedVirtualHost } from "./names.ts";
+import type { RankedRoute } from "./route.ts";
+import type { ServicePart } from "./service.ts";
+import { encodeVirtualHost } from "./virtual-host.ts";
+
+/** The host that every service without hosts answers to. */
+const EVERY_HOST = "*";
+
+/** What of a service goes into virtual hosts. */
+type Part = Pick<ServicePart, "hosts" | "routes">;
+
+/**
+ * The virtual hosts of a gateway group. A domain may stand in one virtual host only, so the hosts that a service has
+ * for itself are one virtual host, and each host that several services claim is one of its own, with the routes of
+ * all of them. A change rebuilds those that the changed services have a part in.
+ */
+export class VirtualHosts {
+  readonly #parts = new Map<string, Part>();
+  readonly #claims = new Map<string, Set<string>>();
+  readonly #encoded = new Map<string, Uint8Array>();
+  readonly #staleServices = new Set<string>();
+  readonly #staleHosts = new Set<string>();
+
+  /** By name, as of the last rebuild. */
+  get encoded(): ReadonlyMap<string, Uint8Array> {
+    return this.#encoded;
+  }
+
+  /** The newest state of a service; undefined when it is gone. */
+  set(service: string, part: Part | undefined): void {
+    const before = this.#parts.get(service);
+    const hosts = new Set([...(before?.hosts ?? []), ...(part?.hosts ?? [])]);
+    const sharedBefore = new Set([...hosts].filter((host) => this.#isShared(host)));
+    for (const host of before?.hosts ?? []) this.#unclaim(host, service);
+    for (const host of part?.hosts ?? []) this.#claim(host, service);
+    if (part === undefined) this.#parts.delete(service);
+    else this.#parts.set(service, part);
+
+    this.#staleServices.add(service);
+    for (const host of hosts) {
+      this.#staleHosts.add(host);
+      if (sharedBefore.has(host) === this.#isShared(host)) continue;
+      // A host that comes to be shared leaves the virtual host of the service that had it for itself, or goes back
+      // there.
+      for (const other of this.#claims.get(host) ?? []) this.#staleServices.add(other);
+    }
+  }
+
+  /** Brings `encoded` up to date; returns whether it changed. */
+  rebuild(): boolean {
+    let changed = false;
+    for (const host of this.#staleHosts)
+      changed = this.#put(sharedVirtualHost(host), this.#encodeShared(host)) || changed;
+    for (const name of this.#staleServices)
+      changed = this.#put(serviceVirtualHost(name), this.#encodeOwn(name)) || changed;
+    this.#staleHosts.clear();
+    this.#staleServices.clear();
+    return changed;
+  }
+
+  #claim(host: string, service: string): void {
+    const claims = this.#claims.get(host) ?? new Set();
+    this.#claims.set(host, claims.add(service));
+  }
+
+  #unclaim(host: string, service: string): void {
+    const claims = this.#claims.get(host);
+    claims?.delete(service);
+    if (claims?.size === 0) this.#claims.delete(host);
+  }
+
+  #isShared(host: string): boolean {
+    const claims = this.#claims.get(host)?.size ?? 0;
+    return claims > 1 || (claims === 1 && host === EVERY_HOST);
+  }
+
+  #encodeShared(host: string): Uint8Array | undefined {
+    if (!this.#isShared(host)) return undefined;
+    const routes: RankedRoute[] = [];
+    for (const service of this.#claims.get(host) ?? []) routes.push(...(this.#parts.get(service)?.routes ?? []));
+    return encodeVirtualHost(sharedVirtualHost(host), [host], routes);
+  }
+
+  #encodeOwn(service: string): Uint8Array | undefined {
+    const part = this.#parts.get(service);
+    const hosts = part?.hosts.filter((host) => !this.#isShared(host)) ?? [];
+    if (part === undefined || hosts.length === 0) return undefined;
+    return encodeVirtualHost(serviceVirtualHost(service), hosts, part.routes);
+  }
+
+  #put(name: string, bytes: Uint8Array | undefined): boolean {
+    const before = this.#encoded.get(name);
+    if (bytes === undefined) return this.#encoded.delete(name);
+    if (before !== undefined && Buffer.compare(before, bytes) === 0) return false;
+    this.#encoded.set(name, bytes);
+    return true;
+  }
+}

@@ -1,0 +1,51 @@
+import { status } from "@grpc/grpc-js";
+
+import type { Node } from "#envoy/config/core/v3/base_pb.ts";
+
+import type { Refusal } from "./admission.ts";
+import type { ResourceCache } from "./cache.ts";
+import type { Watcher } from "./interest.ts";
+import type { XdsLimits } from "./limits.ts";
+import { identityOf, nodeProblem, traitsOf } from "./node.ts";
+import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
+import type { ClientTraits } from "./subscription-delta.ts";
+
+/** Who the client of a stream is, known from its first request on. */
+export interface Client {
+  readonly identity: NodeIdentity;
+  readonly traits: ClientTraits;
+  readonly connection: NodeConnection;
+  readonly audience: ReturnType<ResourceCache["attach"]>;
+}
+
+/** Enters the client that a stream's first request names (T1). */
+export function enterClient(
+  node: Node | undefined,
+  stream: Watcher & { readonly peer: string; report(): StreamReport },
+  { cache, nodes, limits }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits },
+): Client | Refusal {
+  const problem = nodeProblem(node, limits);
+  if (node === undefined || problem !== undefined) {
+    return { code: status.INVALID_ARGUMENT, details: problem ?? "no node" };
+  }
+  const identity = identityOf(node, stream.peer);
+  if (nodes.streams(identity) >= limits.streamsPerNodeMax) {
+    const details = `the node has ${limits.streamsPerNodeMax} streams already`;
+    return { code: status.RESOURCE_EXHAUSTED, details };
+  }
+  return {
+    identity,
+    traits: traitsOf(node),
+    audience: cache.attach(identity.gatewayGroup, stream),
+    connection: nodes.connect(identity, () => stream.report()),
+  };
+}
+
+/** What is wrong with the node of a later request: it may be left out, but not differ (T1). */
+export function nodeChange({ identity }: Client, node: Node | undefined): Refusal | undefined {
+  if (node === undefined) return undefined;
+  const again = identityOf(node, identity.address);
+  if (again.id === identity.id && again.gatewayGroup === identity.gatewayGroup) return undefined;
+  const details = "node.id or node.cluster differs from the stream's first request";
+  return { code: status.INVALID_ARGUMENT, details };
+}

@@ -1,0 +1,50 @@
+/** Bounds of what data planes may ask for and how long they are waited for. */
+export interface XdsLimits {
+  /** Streams of all data planes together. */
+  readonly streamsMax: number;
+  /** Streams of one data plane: a few for separate services, and those that a broken connection leaves behind for a while. */
+  readonly streamsPerNodeMax: number;
+  /** Names of one type that one stream may want, or list in one request. */
+  readonly namesMax: number;
+  /** Of one name, in UTF-16 units. */
+  readonly nameLengthMax: number;
+  /** Of `node.id` and `node.cluster`, in UTF-16 units. */
+  readonly nodeNameLengthMax: number;
+  /** Unknown types that a stream is remembered to have asked for. */
+  readonly unknownTypesMax: number;
+  /** Of a request. Envoy's first one on a reconnect names all that it holds (T7). */
+  readonly requestBytesMax: number;
+  /** About how much goes into one response that can be split; under the 4 MiB that gRPC clients take by default (T7). */
+  readonly responseBytes: number;
+  /** A stream that neither accepts nor refuses a response for this long is cut (lesson 36). */
+  readonly ackTimeoutMs: number;
+  /** A stream that doesn't say who it is for this long is cut. */
+  readonly firstRequestTimeoutMs: number;
+  /** How long a type waits for those that must come before it (W5). */
+  readonly orderTimeoutMs: number;
+  /** How long a client that accepted a cluster or listener may take to ask for what belongs to it. */
+  readonly followUpMs: number;
+  /** How long the requests of a client that reconnects may take to come in, so that removals wait for all of its types (W6). */
+  readonly reconnectMs: number;
+  /** HTTP/2 pings to find dead connections (T8). */
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+}
+
+export const defaultLimits: XdsLimits = {
+  streamsMax: 10_000,
+  streamsPerNodeMax: 32,
+  namesMax: 50_000,
+  nameLengthMax: 4096,
+  nodeNameLengthMax: 1024,
+  unknownTypesMax: 10,
+  requestBytesMax: 64 * 1024 * 1024,
+  responseBytes: 3 * 1024 * 1024,
+  ackTimeoutMs: 300_000,
+  firstRequestTimeoutMs: 30_000,
+  orderTimeoutMs: 5_000,
+  followUpMs: 300,
+  reconnectMs: 50,
+  keepaliveTimeMs: 30_000,
+  keepaliveTimeoutMs: 10_000,
+};

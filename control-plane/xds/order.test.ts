@@ -1,0 +1,200 @@
+/** Make before break (W1-W6), over the wire. */
+import { expect, test } from "vitest";
+
+import { resourceTypeByUrl } from "#proto/resource-types.ts";
+
+import type { Answer } from "../../test/support/xds-client.ts";
+import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
+import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
+
+const CDS = typeUrlOf("CDS");
+const EDS = typeUrlOf("EDS");
+const LDS = typeUrlOf("LDS");
+const RDS = typeUrlOf("RDS");
+
+const gateway = () => [resource("CDS", "a"), resource("EDS", "a"), resource("LDS", "l"), resource("RDS", "r")];
+
+/** What came, in words: "CDS +a,b -c". */
+const inWords = (
+  responses: readonly { typeUrl: string; resources: { name: string }[]; removedResources: string[] }[],
+) =>
+  responses.map(({ typeUrl, resources, removedResources }) => {
+    const added = resources.map(({ name }) => name).sort();
+    const parts: string[] = [resourceTypeByUrl.get(typeUrl)?.shortName ?? typeUrl];
+    if (added.length > 0) parts.push(`+${added.join(",")}`);
+    if (removedResources.length > 0) parts.push(`-${removedResources.join(",")}`);
+    return parts.join(" ");
+  });
+
+/** A delta client that has all of `gateway()`, and afterwards answers as `answers` says: by type, "ack" by default. */
+async function syncedClient(rig: XdsRig, answers: Record<string, Answer> = {}) {
+  let synced = false;
+  const client = rig.delta({ answer: ({ typeUrl }) => (synced ? (answers[typeUrl] ?? "ack") : "ack") });
+  client.send({ typeUrl: CDS });
+  client.send({ typeUrl: EDS, resourceNamesSubscribe: ["a"] });
+  client.send({ typeUrl: LDS });
+  client.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"] });
+  await rig.nodesAre(([node]) => node?.state === "synced" && node.types.length === 4);
+  synced = true;
+  client.responses.length = 0;
+  return client;
+}
+
+test("W1 one change of everything: clusters, endpoints, listeners, routes, then removals", async () => {
+  await using rig = await startXdsRig([...gateway(), resource("CDS", "old"), resource("LDS", "old")]);
+  const client = await syncedClient(rig);
+  rig.change(
+    resource("RDS", "r", "2"),
+    resource("LDS", "l", "2"),
+    resource("LDS", "old", null),
+    resource("EDS", "a", "2"),
+    resource("CDS", "a", "2"),
+    resource("CDS", "old", null),
+  );
+  await client.until(() => client.responses.length === 5);
+  expect(inWords(client.responses)).toEqual(["CDS +a", "EDS +a", "LDS +l -old", "RDS +r", "CDS -old"]);
+});
+
+test("W1 T7 listeners and routes wait for all parts of a first sync that is split", async () => {
+  const limits = { responseBytes: 1 };
+  await using rig = await startXdsRig([...gateway(), resource("CDS", "b")], { limits });
+  const client = rig.delta();
+  client.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"] });
+  client.send({ typeUrl: LDS });
+  client.send({ typeUrl: CDS });
+  await client.until(() => client.responses.length === 4);
+  const words = inWords(client.responses);
+  // The requests may arrive one by one; what matters is what comes after the first part.
+  expect(words.slice(words.indexOf("CDS +a"), words.indexOf("CDS +a") + 2)).toEqual(["CDS +a", "CDS +b"]);
+});
+
+test("W2 the endpoints of a cluster that changed are sent again, right behind it and before it is accepted", async () => {
+  await using rig = await startXdsRig(gateway());
+  const client = await syncedClient(rig, { [CDS]: "none" });
+  rig.change(resource("CDS", "a", "2"));
+  await client.until(() => client.responses.length === 2);
+  expect(inWords(client.responses)).toEqual(["CDS +a", "EDS +a"]);
+});
+
+test("W2 in state of the world: only those of the clusters that changed", async () => {
+  await using rig = await startXdsRig([...gateway(), resource("CDS", "b"), resource("EDS", "b")]);
+  const client = rig.sotw();
+  client.subscribe(CDS);
+  await client.until(() => client.held(CDS).size === 2);
+  client.subscribe(EDS, ["a", "b"]);
+  await client.until(() => client.held(EDS).size === 2);
+  await rig.nodesAre(([node]) => node?.state === "synced");
+  const before = client.responses.length;
+  rig.change(resource("CDS", "b", "2"));
+  await client.until(() => client.responses.length === before + 2);
+  const [clusters, endpoints] = client.responses.slice(before);
+  expect(clusters?.resources.length).toBe(2);
+  expect(endpoints?.typeUrl).toBe(EDS);
+  expect(endpoints?.resources.length).toBe(1);
+});
+
+test("W3 a cluster without endpoints has an empty assignment", async () => {
+  await using rig = await startXdsRig([resource("EDS", "a", "")]);
+  const client = rig.delta();
+  client.send({ typeUrl: EDS, resourceNamesSubscribe: ["a"] });
+  expect(inWords([await client.next()])).toEqual(["EDS +a"]);
+});
+
+test("W5 routes wait until the clusters before them are accepted; endpoints do not", async () => {
+  await using rig = await startXdsRig(gateway());
+  const client = await syncedClient(rig, { [CDS]: "none" });
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("LDS", "l", "2"));
+  rig.change(resource("EDS", "a", "2"));
+  await client.until(() => client.responses.length === 2);
+  rig.change(resource("EDS", "a", "3"));
+  await client.until(() => client.responses.length === 3);
+  expect(inWords(client.responses)).toEqual(["CDS +b", "EDS +a", "EDS +a"]);
+  for (const response of client.responses.filter(({ typeUrl }) => typeUrl === CDS)) client.answer(response);
+  await client.until(() => client.responses.length === 5);
+  expect(inWords(client.responses).slice(3)).toEqual(["LDS +l", "RDS +r"]);
+});
+
+test("W5 routes wait until the endpoints of a new cluster are accepted", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { followUpMs: 4_000 } });
+  const client = await syncedClient(rig, { [EDS]: "none" });
+  rig.change(resource("CDS", "b"), resource("EDS", "b"), resource("RDS", "r", "2"));
+  await client.until(() => client.responses.length === 1);
+  client.send({ typeUrl: EDS, resourceNamesSubscribe: ["b"] });
+  await client.until(() => client.responses.length === 2);
+  rig.change(resource("CDS", "a", "2")); // Something else that may go, to see that the routes did not.
+  await client.until(() => client.responses.length === 3);
+  expect(inWords(client.responses)).toEqual(["CDS +b", "EDS +b", "CDS +a"]);
+  const answered = client.responses[1];
+  if (answered !== undefined) client.answer(answered);
+  await client.until(() => client.responses.length === 4);
+  const again = client.responses[3];
+  if (again !== undefined) client.answer(again);
+  await client.until(() => client.responses.length === 5);
+  expect(inWords(client.responses).slice(3)).toEqual(["EDS +a", "RDS +r"]);
+});
+
+test("W5 no wait is longer than the limit", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { orderTimeoutMs: 50 } });
+  const client = await syncedClient(rig, { [CDS]: "none" });
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"));
+  await client.until(() => client.responses.length === 2);
+  expect(inWords(client.responses)).toEqual(["CDS +b", "RDS +r"]);
+});
+
+test("W5 routes wait a while after clusters were refused, then go on", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { orderTimeoutMs: 1_000 } });
+  const client = await syncedClient(rig, { [CDS]: { refuse: "bad" } });
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"));
+  await rig.nodesAre(([node]) => node?.state === "nacked");
+  expect(inWords(client.responses)).toEqual(["CDS +b"]);
+  await client.until(() => client.responses.length === 2);
+  expect(inWords(client.responses)).toEqual(["CDS +b", "RDS +r"]);
+});
+
+test("W6 a cluster goes after the routes that used it have been accepted", async () => {
+  await using rig = await startXdsRig(gateway());
+  const client = await syncedClient(rig, { [RDS]: "none" });
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("CDS", "a", null), resource("EDS", "a", null));
+  await client.until(() => client.responses.length === 2);
+  rig.change(resource("LDS", "m"));
+  await client.until(() => client.responses.length === 3);
+  expect(inWords(client.responses)).toEqual(["CDS +b", "RDS +r", "LDS +m"]);
+  const routes = client.responses[1];
+  if (routes !== undefined) client.answer(routes);
+  await client.until(() => client.responses.length === 5);
+  expect(inWords(client.responses).slice(3)).toEqual(["CDS -a", "EDS -a"]);
+});
+
+test("W6 in state of the world: a cluster stays in the set until the routes have been accepted", async () => {
+  await using rig = await startXdsRig(gateway());
+  let answer: Answer = "ack";
+  const client = rig.sotw({ answer: ({ typeUrl }) => (typeUrl === RDS ? answer : "ack") });
+  client.subscribe(CDS);
+  client.subscribe(RDS, ["r"]);
+  await rig.nodesAre(([node]) => node?.state === "synced" && node.types.length === 2);
+  answer = "none";
+  const before = client.responses.length;
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("CDS", "a", null));
+  await client.until(() => client.responses.length === before + 2);
+  expect([...client.held(CDS).keys()].sort()).toEqual(["a", "b"]);
+  const routes = client.responses.at(-1);
+  expect(routes?.typeUrl).toBe(RDS);
+  if (routes !== undefined) client.answer(routes);
+  await client.until(() => client.responses.length === before + 3);
+  expect([...client.held(CDS).keys()]).toEqual(["b"]);
+  const versions = client.responses.filter(({ typeUrl }) => typeUrl === CDS).map(({ versionInfo }) => versionInfo);
+  expect(new Set(versions).size).toBe(versions.length);
+});
+
+test("W6 after a reconnect too, removals wait for the other types", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { reconnectMs: 500 } });
+  const client = await syncedClient(rig);
+  const held = { cds: client.heldVersions(CDS), rds: client.heldVersions(RDS) };
+  client.close();
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("CDS", "a", null));
+  const again = rig.delta();
+  again.send({ typeUrl: CDS, initialResourceVersions: held.cds });
+  again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
+  await again.until(() => again.responses.length === 3);
+  expect(inWords(again.responses)).toEqual(["CDS +b", "RDS +r", "CDS -a"]);
+});

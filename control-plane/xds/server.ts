@@ -1,0 +1,173 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import {
+  logVerbosity,
+  Server,
+  ServerCredentials,
+  type ServiceDefinition,
+  setLogVerbosity,
+  status,
+} from "@grpc/grpc-js";
+import type { Logger } from "pino";
+
+import { ClusterDiscoveryService } from "#envoy/service/cluster/v3/cds_pb.ts";
+import { AggregatedDiscoveryService } from "#envoy/service/discovery/v3/ads_pb.ts";
+import { EndpointDiscoveryService } from "#envoy/service/endpoint/v3/eds_pb.ts";
+import { ListenerDiscoveryService } from "#envoy/service/listener/v3/lds_pb.ts";
+import { RouteDiscoveryService } from "#envoy/service/route/v3/rds_pb.ts";
+import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+
+import { MetricsRegistry } from "../observe/metrics.ts";
+import type { ResourceCache } from "./cache.ts";
+import { delta } from "./delta.ts";
+import { defaultLimits, type XdsLimits } from "./limits.ts";
+import { registerXdsMetrics } from "./metrics.ts";
+import type { StreamProtocol } from "./protocol.ts";
+import { sotw } from "./sotw.ts";
+import type { NodeRegistry } from "./status.ts";
+import { type RawCall, type StreamContext, XdsStream } from "./stream.ts";
+
+/** A server's certificate, and whom it lets in. */
+export interface XdsTls {
+  /** PEM, the server's own certificate first. */
+  readonly certificateChain: Buffer;
+  /** PEM. */
+  readonly privateKey: Buffer;
+  /** PEM; clients then need a certificate of one of these authorities. */
+  readonly clientAuthorities?: Buffer;
+}
+
+export interface XdsServerOptions {
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  readonly cache: ResourceCache;
+  readonly nodes: NodeRegistry;
+  readonly log: Logger;
+  /** Not set: plain text. */
+  readonly tls?: XdsTls;
+  /** Where the server's metrics are added. One registry takes one server. */
+  readonly metrics?: MetricsRegistry;
+  readonly limits?: Partial<XdsLimits>;
+}
+
+export interface XdsServer {
+  /** "host:port", with the port that is really listened on. */
+  readonly address: string;
+  /** Streams that are open now. */
+  readonly streams: number;
+  /** Ends all streams with UNAVAILABLE, so that clients look for another server, and stops listening. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** Each method, by which protocol it speaks and for which type (undefined: all). Rule T6. */
+const methods: readonly [DescMethod, StreamProtocol, ResourceType | undefined][] = [
+  [AggregatedDiscoveryService.method.streamAggregatedResources, sotw, undefined],
+  [AggregatedDiscoveryService.method.deltaAggregatedResources, delta, undefined],
+  [ClusterDiscoveryService.method.streamClusters, sotw, resourceType("CDS")],
+  [ClusterDiscoveryService.method.deltaClusters, delta, resourceType("CDS")],
+  [EndpointDiscoveryService.method.streamEndpoints, sotw, resourceType("EDS")],
+  [EndpointDiscoveryService.method.deltaEndpoints, delta, resourceType("EDS")],
+  [ListenerDiscoveryService.method.streamListeners, sotw, resourceType("LDS")],
+  [ListenerDiscoveryService.method.deltaListeners, delta, resourceType("LDS")],
+  [RouteDiscoveryService.method.streamRoutes, sotw, resourceType("RDS")],
+  [RouteDiscoveryService.method.deltaRoutes, delta, resourceType("RDS")],
+];
+
+/**
+ * Serves a cache to data planes, on the aggregated service and on those of single types. A node's gateway group is its `node.cluster`; one
+ * that doesn't exist is no error: the stream gets nothing until it does.
+ *
+ * @throws Error if the address cannot be listened on
+ */
+export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
+  // It would write lines of its own to stderr; whatever matters comes back as an error or a status.
+  setLogVerbosity(logVerbosity.NONE);
+  const limits: XdsLimits = { ...defaultLimits, ...options.limits };
+  const streams = new Set<XdsStream>();
+  const context: StreamContext = {
+    cache: options.cache,
+    nodes: options.nodes,
+    log: options.log,
+    metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
+    limits,
+    now: () => Math.floor(performance.timeOrigin + performance.now()),
+  };
+  const server = new Server({
+    "grpc.max_receive_message_length": limits.requestBytesMax,
+    "grpc.max_send_message_length": -1,
+    "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
+    "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
+  });
+
+  const open = (call: RawCall, protocol: StreamProtocol, onlyType: ResourceType | undefined) => {
+    if (streams.size >= limits.streamsMax) {
+      call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: `${limits.streamsMax} streams are open already` });
+      return;
+    }
+    const stream = new XdsStream(call, protocol, onlyType, context, () => streams.delete(stream));
+    streams.add(stream);
+  };
+  for (const [method, protocol, onlyType] of methods) {
+    server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
+  }
+
+  const port = await listen(server, options);
+  return {
+    address: `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`,
+    get streams() {
+      return streams.size;
+    },
+    close: (graceMs = 5_000) => {
+      const closed = shutDown(server, graceMs);
+      for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
+      return closed;
+    },
+  };
+}
+
+/** One method whose messages stay bytes, as resources are encoded once for all streams. */
+function rawService(method: DescMethod): ServiceDefinition {
+  const asIs = (bytes: Buffer) => bytes;
+  return {
+    [method.name]: {
+      path: `/${method.parent.typeName}/${method.name}`,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    },
+  };
+}
+
+function listen(server: Server, { host, port, tls }: XdsServerOptions): Promise<number> {
+  const credentials =
+    tls === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(
+          tls.clientAuthorities ?? null,
+          [{ cert_chain: tls.certificateChain, private_key: tls.privateKey }],
+          tls.clientAuthorities !== undefined,
+        );
+  const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(new Error(`cannot serve xDS on ${address}: ${error.message}`, { cause: error }));
+    });
+  });
+}
+
+function shutDown(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(force);
+      resolve();
+    });
+  });
+}

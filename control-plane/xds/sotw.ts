@@ -1,0 +1,27 @@
+import { fromBinary } from "@bufbuild/protobuf";
+
+import { DiscoveryRequestSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
+
+import type { StreamProtocol } from "./protocol.ts";
+import { applySotw, takeSotw } from "./subscription-sotw.ts";
+import { encodeResponse } from "./wire.ts";
+
+/** State-of-the-world streams: DiscoveryRequest in, DiscoveryResponse out. */
+export const sotw: StreamProtocol = {
+  name: "sotw",
+  lingers: true,
+  decode(bytes) {
+    const request = fromBinary(DiscoveryRequestSchema, bytes);
+    return {
+      node: request.node,
+      typeUrl: request.typeUrl,
+      nameLists: [request.resourceNames],
+      // Its first answer is the full state at once, so that nothing is gained by waiting for its other types.
+      reconnects: false,
+      apply: (sub, traits, nowMs) =>
+        applySotw(sub, { ...request, refusal: request.errorDetail?.message }, traits, nowMs),
+    };
+  },
+  take: takeSotw,
+  encode: (head, push) => encodeResponse(head, push.resources),
+};

@@ -1,0 +1,241 @@
+/** What the control plane knows of each data plane: connected now, or lately. */
+
+/**
+ * How a data plane stands (proto `sluice.admin.v1.NodeState`): `synced` has accepted all that is meant for it; `stale` has a response under
+ * way; `nacked` refused its newest response of some type and runs its last good configuration; `unknown_group` names a gateway group that
+ * doesn't exist and gets nothing.
+ */
+export type NodeState = "synced" | "stale" | "nacked" | "disconnected" | "unknown_group";
+
+/** One resource type of one data plane. Times are milliseconds since the epoch. */
+export interface TypeStatus {
+  readonly typeUrl: string;
+  /** Of all resources of the type, as last sent; empty before the first. */
+  readonly sentVersion: string;
+  /** Of all resources of the type, as last accepted; empty before the first. */
+  readonly acceptedVersion: string;
+  /** How many resources the data plane has been sent and not been told to drop. */
+  readonly resources: number;
+  /** Whether something is under way: sent and not answered yet, or waiting to be sent. */
+  readonly pending: boolean;
+  /** Why it refused the newest response; empty if it didn't. */
+  readonly nack: string;
+  readonly lastAckTimeMs: number | undefined;
+  readonly lastNackTimeMs: number | undefined;
+  /** Names it asked for that don't exist, the first hundred. */
+  readonly missing: readonly string[];
+}
+
+/** Who a data plane says it is, in the first request of its stream. */
+export interface NodeIdentity {
+  /** `node.id`. */
+  readonly id: string;
+  /** `node.cluster`, or "default" where that is empty. */
+  readonly gatewayGroup: string;
+  /** "native", "envoy", or `node.user_agent_name`. */
+  readonly kind: string;
+  /** Of the data plane's program; may be empty. */
+  readonly version: string;
+  /** The peer of its newest stream. */
+  readonly address: string;
+}
+
+/** A data plane as the control plane sees it. Times are milliseconds since the epoch. */
+export interface NodeStatus extends NodeIdentity {
+  readonly state: NodeState;
+  readonly connectTimeMs: number;
+  /** When it last accepted a response. */
+  readonly lastSyncTimeMs: number | undefined;
+  /** When its last stream ended; undefined while it is connected. */
+  readonly disconnectTimeMs: number | undefined;
+  /** In the order of pushes. */
+  readonly types: readonly TypeStatus[];
+  /** What else is wrong with it, as sentences. */
+  readonly problems: readonly string[];
+}
+
+/** What one stream says of itself when asked. */
+export interface StreamReport {
+  readonly groupExists: boolean;
+  readonly types: readonly TypeStatus[];
+  readonly problems: readonly string[];
+}
+
+/** A stream's hold on its entry in the registry. */
+export interface NodeConnection {
+  /** Says that the next report will differ. */
+  changed(): void;
+  /** The stream has ended; the entry keeps its last report. */
+  close(): void;
+}
+
+interface Entry {
+  identity: NodeIdentity;
+  /** In the order in which the streams came. */
+  readonly reports: Set<() => StreamReport>;
+  connectTimeMs: number;
+  lastSyncTimeMs: number | undefined;
+  disconnectTimeMs: number | undefined;
+  /** Of the last stream, at its end. */
+  last: StreamReport;
+}
+
+const nothing: StreamReport = { groupExists: true, types: [], problems: [] };
+
+export interface NodeRegistryOptions {
+  /** Milliseconds since the epoch. Default: Date.now. */
+  readonly now?: () => number;
+  /** How long a data plane is remembered after its last stream. Default: 2 hours. */
+  readonly keepDisconnectedMs?: number;
+  /** Of those disconnected, how many are remembered. Default: 10,000. */
+  readonly disconnectedNodesMax?: number;
+}
+
+/** All data planes that are connected, and those that were lately. */
+export class NodeRegistry {
+  readonly #now: () => number;
+  readonly #keepDisconnectedMs: number;
+  readonly #disconnectedNodesMax: number;
+  readonly #connected = new Map<string, Entry>();
+  /** By the time of their leaving, the earliest first. */
+  readonly #gone = new Map<string, Entry>();
+  readonly #listeners = new Set<() => void>();
+  #generation = 0;
+  #tellScheduled = false;
+
+  constructor(options: NodeRegistryOptions = {}) {
+    this.#now = options.now ?? Date.now;
+    this.#keepDisconnectedMs = options.keepDisconnectedMs ?? 2 * 3_600_000;
+    this.#disconnectedNodesMax = options.disconnectedNodesMax ?? 10_000;
+  }
+
+  /** Grows whenever `list()` may answer otherwise. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get connectedNodes(): number {
+    return this.#connected.size;
+  }
+
+  /** Calls back after changes, at most once for each turn of the event loop. Returns what ends it. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** How many streams a data plane has. */
+  streams(identity: Pick<NodeIdentity, "id" | "gatewayGroup">): number {
+    return this.#connected.get(keyOf(identity))?.reports.size ?? 0;
+  }
+
+  /** A stream has named its node. `report` is asked for whenever somebody wants to see the node. */
+  connect(identity: NodeIdentity, report: () => StreamReport): NodeConnection {
+    const key = keyOf(identity);
+    let entry = this.#connected.get(key);
+    if (entry === undefined) {
+      const lastSyncTimeMs = this.#gone.get(key)?.lastSyncTimeMs;
+      this.#gone.delete(key);
+      const connectTimeMs = this.#now();
+      const reports = new Set<() => StreamReport>();
+      entry = { identity, reports, connectTimeMs, lastSyncTimeMs, disconnectTimeMs: undefined, last: nothing };
+      this.#connected.set(key, entry);
+    }
+    entry.identity = identity;
+    entry.reports.add(report);
+    this.#changed();
+    const held = entry;
+    return { changed: () => this.#changed(), close: () => this.#close(key, held, report) };
+  }
+
+  /** By gateway group and node id. */
+  list(): NodeStatus[] {
+    this.#forget();
+    return [...this.#connected.values(), ...this.#gone.values()]
+      .map(statusOf)
+      .sort((a, b) => compare(a.gatewayGroup, b.gatewayGroup) || compare(a.id, b.id));
+  }
+
+  #close(key: string, entry: Entry, report: () => StreamReport): void {
+    if (!entry.reports.has(report)) return;
+    const last = merge(entry);
+    entry.reports.delete(report);
+    if (entry.reports.size === 0) {
+      entry.last = last;
+      entry.lastSyncTimeMs = lastSync(entry, last);
+      entry.disconnectTimeMs = this.#now();
+      this.#connected.delete(key);
+      this.#gone.set(key, entry);
+      this.#forget();
+    }
+    this.#changed();
+  }
+
+  #forget(): void {
+    const before = this.#now() - this.#keepDisconnectedMs;
+    for (const [key, entry] of this.#gone) {
+      const tooOld = entry.disconnectTimeMs === undefined || entry.disconnectTimeMs < before;
+      if (!tooOld && this.#gone.size <= this.#disconnectedNodesMax) return;
+      this.#gone.delete(key);
+    }
+  }
+
+  #changed(): void {
+    this.#generation++;
+    if (this.#tellScheduled || this.#listeners.size === 0) return;
+    this.#tellScheduled = true;
+    setImmediate(() => {
+      this.#tellScheduled = false;
+      for (const listener of this.#listeners) listener();
+    });
+  }
+}
+
+// Neither a node id nor a group may hold a NUL (the stream refuses control characters), so no two nodes share a key.
+const keyOf = ({ gatewayGroup, id }: Pick<NodeIdentity, "id" | "gatewayGroup">) => `${gatewayGroup}\0${id}`;
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+/** What all streams of a node say; of a type that several carry, the newest stream's word. */
+function merge(entry: Entry): StreamReport {
+  if (entry.reports.size === 0) return entry.last;
+  const types = new Map<string, TypeStatus>();
+  const problems = new Set<string>();
+  let groupExists = true;
+  for (const report of entry.reports) {
+    const { types: ofStream, problems: told, groupExists: exists } = report();
+    for (const type of ofStream) types.set(type.typeUrl, type);
+    for (const problem of told) problems.add(problem);
+    groupExists = exists;
+  }
+  return { groupExists, types: [...types.values()], problems: [...problems] };
+}
+
+function lastSync(entry: Entry, report: StreamReport): number | undefined {
+  let last = entry.lastSyncTimeMs;
+  for (const { lastAckTimeMs } of report.types) {
+    if (lastAckTimeMs !== undefined && (last === undefined || lastAckTimeMs > last)) last = lastAckTimeMs;
+  }
+  return last;
+}
+
+function stateOf(entry: Entry, report: StreamReport): NodeState {
+  if (entry.disconnectTimeMs !== undefined) return "disconnected";
+  if (!report.groupExists) return "unknown_group";
+  // A refusal says more than that something newer is under way.
+  if (report.types.some((type) => type.nack !== "")) return "nacked";
+  return report.types.length === 0 || report.types.some((type) => type.pending) ? "stale" : "synced";
+}
+
+function statusOf(entry: Entry): NodeStatus {
+  const report = merge(entry);
+  return {
+    ...entry.identity,
+    state: stateOf(entry, report),
+    connectTimeMs: entry.connectTimeMs,
+    lastSyncTimeMs: lastSync(entry, report),
+    disconnectTimeMs: entry.disconnectTimeMs,
+    types: report.types,
+    problems: report.problems,
+  };
+}

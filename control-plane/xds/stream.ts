@@ -1,0 +1,348 @@
+import { randomBytes } from "node:crypto";
+
+import { type ServerDuplexStream, status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+
+import { type ResourceType, resourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
+
+import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
+import type { ResourceCache, ResourceChange, ResourceSet } from "./cache.ts";
+import { type Client, enterClient, nodeChange } from "./client.ts";
+import type { Watcher } from "./interest.ts";
+import type { XdsLimits } from "./limits.ts";
+import type { XdsMetrics } from "./metrics.ts";
+import {
+  inOrder,
+  newOrder,
+  nextDeadline,
+  noteOrderSent,
+  noteOrderSettled,
+  type Order,
+  permit,
+  pruneWarming,
+} from "./order.ts";
+import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
+import type { NodeRegistry, StreamReport } from "./status.ts";
+import {
+  isFullState,
+  newSubscription,
+  noteChanges,
+  noteIdle,
+  noteSent,
+  type Outcome,
+  rescan,
+  type Subscription,
+  typeStatus,
+  watched,
+} from "./subscription.ts";
+
+/** What all streams of a server share. */
+export interface StreamContext {
+  readonly cache: ResourceCache;
+  readonly nodes: NodeRegistry;
+  readonly log: Logger;
+  readonly metrics: XdsMetrics;
+  readonly limits: XdsLimits;
+  /** Milliseconds since the epoch, never going back. */
+  readonly now: () => number;
+}
+
+/** A gRPC call whose messages are left as bytes. */
+export type RawCall = ServerDuplexStream<Buffer, Buffer>;
+
+const EDS = resourceType("EDS").typeUrl;
+const UNKNOWN_TYPE_LENGTH_MAX = 200;
+
+/**
+ * One stream: does the input and output, and leaves every decision to subscription*.ts and order.ts. It runs when one of four things
+ * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
+ * write before has not left (lesson 36), and nothing is queued but names.
+ */
+export class XdsStream implements Watcher {
+  readonly #call: RawCall;
+  readonly #protocol: StreamProtocol;
+  readonly #context: StreamContext;
+  /** The one type of a separate service; undefined on ADS. */
+  readonly #onlyType: ResourceType | undefined;
+  readonly #order: Order = newOrder();
+  readonly #unknownTypes = new Set<string>();
+  /** Makes the nonces of this stream differ from those of any other (S1). */
+  readonly #noncePrefix = randomBytes(4).toString("hex");
+  readonly #onClosed: () => void;
+  #nonces = 0;
+  #client: Client | undefined;
+  #writing = false;
+  #ended = false;
+  #runScheduled = false;
+  #quietUntilMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    call: RawCall,
+    protocol: StreamProtocol,
+    onlyType: ResourceType | undefined,
+    context: StreamContext,
+    onClosed: () => void,
+  ) {
+    this.#call = call;
+    this.#protocol = protocol;
+    this.#onlyType = onlyType;
+    this.#context = context;
+    this.#onClosed = onClosed;
+    call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
+    for (const event of ["end", "error", "cancelled"]) call.on(event, () => this.#close());
+    this.#timer = setTimeout(() => {
+      this.end(status.INVALID_ARGUMENT, "no request has come");
+    }, context.limits.firstRequestTimeoutMs).unref();
+  }
+
+  /** Ends the stream with a gRPC status other than OK. */
+  end(code: status, details: string): void {
+    if (this.#ended) return;
+    this.#context.metrics.streamsCut.add(1, status[code]);
+    this.#context.log.info({ node: this.#client?.identity.id, code: status[code], details }, "xDS stream ended");
+    this.#cleanUp();
+    this.#call.emit("error", { code, details });
+  }
+
+  changed(typeUrl: string, changes: readonly ResourceChange[]): void {
+    const sub = this.#subscription(typeUrl);
+    if (sub === undefined) return;
+    const lingers = this.#protocol.lingers && isFullState(sub.type);
+    noteChanges(sub, changes, { lingers, nowMs: this.#context.now() });
+    this.#schedule();
+  }
+
+  groupChanged(): void {
+    const { cache, now } = this.#context;
+    if (this.#client === undefined) return;
+    const { gatewayGroup } = this.#client.identity;
+    for (const sub of inOrder(this.#order)) {
+      const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+      if (set !== undefined) rescan(sub, set, now());
+    }
+    this.#client.connection.changed();
+    this.#schedule();
+  }
+
+  /** The client's address. */
+  get peer(): string {
+    return this.#call.getPeer();
+  }
+
+  /** For the registry. */
+  report(): StreamReport {
+    const problems = [...this.#unknownTypes].map((typeUrl) => `asked for the unknown resource type ${typeUrl}`);
+    const { gatewayGroup } = this.#client?.identity ?? { gatewayGroup: "" };
+    if (!this.#groupExists) problems.unshift(`the gateway group ${JSON.stringify(gatewayGroup)} doesn't exist`);
+    return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#ended) return;
+    let request: IncomingRequest;
+    try {
+      request = this.#protocol.decode(bytes);
+    } catch {
+      this.end(status.INVALID_ARGUMENT, `the request is no ${this.#protocol.name} discovery request`);
+      return;
+    }
+    const client = this.#identify(request);
+    if (client === undefined) return;
+    const sub = this.#subscriptionFor(request);
+    if (sub === undefined) return;
+    const { cache, now, limits } = this.#context;
+    const excess = excessOfRequest(request, limits);
+    if (excess !== undefined) {
+      this.end(excess.code, excess.details);
+      return;
+    }
+    const outcome = request.apply(sub, client.traits, now());
+    const { typeUrl } = sub.type;
+    // A name may be in both: then it ends unsubscribed (D8).
+    for (const name of outcome.watch) client.audience.interest.add(typeUrl, name, this);
+    for (const name of outcome.unwatch) client.audience.interest.remove(typeUrl, name, this);
+    const tooMuch = excessOfSubscription(sub, limits);
+    if (tooMuch !== undefined) {
+      this.end(tooMuch.code, tooMuch.details);
+      return;
+    }
+    const set = cache.resources(client.identity.gatewayGroup, typeUrl);
+    if (outcome.rescan && set !== undefined) rescan(sub, set, now());
+    this.#noteVerdict(client, sub, outcome);
+    if (request.reconnects) this.#quietUntilMs ||= now() + limits.reconnectMs;
+    client.connection.changed();
+    this.#schedule();
+  }
+
+  /** The client as its first request has named it; undefined if it may not go on. */
+  #identify({ node }: IncomingRequest): Client | undefined {
+    const before = this.#client;
+    const found = before === undefined ? enterClient(node, this, this.#context) : (nodeChange(before, node) ?? before);
+    if ("code" in found) {
+      this.end(found.code, found.details);
+      return undefined;
+    }
+    if (before !== undefined) return before;
+    this.#client = found;
+    clearTimeout(this.#timer);
+    const { log } = this.#context;
+    const { id: nodeId, gatewayGroup, kind, version, address } = found.identity;
+    log.info({ node: nodeId, gatewayGroup, kind, version, address }, "xDS stream opened");
+    if (!this.#groupExists) log.warn({ node: nodeId, gatewayGroup }, "node of an unknown gateway group");
+    return found;
+  }
+
+  /** The subscription that a request is for; undefined if it gets no answer. */
+  #subscriptionFor(request: IncomingRequest): Subscription | undefined {
+    const type = typeOfRequest(request, this.#onlyType);
+    if (type === "unknown") {
+      // T4: the other types of the stream must not suffer.
+      this.#context.metrics.unknownTypes.add();
+      if (this.#unknownTypes.size < this.#context.limits.unknownTypesMax) {
+        this.#unknownTypes.add(request.typeUrl.slice(0, UNKNOWN_TYPE_LENGTH_MAX));
+        this.#client?.connection.changed();
+      }
+      return undefined;
+    }
+    if ("code" in type) {
+      this.end(type.code, type.details);
+      return undefined;
+    }
+    let sub = this.#order.subscriptions.get(type.shortName);
+    if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
+    return sub;
+  }
+
+  #noteVerdict({ identity }: Client, sub: Subscription, { verdict, settled }: Outcome): void {
+    const { cache, metrics, log, now } = this.#context;
+    const { shortName: type } = sub.type;
+    if (verdict === "ack") metrics.acks.add(1, type);
+    if (verdict === "nack") {
+      metrics.nacks.add(1, type);
+      // Once for each response, however often a client repeats itself.
+      if (settled !== undefined) {
+        const { id: node, gatewayGroup } = identity;
+        log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
+      }
+    }
+    if (settled === undefined) return;
+    metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
+    noteOrderSettled(this.#order, sub, settled, cache.resources(identity.gatewayGroup, EDS), now());
+  }
+
+  /** Runs after the events of this turn, so that all of them are seen together. */
+  #schedule(): void {
+    if (this.#runScheduled || this.#ended) return;
+    this.#runScheduled = true;
+    setImmediate(() => {
+      this.#runScheduled = false;
+      this.#guard(() => this.#run());
+    });
+  }
+
+  /** A bug that one client's requests bring to light must not end the others' streams. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#context.log.error({ node: this.#client?.identity.id, err: error }, "xDS stream failed");
+      this.end(status.INTERNAL, "the control plane failed to serve this stream; its log says why");
+    }
+  }
+
+  #run(): void {
+    if (this.#ended || this.#writing || this.#client === undefined) return;
+    const { cache, limits, now } = this.#context;
+    const nowMs = now();
+    for (const { inFlight, type } of inOrder(this.#order)) {
+      if (inFlight !== undefined && nowMs - inFlight.sinceMs >= limits.ackTimeoutMs) {
+        this.end(status.DEADLINE_EXCEEDED, `no answer to ${type.typeUrl} for ${limits.ackTimeoutMs / 1000} s`);
+        return;
+      }
+    }
+    const { gatewayGroup } = this.#client.identity;
+    const endpoints = cache.resources(gatewayGroup, EDS);
+    if (endpoints !== undefined && nowMs >= this.#quietUntilMs) {
+      pruneWarming(this.#order, endpoints, limits, nowMs);
+      for (const sub of inOrder(this.#order)) {
+        if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
+      }
+    }
+    this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
+  }
+
+  /** Writes the next response of a type, if it has one that may go out. */
+  #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
+    const { cache, limits, metrics } = this.#context;
+    const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+    const permission = permit(this.#order, sub, limits, nowMs);
+    if (set === undefined || permission === undefined) return false;
+    const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
+    if (push === undefined) {
+      noteIdle(sub, set);
+      return false;
+    }
+    const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
+    const { typeUrl, shortName: type } = sub.type;
+    const bytes = this.#protocol.encode({ version: push.version, typeUrl, nonce }, push);
+    noteSent(sub, push, nonce, nowMs);
+    noteOrderSent(this.#order, sub, endpoints);
+    metrics.pushes.add(1, type);
+    metrics.pushedBytes.add(bytes.length, type);
+    this.#writing = true;
+    this.#wakeAt(nowMs + limits.ackTimeoutMs);
+    this.#call.write(bytes, () => {
+      this.#writing = false;
+      this.#guard(() => this.#run());
+    });
+    this.#client?.connection.changed();
+    return true;
+  }
+
+  #wakeAt(timeMs: number | undefined): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (timeMs === undefined) return;
+    // Timers may fire a little early; a millisecond more keeps them from running twice.
+    const delayMs = Math.max(0, timeMs - this.#context.now()) + 1;
+    this.#timer = setTimeout(() => {
+      if (this.#writing) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
+      else this.#guard(() => this.#run());
+    }, delayMs).unref();
+  }
+
+  #subscription(typeUrl: string): Subscription | undefined {
+    const type = resourceTypeByUrl.get(typeUrl);
+    return type && this.#order.subscriptions.get(type.shortName);
+  }
+
+  /** As far as we can know: before the cache is ready no group is unknown. */
+  get #groupExists(): boolean {
+    const { cache } = this.#context;
+    return !cache.ready || cache.hasGroup(this.#client?.identity.gatewayGroup ?? "");
+  }
+
+  /** The client has closed its side, or the connection is gone. */
+  #close(): void {
+    if (this.#ended) return;
+    const { id, gatewayGroup } = this.#client?.identity ?? {};
+    this.#context.log.info({ node: id, gatewayGroup }, "xDS stream closed");
+    this.#cleanUp();
+    this.#call.end();
+  }
+
+  #cleanUp(): void {
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    if (this.#client !== undefined) {
+      const { connection, audience } = this.#client;
+      for (const sub of inOrder(this.#order)) {
+        for (const name of watched(sub)) audience.interest.remove(sub.type.typeUrl, name, this);
+      }
+      audience.detach();
+      connection.close();
+    }
+    this.#onClosed();
+  }
+}

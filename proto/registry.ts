@@ -1,0 +1,88 @@
+import { createRegistry, type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
+
+import { BootstrapConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
+import {
+  ClustersConfigDumpSchema,
+  EndpointsConfigDumpSchema,
+  ListenersConfigDumpSchema,
+  RoutesConfigDumpSchema,
+} from "#envoy/admin/v3/config_dump_shared_pb.ts";
+import { BootstrapSchema } from "#envoy/config/bootstrap/v3/bootstrap_pb.ts";
+import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
+import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
+import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
+import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
+import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cors/v3/cors_pb.ts";
+import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
+import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { LeastRequestSchema } from "#envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts";
+import { MaglevSchema } from "#envoy/extensions/load_balancing_policies/maglev/v3/maglev_pb.ts";
+import { RandomSchema } from "#envoy/extensions/load_balancing_policies/random/v3/random_pb.ts";
+import { RingHashSchema } from "#envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash_pb.ts";
+import { RoundRobinSchema } from "#envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts";
+import { PreviousHostsPredicateSchema } from "#envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
+import { RawBufferSchema } from "#envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts";
+import {
+  DownstreamTlsContextSchema,
+  UpstreamTlsContextSchema,
+} from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
+import { HttpProtocolOptionsSchema } from "#envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
+
+/** Every message that may hide in a google.protobuf.Any that we write, read or show; JSON of such messages needs it too. */
+export const registry = createRegistry(
+  // Resources: the Anys of discovery responses and of config_dump.
+  ClusterSchema,
+  ClusterLoadAssignmentSchema,
+  ListenerSchema,
+  RouteConfigurationSchema,
+  // What Envoy's admin endpoint and ours answer, and Envoy's bootstrap.
+  BootstrapSchema,
+  BootstrapConfigDumpSchema,
+  ListenersConfigDumpSchema,
+  RoutesConfigDumpSchema,
+  ClustersConfigDumpSchema,
+  EndpointsConfigDumpSchema,
+  // Listeners.
+  HttpConnectionManagerSchema,
+  DownstreamTlsContextSchema,
+  RawBufferSchema,
+  FileAccessLogSchema,
+  StdoutAccessLogSchema,
+  StderrAccessLogSchema,
+  HttpGrpcAccessLogConfigSchema,
+  // HTTP filters and their settings per route.
+  RouterSchema,
+  CorsSchema,
+  CorsPolicySchema,
+  PreviousHostsPredicateSchema,
+  // Clusters.
+  UpstreamTlsContextSchema,
+  HttpProtocolOptionsSchema,
+  RoundRobinSchema,
+  LeastRequestSchema,
+  RandomSchema,
+  RingHashSchema,
+  MaglevSchema,
+);
+
+/** What is in an Any: a message that the registry knows, an unknown type, or bytes that are not such a message. */
+export type Unpacked =
+  | { readonly kind: "message"; readonly schema: DescMessage; readonly message: Message }
+  | { readonly kind: "unknown"; readonly typeName: string }
+  | { readonly kind: "malformed"; readonly typeName: string };
+
+/** Opens an Any. The type name is what follows the last "/" of its URL (google/protobuf/any.proto); "" if the URL is empty. */
+export function unpack(any: Any): Unpacked {
+  const typeName = any.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1);
+  const schema = registry.getMessage(typeName);
+  if (schema === undefined) return { kind: "unknown", typeName };
+  try {
+    return { kind: "message", schema, message: fromBinary(schema, any.value) };
+  } catch {
+    return { kind: "malformed", typeName };
+  }
+}

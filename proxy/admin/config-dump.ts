@@ -1,0 +1,106 @@
+import { create, type DescMessage, type JsonValue, type MessageInitShape, toBinary, toJson } from "@bufbuild/protobuf";
+import { type Any, anyPack, timestampFromMs } from "@bufbuild/protobuf/wkt";
+
+import { ConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
+import {
+  ClientResourceStatus,
+  ClustersConfigDumpSchema,
+  EndpointsConfigDumpSchema,
+  ListenersConfigDumpSchema,
+  RoutesConfigDumpSchema,
+  type UpdateFailureStateSchema,
+} from "#envoy/admin/v3/config_dump_shared_pb.ts";
+import { redact } from "#proto/redact.ts";
+import { registry } from "#proto/registry.ts";
+import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+
+import type { RefusedVersion } from "../xds/configuration.ts";
+import type { Resource } from "../xds/graph.ts";
+import type { AdminSource } from "./source.ts";
+
+/** What is known of one name: what is in use, what was refused last, or both. */
+interface Entry {
+  readonly name: string;
+  readonly resource: Any | undefined;
+  readonly version: string;
+  readonly lastUpdated: ReturnType<typeof timestampFromMs> | undefined;
+  readonly errorState: MessageInitShape<typeof UpdateFailureStateSchema> | undefined;
+  readonly clientStatus: ClientResourceStatus;
+}
+
+/** Everything in use and what was refused since, as Envoy's /config_dump shows it (envoy.admin.v3.ConfigDump), without secrets. */
+export function configDump(source: Pick<AdminSource, "active" | "refused">): JsonValue {
+  const entries = (shortName: ResourceType["shortName"]) => entriesOf(source, resourceType(shortName));
+  const configs = [
+    pack(ClustersConfigDumpSchema, {
+      dynamicActiveClusters: entries("CDS").map((entry) => ({ ...shared(entry), ...only("cluster", entry.resource) })),
+    }),
+    pack(EndpointsConfigDumpSchema, {
+      dynamicEndpointConfigs: entries("EDS").map((entry) => ({
+        ...shared(entry),
+        ...only("endpointConfig", entry.resource),
+      })),
+    }),
+    pack(ListenersConfigDumpSchema, {
+      dynamicListeners: entries("LDS").map(({ name, resource, version, lastUpdated, errorState, clientStatus }) => ({
+        name,
+        clientStatus,
+        ...only("errorState", errorState),
+        ...(resource === undefined
+          ? {}
+          : { activeState: { versionInfo: version, listener: resource, ...only("lastUpdated", lastUpdated) } }),
+      })),
+    }),
+    pack(RoutesConfigDumpSchema, {
+      dynamicRouteConfigs: entries("RDS").map((entry) => ({
+        ...shared(entry),
+        ...only("routeConfig", entry.resource),
+      })),
+    }),
+  ];
+  return toJson(ConfigDumpSchema, create(ConfigDumpSchema, { configs }), { registry, useProtoFieldName: true });
+}
+
+const pack = <Desc extends DescMessage>(schema: Desc, value: MessageInitShape<Desc>): Any =>
+  anyPack(schema, create(schema, value));
+
+const only = <Name extends string, Value>(name: Name, value: Value | undefined) =>
+  (value === undefined ? {} : { [name]: value }) as { [Key in Name]?: Value };
+
+const shared = ({ version, lastUpdated, errorState, clientStatus }: Entry) => ({
+  versionInfo: version,
+  clientStatus,
+  ...only("lastUpdated", lastUpdated),
+  ...only("errorState", errorState),
+});
+
+function entriesOf(source: Pick<AdminSource, "active" | "refused">, type: ResourceType): Entry[] {
+  const active = source.active(type);
+  const refused = source.refused(type);
+  const names = [...new Set([...active.keys(), ...refused.keys()])].sort();
+  return names.map((name) => entryOf(type, name, active.get(name), refused.get(name)));
+}
+
+function entryOf(
+  type: ResourceType,
+  name: string,
+  resource: Resource | undefined,
+  refused: RefusedVersion | undefined,
+): Entry {
+  return {
+    name,
+    resource: resource && {
+      $typeName: "google.protobuf.Any",
+      typeUrl: type.typeUrl,
+      value: toBinary(type.schema, redact(type.schema, resource.message)),
+    },
+    version: resource?.version ?? "",
+    lastUpdated: resource && timestampFromMs(resource.updatedMs),
+    errorState: refused && {
+      versionInfo: refused.version,
+      details: refused.details,
+      lastUpdateAttempt: timestampFromMs(refused.attemptMs),
+    },
+    clientStatus: refused === undefined ? ClientResourceStatus.ACKED : ClientResourceStatus.NACKED,
+  };
+}

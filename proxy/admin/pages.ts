@@ -1,0 +1,113 @@
+import { RE2JS } from "re2js";
+
+import { configDump } from "./config-dump.ts";
+import { format, json, noSuchFormat, type Page, text } from "./page.ts";
+import type { AdminSource } from "./source.ts";
+import { clustersJson, clustersText, listenersJson, listenersText, serverInfo } from "./status.ts";
+
+/** A path of the admin endpoint. */
+export interface Endpoint {
+  readonly method: "GET" | "POST";
+  readonly help: string;
+  readonly answer: (source: AdminSource, query: URLSearchParams) => Page | Promise<Page>;
+}
+
+const textOrJson = ["text", "json"] as const;
+
+/** All paths, in the words of Envoy's administration interface. */
+export const endpoints: Readonly<Record<string, Endpoint>> = {
+  "/": { method: "GET", help: "this page", answer: () => text(help()) },
+  "/clusters": {
+    method: "GET",
+    help: "upstream clusters and their endpoints (?format=text|json)",
+    answer: async (source, query) => {
+      const as = format(query, textOrJson);
+      if (as === undefined) return noSuchFormat(textOrJson);
+      const clusters = await source.clusters();
+      return as === "json" ? json(clustersJson(clusters)) : text(clustersText(clusters));
+    },
+  },
+  "/config_dump": {
+    method: "GET",
+    help: "the configuration in use and what was refused, without secrets",
+    answer: (source) => json(configDump(source)),
+  },
+  "/drain_listeners": {
+    method: "POST",
+    help: "close the listeners and let connections come to their end",
+    answer: (source) => {
+      source.drainListeners();
+      return text("OK");
+    },
+  },
+  "/listeners": {
+    method: "GET",
+    help: "listeners and their addresses (?format=text|json)",
+    answer: (source, query) => {
+      const as = format(query, textOrJson);
+      if (as === undefined) return noSuchFormat(textOrJson);
+      return as === "json" ? json(listenersJson(source)) : text(listenersText(source));
+    },
+  },
+  "/ready": {
+    method: "GET",
+    help: "LIVE with status 200 when requests are served, otherwise the state with status 503",
+    answer: (source) => {
+      const state = source.state();
+      return text(state, state === "LIVE" ? 200 : 503);
+    },
+  },
+  "/server_info": {
+    method: "GET",
+    help: "version, state and uptime",
+    answer: (source) => json(serverInfo(source)),
+  },
+  "/stats": {
+    method: "GET",
+    help: "statistics (?filter=REGEX, ?format=text|json|prometheus)",
+    answer: stats,
+  },
+  "/stats/prometheus": {
+    method: "GET",
+    help: "statistics for Prometheus",
+    answer: (source) => prometheus(source),
+  },
+};
+
+function help(): string {
+  const width = Math.max(...Object.keys(endpoints).map((path) => path.length));
+  const lines = Object.entries(endpoints).map(
+    ([path, endpoint]) => `  ${path.padEnd(width)}  ${endpoint.method === "POST" ? "(POST) " : ""}${endpoint.help}`,
+  );
+  return ["admin commands are:", ...lines].join("\n");
+}
+
+const prometheus = (source: AdminSource): Page => ({
+  status: 200,
+  contentType: "text/plain; version=0.0.4; charset=utf-8",
+  body: source.prometheus(),
+});
+
+const statsFormats = ["text", "json", "prometheus"] as const;
+
+function stats(source: AdminSource, query: URLSearchParams): Page {
+  const as = format(query, statsFormats);
+  if (as === undefined) return noSuchFormat(statsFormats);
+  const filter = query.get("filter");
+  let pattern: RE2JS | undefined;
+  try {
+    // As in Envoy the expression may match anywhere in the name, and takes linear time.
+    pattern = filter === null ? undefined : RE2JS.compile(filter);
+  } catch (error) {
+    return text(`filter is not a regular expression (RE2): ${error instanceof Error ? error.message : ""}`, 400);
+  }
+  if (as === "prometheus") {
+    if (pattern !== undefined) return text("filter does not go with format=prometheus", 400);
+    return prometheus(source);
+  }
+  const found = [...source.stats()]
+    .filter(([name]) => pattern === undefined || pattern.matcher(name).find())
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  if (as === "json") return json({ stats: found.map(([name, value]) => ({ name, value })) });
+  return text(found.map(([name, value]) => `${name}: ${value}`).join("\n"));
+}

@@ -1,0 +1,181 @@
+import { toBinary } from "@bufbuild/protobuf";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+
+import type { Resource } from "../xds/graph.ts";
+import { assignment, cluster, listener, routes } from "../../test/support/envoy-resources.ts";
+import { type AdminServer, isLoopback, startAdmin } from "./server.ts";
+import type { AdminSource, ServerState } from "./source.ts";
+
+const log = pino({ level: "silent" });
+let state: ServerState = "LIVE";
+let drained = 0;
+
+const messages = {
+  CDS: cluster("a"),
+  EDS: assignment("a", 9101),
+  LDS: listener("l", 8080, "r"),
+  RDS: routes("r", { "/": "a" }),
+};
+const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r" };
+
+function active(type: ResourceType): Map<string, Resource> {
+  const message = messages[type.shortName];
+  const name = names[type.shortName];
+  return new Map([[name, { name, version: "v1", bytes: toBinary(type.schema, message), message, updatedMs: 1000 }]]);
+}
+
+const source: AdminSource = {
+  nodeId: "n",
+  group: "g",
+  version: "1.2.3",
+  workers: 2,
+  logLevel: "info",
+  drainTimeMs: 10_000,
+  startedAt: performance.now(),
+  state: () => state,
+  active,
+  refused: (type) =>
+    type === resourceType("CDS")
+      ? new Map([
+          ["a", { version: "v2", details: "CDS: 1 resource refused: a: bad", attemptMs: 2000 }],
+          ["new", { version: "v1", details: "CDS: 1 resource refused: new: bad", attemptMs: 2000 }],
+        ])
+      : new Map(),
+  clusters: () =>
+    Promise.resolve([
+      {
+        name: "a",
+        breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
+        endpoints: [
+          { address: "::1", port: 9101, hostname: "h", weight: 3, priority: 0, healthy: true, activeRequests: 7 },
+          { address: "10.0.0.1", port: 9102, hostname: "", weight: 1, priority: 0, healthy: false, activeRequests: 0 },
+        ],
+      },
+    ]),
+  prometheus: () => "# TYPE x counter\nx 1\n",
+  stats: () => [
+    ["cluster.a.upstream_rq_total", 5],
+    ["http.h.downstream_rq_total", 6],
+  ],
+  drainListeners: () => {
+    drained++;
+  },
+};
+
+let admin: AdminServer;
+
+beforeAll(async () => {
+  admin = await startAdmin("127.0.0.1", 0, source, log);
+});
+
+afterAll(() => admin.close());
+
+async function get(path: string, method = "GET"): Promise<string> {
+  const response = await fetch(`http://${admin.address}${path}`, { method });
+  return `${response.status} ${await response.text()}`;
+}
+
+async function getJson(path: string): Promise<unknown> {
+  const response = await fetch(`http://${admin.address}${path}`);
+  expect(response.headers.get("content-type")).toBe("application/json");
+  return response.json();
+}
+
+test("/ready says the state, with 503 unless it is LIVE", async () => {
+  expect(await get("/ready")).toBe("200 LIVE\n");
+  state = "DRAINING";
+  expect(await get("/ready")).toBe("503 DRAINING\n");
+  state = "LIVE";
+});
+
+test("/ lists every path", async () => {
+  const page = await get("/");
+  for (const path of ["/clusters", "/config_dump", "/listeners", "/ready", "/server_info", "/stats/prometheus"]) {
+    expect(page).toContain(`  ${path} `);
+  }
+});
+
+test("what changes something takes POST only, what reads takes GET and HEAD", async () => {
+  expect(await get("/drain_listeners")).toMatch(/^405 /);
+  expect(drained).toBe(0);
+  expect(await get("/drain_listeners", "POST")).toBe("200 OK\n");
+  expect(drained).toBe(1);
+  expect(await get("/stats", "POST")).toMatch(/^405 /);
+  expect(await get("/stats", "HEAD")).toBe("200 ");
+});
+
+test.each(["/nothing", "/__proto__", "/constructor", "/ready/"])("%s is not found", async (path) => {
+  expect(await get(path)).toMatch(/^404 /);
+});
+
+test("/clusters in Envoy's lines and JSON", async () => {
+  const lines = (await get("/clusters")).split("\n");
+  expect(lines).toContain("a::default_priority::max_retries::3");
+  expect(lines).toContain("a::[::1]:9101::rq_active::7");
+  expect(lines).toContain("a::10.0.0.1:9102::health_flags::/failed_eds_health");
+  expect(await getJson("/clusters?format=json")).toMatchObject({
+    cluster_statuses: [
+      { name: "a", host_statuses: [{ weight: 3 }, { health_status: { eds_health_status: "UNHEALTHY" } }] },
+    ],
+  });
+  expect(await get("/clusters?format=xml")).toMatch(/^400 format must be one of: text, json/);
+});
+
+test("/listeners in lines and JSON", async () => {
+  expect(await get("/listeners")).toBe("200 l::127.0.0.1:8080\n");
+  expect(await getJson("/listeners?format=json")).toMatchObject({
+    listener_statuses: [{ name: "l", local_address: { socket_address: { port_value: 8080 } } }],
+  });
+});
+
+test("/server_info", async () => {
+  expect(await getJson("/server_info")).toMatchObject({
+    version: "sluice-proxy/1.2.3",
+    state: "LIVE",
+    command_line_options: { concurrency: 2, service_cluster: "g", drain_time: "10s" },
+    node: { id: "n", cluster: "g" },
+  });
+});
+
+test("/stats can be filtered, and is there in all formats", async () => {
+  expect(await get("/stats")).toBe("200 cluster.a.upstream_rq_total: 5\nhttp.h.downstream_rq_total: 6\n");
+  expect(await get("/stats?filter=rq_total$&format=text")).toContain("http.h");
+  expect(await getJson("/stats?filter=%5Ecluster&format=json")).toEqual({
+    stats: [{ name: "cluster.a.upstream_rq_total", value: 5 }],
+  });
+  expect(await get("/stats?filter=(")).toMatch(/^400 filter is not a regular expression/);
+  expect(await get("/stats?format=prometheus")).toBe("200 # TYPE x counter\nx 1\n");
+  expect(await get("/stats/prometheus")).toBe("200 # TYPE x counter\nx 1\n");
+});
+
+test("/config_dump has what is in use and what was refused, in Envoy's shape", async () => {
+  const { configs } = (await getJson("/config_dump")) as { configs: Record<string, unknown>[] };
+  const dump = (kind: string) => configs.find((config) => String(config["@type"]).endsWith(kind));
+  expect(dump("ClustersConfigDump")).toMatchObject({
+    dynamic_active_clusters: [
+      {
+        version_info: "v1",
+        cluster: { name: "a", type: "EDS" },
+        last_updated: "1970-01-01T00:00:01Z",
+        error_state: { version_info: "v2", details: "CDS: 1 resource refused: a: bad" },
+        client_status: "NACKED",
+      },
+      { error_state: { details: "CDS: 1 resource refused: new: bad" }, client_status: "NACKED" },
+    ],
+  });
+  expect(dump("EndpointsConfigDump")).toMatchObject({
+    dynamic_endpoint_configs: [{ endpoint_config: { cluster_name: "a" }, client_status: "ACKED" }],
+  });
+  expect(dump("ListenersConfigDump")).toMatchObject({
+    dynamic_listeners: [{ name: "l", active_state: { version_info: "v1", listener: { name: "l" } } }],
+  });
+  expect(dump("RoutesConfigDump")).toMatchObject({ dynamic_route_configs: [{ route_config: { name: "r" } }] });
+});
+
+test("only addresses of this machine are loopback", () => {
+  for (const host of ["127.0.0.1", "127.8.9.10", "::1", "localhost"]) expect(isLoopback(host)).toBe(true);
+  for (const host of ["0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example.com"]) expect(isLoopback(host)).toBe(false);
+});

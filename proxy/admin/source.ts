@@ -1,0 +1,54 @@
+import type { ResourceType } from "#proto/resource-types.ts";
+
+import type { Resource } from "../xds/graph.ts";
+import type { RefusedVersion } from "../xds/configuration.ts";
+
+/** Envoy's server states; see envoy.admin.v3.ServerInfo. */
+export type ServerState = "LIVE" | "DRAINING" | "PRE_INITIALIZING";
+
+/** An endpoint as all workers together see it. */
+export interface EndpointStatus {
+  readonly address: string;
+  readonly port: number;
+  readonly hostname: string;
+  readonly weight: number;
+  readonly priority: number;
+  readonly healthy: boolean;
+  readonly activeRequests: number;
+}
+
+/** A cluster as all workers together see it. */
+export interface ClusterStatus {
+  readonly name: string;
+  /** Limits hold in each worker by itself. */
+  readonly breakers: {
+    readonly maxConnections: number;
+    readonly maxPendingRequests: number;
+    readonly maxRequests: number;
+    readonly maxRetries: number;
+  };
+  readonly endpoints: readonly EndpointStatus[];
+}
+
+/** Where the admin endpoint looks; main.ts joins it to the running parts. */
+export interface AdminSource {
+  readonly nodeId: string;
+  readonly group: string;
+  readonly version: string;
+  readonly workers: number;
+  readonly logLevel: string;
+  readonly drainTimeMs: number;
+  /** Ms of performance.now() at the start of the process. */
+  readonly startedAt: number;
+  state(): ServerState;
+  active(type: ResourceType): ReadonlyMap<string, Resource>;
+  refused(type: ResourceType): ReadonlyMap<string, RefusedVersion>;
+  /** Fails when a worker doesn't answer in time. */
+  clusters(): Promise<readonly ClusterStatus[]>;
+  /** All statistics in Prometheus' text format. */
+  prometheus(): string;
+  /** All counters and gauges by Envoy's names, and histograms as text, in no order. */
+  stats(): Iterable<readonly [name: string, value: number | string]>;
+  /** Closes the listeners and lets connections come to their end. */
+  drainListeners(): void;
+}

@@ -1,0 +1,98 @@
+/** The fields of cluster and endpoint messages that this proxy honours, and those that change nothing (see route/fields.ts). */
+export const fields: Record<string, Record<string, "used" | "ignored">> = {
+  "envoy.config.cluster.v3.Cluster": {
+    name: "used",
+    type: "used",
+    eds_cluster_config: "used",
+    connect_timeout: "used",
+    lb_policy: "used",
+    load_assignment: "used",
+    max_requests_per_connection: "used",
+    circuit_breakers: "used",
+    typed_extension_protocol_options: "used",
+    dns_refresh_rate: "used",
+    respect_dns_ttl: "used",
+    dns_lookup_family: "used",
+    ring_hash_lb_config: "used",
+    least_request_lb_config: "used",
+    round_robin_lb_config: "used",
+    common_lb_config: "used",
+    transport_socket: "used",
+    // Statistics and descriptions only.
+    alt_stat_name: "ignored",
+    metadata: "ignored",
+    track_cluster_stats: "ignored",
+    // There are no health checks whose verdict a removal could wait for.
+    ignore_health_on_host_removal: "ignored",
+  },
+  "envoy.config.cluster.v3.Cluster.EdsClusterConfig": { eds_config: "used", service_name: "used" },
+  "envoy.config.core.v3.ConfigSource": {
+    ads: "used",
+    self: "used",
+    resource_api_version: "ignored",
+    // How long a listener or cluster may wait for what it names; the graph waits until it is whole.
+    initial_fetch_timeout: "ignored",
+  },
+  "envoy.config.core.v3.SelfConfigSource": { transport_api_version: "ignored" },
+  "envoy.config.cluster.v3.Cluster.RingHashLbConfig": {
+    minimum_ring_size: "used",
+    maximum_ring_size: "used",
+    hash_function: "used",
+  },
+  "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": { choice_count: "used" },
+  "envoy.config.cluster.v3.Cluster.CommonLbConfig": {
+    healthy_panic_threshold: "used",
+    locality_weighted_lb_config: "used",
+    // Updates are applied at once: each costs only its own cluster.
+    update_merge_window: "ignored",
+  },
+  "envoy.type.v3.Percent": { value: "used" },
+  "envoy.config.cluster.v3.CircuitBreakers": { thresholds: "used" },
+  "envoy.config.cluster.v3.CircuitBreakers.Thresholds": {
+    priority: "used",
+    max_connections: "used",
+    max_pending_requests: "used",
+    max_requests: "used",
+    max_retries: "used",
+    track_remaining: "ignored",
+  },
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    common_http_protocol_options: "used",
+    explicit_http_config: "used",
+  },
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": { http_protocol_options: "used" },
+  "envoy.config.core.v3.TransportSocket": { name: "ignored", typed_config: "used" },
+  "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
+  "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": { common_tls_context: "used", sni: "used" },
+  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": { validation_context: "used" },
+  "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
+    trusted_ca: "used",
+    system_root_certs: "used",
+    match_typed_subject_alt_names: "used",
+    trust_chain_verification: "used",
+  },
+  "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": { san_type: "used", matcher: "used" },
+  "envoy.config.endpoint.v3.ClusterLoadAssignment": { cluster_name: "used", endpoints: "used", policy: "used" },
+  "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": { overprovisioning_factor: "used" },
+  "envoy.config.endpoint.v3.LocalityLbEndpoints": {
+    // Names the group of endpoints; groups are kept apart as they are listed.
+    locality: "ignored",
+    metadata: "ignored",
+    lb_endpoints: "used",
+    load_balancing_weight: "used",
+    priority: "used",
+  },
+  "envoy.config.endpoint.v3.LbEndpoint": {
+    endpoint: "used",
+    health_status: "used",
+    metadata: "ignored",
+    load_balancing_weight: "used",
+  },
+  "envoy.config.endpoint.v3.Endpoint": { address: "used", hostname: "used" },
+  "envoy.config.core.v3.Address": { socket_address: "used" },
+  "envoy.config.core.v3.SocketAddress": {
+    protocol: "used",
+    address: "used",
+    port_value: "used",
+  },
+};

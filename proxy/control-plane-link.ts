@@ -1,0 +1,97 @@
+import { create } from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+
+import { type Node, NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
+
+import type { ProxyOptions } from "./options.ts";
+import { StartError } from "./options.ts";
+import type { Configuration } from "./xds/configuration.ts";
+import { type Loaded, loadSnapshot } from "./xds/snapshot.ts";
+import { runAdsClient } from "./xds/stream.ts";
+
+/** How long a control plane may take to answer before the proxy starts from what it kept on disk. */
+const ANSWER_MS_MAX = 1_000;
+
+/** Where a proxy gets its configuration from: the control plane, or the disk when none answers. */
+export class ControlPlaneLink {
+  readonly #options: ProxyOptions;
+  readonly #configuration: Configuration;
+  readonly #log: Pick<Logger, "info" | "warn" | "error">;
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: ProxyOptions, configuration: Configuration, log: Pick<Logger, "info" | "warn" | "error">) {
+    this.#options = options;
+    this.#configuration = configuration;
+    this.#log = log;
+  }
+
+  /**
+   * Starts; resolves when a control plane has answered or the configuration on disk is in use, and also when there is neither and the
+   * proxy waits for a control plane. From then on it keeps the stream by itself. `snapshotFile`: undefined if none is kept.
+   * Throws StartError if there is nowhere that a configuration could come from.
+   */
+  async start(snapshotFile: string | undefined): Promise<void> {
+    const snapshot: Loaded =
+      snapshotFile === undefined ? { kind: "absent" } : await loadSnapshot(snapshotFile, this.#options.gatewayGroup);
+    const xdsAddress = await this.#options.xdsAddress;
+    if (snapshot.kind === "unusable") this.#log.error(snapshot.reason);
+    if (xdsAddress === undefined) {
+      if (snapshot.kind === "unusable") throw new StartError(`${snapshot.reason}, and no control plane is given`);
+      if (snapshot.kind === "absent") throw new StartError("no control plane is given, and none was known before");
+      await this.#restore(snapshot);
+      return;
+    }
+    const first = new AbortController();
+    const answered = this.#answered();
+    this.#run(xdsAddress, AbortSignal.any([first.signal, this.#stop.signal]));
+    if (await answered) return;
+    if (snapshot.kind !== "loaded") {
+      this.#log.warn(
+        { server: xdsAddress },
+        "no answer from the control plane yet; there is nothing to serve until then",
+      );
+      return;
+    }
+    // The stream under way, if any, was opened without versions, and would never hear of what was removed since.
+    first.abort();
+    await this.#running;
+    if (!this.#configuration.answered) await this.#restore(snapshot);
+    this.#run(xdsAddress, this.#stop.signal);
+  }
+
+  /** Ends the stream. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #restore(snapshot: Extract<Loaded, { kind: "loaded" }>): Promise<void> {
+    await this.#configuration.restore(snapshot.resources);
+    this.#log.warn("started from the last good configuration on disk, since no control plane answered");
+  }
+
+  #run(server: string, signal: AbortSignal): void {
+    this.#running = runAdsClient({ server, node: nodeOf(this.#options), signal }, this.#configuration);
+  }
+
+  /** True once a control plane has answered, false if it does not in time. */
+  async #answered(): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, ANSWER_MS_MAX);
+    this.#configuration.onChange(() => this.#configuration.answered && resolve());
+    await promise;
+    clearTimeout(timer);
+    return this.#configuration.answered;
+  }
+}
+
+/** What the proxy says of itself. It claims no client_features: those that exist are for heartbeats, load reports and wrapped SotW resources. */
+function nodeOf({ nodeId, gatewayGroup, version }: ProxyOptions): Node {
+  return create(NodeSchema, {
+    id: nodeId,
+    cluster: gatewayGroup,
+    userAgentName: "sluice-proxy",
+    userAgentVersionType: { case: "userAgentVersion", value: version },
+  });
+}

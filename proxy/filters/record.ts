@@ -1,0 +1,59 @@
+import type { Socket } from "node:net";
+
+import type { RequestRecord } from "../observe/access-log.ts";
+import type { RequestHead } from "../request.ts";
+
+/** The addresses of a connection, as the record names them. */
+export interface Peer {
+  readonly downstreamLocalAddress: string;
+  readonly downstreamRemoteAddress: string;
+  readonly downstreamRemotePort: number;
+}
+
+/** The addresses of a connected socket. */
+export function peerOf(socket: Socket): Peer {
+  const address = socket.remoteAddress ?? "";
+  return {
+    downstreamLocalAddress: `${socket.localAddress ?? ""}:${socket.localPort ?? 0}`,
+    // A dual-stack socket shows IPv4 clients as IPv6.
+    downstreamRemoteAddress: address.startsWith("::ffff:") ? address.slice(7) : address,
+    downstreamRemotePort: socket.remotePort ?? 0,
+  };
+}
+
+/** A RequestRecord at the start of its request. A class, so that every record has the same shape. */
+export class StreamRecord implements RequestRecord {
+  startMs = Date.now();
+  startedAt: number;
+  requestEndAt = -1;
+  responseHeadAt = -1;
+  responseStartAt = -1;
+  endAt = -1;
+  protocol: RequestRecord["protocol"] = undefined;
+  head: RequestHead | undefined = undefined;
+  originalPath = "";
+  status = 0;
+  responseHeaders: RequestRecord["responseHeaders"] = undefined;
+  details = "";
+  flags: string[] = [];
+  bytesReceived = 0;
+  bytesSent = 0;
+  upstreamHost: string | undefined = undefined;
+  upstreamLocalAddress: string | undefined = undefined;
+  upstreamCluster: string | undefined = undefined;
+  upstreamTransportFailure: string | undefined = undefined;
+  attempts = 0;
+  routeName: string | undefined = undefined;
+  virtualHost: string | undefined = undefined;
+  requestId: string | undefined = undefined;
+  downstreamLocalAddress: string;
+  downstreamRemoteAddress: string;
+  downstreamRemotePort: number;
+
+  constructor(peer: Peer, startedAt: number) {
+    this.startedAt = startedAt;
+    this.downstreamLocalAddress = peer.downstreamLocalAddress;
+    this.downstreamRemoteAddress = peer.downstreamRemoteAddress;
+    this.downstreamRemotePort = peer.downstreamRemotePort;
+  }
+}

@@ -1,0 +1,75 @@
+import { isFieldValue } from "../http1/chars.ts";
+import { clusterNotFound, direct, redirect, replies } from "../reply.ts";
+import type { ForwardAction } from "../route/route.ts";
+import { findCluster } from "../upstream/cluster-context.ts";
+import { Forward } from "../upstream/forward.ts";
+import type { Stream } from "./stream.ts";
+
+/** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
+export function route(stream: Stream): Forward | undefined {
+  const { listener, head, options, record } = stream;
+  const table = listener.runtime.routeTable(options.routeConfigName);
+  const found = table?.match(head);
+  if (found === undefined) {
+    listener.stats.no_route.inc();
+    stream.reply(table === undefined ? replies.routeTableNotFound : replies.routeNotFound);
+    return undefined;
+  }
+  record.routeName = found.name;
+  record.virtualHost = found.virtualHost;
+  const { action } = found;
+  switch (action.kind) {
+    case "forward":
+      return forward(stream, action.forward);
+    case "redirect": {
+      const location = action.location(head);
+      if (isFieldValue(location)) stream.reply(redirect(action.status, location));
+      else stream.reply(replies.pathNormalizationFailed);
+      return undefined;
+    }
+    case "direct":
+      stream.reply(direct(action.status, action.body));
+      return undefined;
+  }
+}
+
+function forward(stream: Stream, action: ForwardAction): Forward | undefined {
+  const { head, listener } = stream;
+  if (stream.upgrade !== "" && !allowsUpgrade(stream, action)) {
+    listener.stats.downstream_rq_ws_on_non_ws_route.inc();
+    stream.reply(replies.upgradeFailed);
+    return undefined;
+  }
+  const cluster = findCluster(listener.runtime, action.cluster(head));
+  if (cluster === undefined) {
+    listener.stats.no_cluster.inc();
+    stream.reply(clusterNotFound(action.clusterNotFoundStatus));
+    return undefined;
+  }
+  if (action.idleTimeoutMs !== undefined) stream.setIdleTimeout(action.idleTimeoutMs);
+  const hash = action.hash?.(head);
+  const { headers } = head;
+  const path = action.rewritePath?.(head.path);
+  if (path !== undefined && path !== head.path) {
+    headers.set("x-envoy-original-path", head.path);
+    head.path = path;
+  }
+  const expectedMs = expectedTimeoutMs(action);
+  if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  return new Forward(stream, action, cluster, hash);
+}
+
+/** The listener must know the type; the route decides, or else the listener. Only a bare GET may be upgraded. */
+function allowsUpgrade({ upgrade, options, head, requestDone }: Stream, action: ForwardAction): boolean {
+  const type = upgrade.toLowerCase();
+  const byDefault = options.upgrades.get(type);
+  if (byDefault === undefined || !(action.upgrades.get(type) ?? byDefault)) return false;
+  return head.method === "GET" && requestDone;
+}
+
+/** What the upstream may plan with: the time of one try, if that is bounded, else of all. */
+function expectedTimeoutMs({ timeoutMs, retry }: ForwardAction): number {
+  const perTryMs = retry?.perTryTimeoutMs ?? 0;
+  if (perTryMs === 0) return timeoutMs;
+  return timeoutMs === 0 ? perTryMs : Math.min(perTryMs, timeoutMs);
+}

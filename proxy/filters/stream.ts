@@ -1,0 +1,365 @@
+import { Headers } from "../headers.ts";
+import type { RequestMessage } from "../http1/request-head.ts";
+import type { Framing } from "../http1/outbox.ts";
+import type { ListenerState } from "../listen/state.ts";
+import type { HttpOptions } from "../listen/options.ts";
+import { type LocalReply, redirect, replies } from "../reply.ts";
+import type { RequestHead } from "../request.ts";
+import type { Forward } from "../upstream/forward.ts";
+import { normalizeAuthority } from "./authority.ts";
+import { Chain, type ChainEnds } from "./chain.ts";
+import type { Downstream } from "./downstream.ts";
+import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
+import type { FilterStream } from "./filter.ts";
+import { normalizePath } from "./path.ts";
+import { type Peer, StreamRecord } from "./record.ts";
+import { route } from "./router.ts";
+
+/**
+ * One request and its response, whatever protocol carries them: what Envoy calls an active stream. The codec pushes the request in, the
+ * filters and the router see it, the upstream side pushes the response back. It ends once, in finish(), and is reported there.
+ */
+export class Stream implements FilterStream, ChainEnds {
+  readonly listener: ListenerState;
+  /** Those of the time when the request began. */
+  readonly options: HttpOptions;
+  readonly record: StreamRecord;
+  head: RequestHead;
+  /** How the request's body goes on to the upstream. */
+  requestFraming: Framing = "none";
+  /** The upgrade that is asked for and allowed, "" if none. */
+  upgrade = "";
+  upgraded = false;
+  /** Whether the request is there to its last byte. */
+  requestDone = false;
+  /** Whether it has also passed the filters to its last byte. */
+  requestPassed = false;
+  /** For streams on which nothing moves, in ms; 0: none. */
+  idleTimeoutMs: number;
+
+  readonly #downstream: Downstream;
+  #forward: Forward | undefined = undefined;
+  #chain: Chain | undefined = undefined;
+  #movedAt: number;
+  #responding = false;
+  #responseDone = false;
+  #ended = false;
+
+  constructor(downstream: Downstream, listener: ListenerState, peer: Peer, startedAt: number) {
+    this.#downstream = downstream;
+    this.listener = listener;
+    this.options = listener.options.http;
+    this.record = new StreamRecord(peer, startedAt);
+    this.#movedAt = startedAt;
+    this.idleTimeoutMs = this.options.streamIdleTimeoutMs;
+    this.head = emptyHead(peer, downstream.scheme);
+    listener.stats.downstream_rq_total.inc();
+    listener.stats.downstream_rq_active.inc();
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Whether the response has begun, and so no other can be given. */
+  get responding(): boolean {
+    return this.#responding;
+  }
+
+  /** The head is there; `end`: the request has no body. */
+  begin(message: RequestMessage, end: boolean): void {
+    const { options, record, head } = this;
+    head.method = message.method;
+    head.headers = message.headers;
+    head.authority = message.authority;
+    head.path = message.path;
+    record.head = head;
+    record.originalPath = message.path;
+    record.protocol = message.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
+    if (end) this.#requestEnded();
+    else this.requestFraming = message.chunked ? "chunked" : "length";
+    if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
+    if (message.method === "CONNECT") return this.reply(replies.connectRefused);
+    if (message.path === "*") return this.reply(replies.pathRejected);
+    const normalized = normalizePath(message.path, options);
+    if (normalized.kind === "reject") return this.reply(replies.pathNormalizationFailed);
+    if (normalized.kind === "redirect") return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
+    head.path = normalized.path;
+    head.authority = normalizeAuthority(message.authority, this.listener.port, options);
+    if (message.connectionUpgrade && message.upgrade !== "") this.upgrade = message.upgrade;
+    // RFC 9110, 8.6: a method that gives a body meaning says that there is none.
+    if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
+      head.headers.add("content-length", "0");
+    }
+    record.requestId = mutateRequestHeaders(head, options);
+    const factories = options.filters;
+    if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
+    if (this.#chain === undefined) return this.requestHead();
+    this.#chain.requestHead(head, end);
+    if (this.#chain.waiting) this.#downstream.pauseRequest();
+  }
+
+  /** A piece of the request's body; the bytes stay as they are. */
+  onRequestData(piece: Buffer): void {
+    if (this.#ended) return;
+    this.record.bytesReceived += piece.length;
+    this.#movedAt = performance.now();
+    if (this.#chain === undefined || this.upgraded) this.requestData(piece);
+    else this.#chain.requestData(piece);
+  }
+
+  onRequestEnd(): void {
+    if (this.#ended) return;
+    this.#requestEnded();
+    if (this.#chain === undefined || this.upgraded) this.requestEnd();
+    else this.#chain.requestEnd();
+    if (this.upgraded && this.#responseDone) this.#finish();
+  }
+
+  /** The calls of one read are over. */
+  flushRequest(): void {
+    this.#forward?.flushRequest();
+  }
+
+  #requestEnded(): void {
+    this.requestDone = true;
+    this.record.requestEndAt = performance.now();
+  }
+
+  /** A filter that waited lets the request go on. */
+  continue(): void {
+    const chain = this.#chain;
+    if (chain === undefined || this.#ended || !chain.waiting) return;
+    chain.continue();
+    if (chain.waiting || this.#ended) return;
+    this.#downstream.resumeRequest();
+    this.flushRequest();
+    this.#downstream.flush();
+  }
+
+  requestHead(): void {
+    // A filter that changes the body's length has removed the field.
+    if (this.#chain !== undefined && this.requestFraming === "length" && !this.head.headers.has("content-length")) {
+      this.requestFraming = "chunked";
+    }
+    if (this.requestFraming === "none") this.requestPassed = true;
+    this.#forward = route(this);
+    this.#forward?.start();
+    if (this.requestPassed) this.#forward?.onRequestEnd();
+  }
+
+  requestData(piece: Buffer): void {
+    this.#forward?.onRequestData(piece);
+  }
+
+  requestEnd(): void {
+    this.requestPassed = true;
+    this.#forward?.onRequestEnd();
+  }
+
+  pauseRequest(): void {
+    this.#downstream.pauseRequest();
+  }
+
+  resumeRequest(): void {
+    this.#downstream.resumeRequest();
+  }
+
+  /** Notes a response flag of Envoy's. */
+  addFlag(flag: string): void {
+    if (!this.record.flags.includes(flag)) this.record.flags.push(flag);
+  }
+
+  /** Answers by ourselves. Too late once a response has begun: then the stream is cut. */
+  reply(reply: LocalReply): void {
+    if (this.#ended) return;
+    if (reply.flag !== undefined) this.addFlag(reply.flag);
+    this.record.details = reply.details;
+    if (this.#responding) return this.#cut();
+    const headers = new Headers();
+    const body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    for (const [name, value] of reply.headers ?? []) headers.add(name, value);
+    if (body.length > 0) {
+      headers.add("content-length", String(body.length));
+      headers.add("content-type", "text/plain");
+    }
+    // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
+    if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
+      this.#downstream.closeAfterResponse();
+    }
+    this.#respondHead(reply.status, headers, body.length === 0);
+    this.#responseDone = true;
+    if (body.length > 0) {
+      this.#downstream.sendData(body, 0, body.length);
+      this.#downstream.sendEnd();
+    }
+    this.#finish();
+    this.#downstream.flush();
+  }
+
+  #respondHead(status: number, headers: Headers, end: boolean): void {
+    const { record } = this;
+    mutateResponseHeaders(headers, this.options, record.requestId);
+    record.status = status;
+    record.responseHeaders = headers;
+    record.responseStartAt = performance.now();
+    this.#movedAt = record.responseStartAt;
+    this.#responding = true;
+    // The rest of the request may never come, and would be taken for the next one.
+    if (!this.requestDone) this.#downstream.closeAfterResponse();
+    this.#downstream.sendHead(status, headers, end);
+  }
+
+  onUpstreamInformational(status: number, headers: Headers): void {
+    // 100 was for us: the client got its own when its head came.
+    if (status !== 100 && !this.#responding) this.#downstream.sendInformational(status, headers);
+  }
+
+  /** The response that the client gets; `end`: it has no body. */
+  onUpstreamHead(status: number, headers: Headers, end: boolean): void {
+    if (this.#ended) return;
+    const { record } = this;
+    record.details = "via_upstream";
+    this.#addServiceTime(headers);
+    this.#chain?.responseHead(status, headers, end);
+    this.#respondHead(status, headers, end);
+    if (end) this.#responseEnded();
+  }
+
+  /** Counts from the end of the request; a response that comes sooner has no such time. */
+  #addServiceTime(headers: Headers): void {
+    const { responseHeadAt, requestEndAt } = this.record;
+    if (requestEndAt < 0) headers.remove("x-envoy-upstream-service-time");
+    else headers.set("x-envoy-upstream-service-time", String(Math.floor(responseHeadAt - requestEndAt)));
+  }
+
+  onUpstreamUpgrade(headers: Headers, upgrade: string): void {
+    const { record, listener } = this;
+    record.details = "via_upstream";
+    this.#addServiceTime(headers);
+    mutateResponseHeaders(headers, this.options, record.requestId);
+    record.status = 101;
+    record.responseHeaders = headers;
+    record.responseStartAt = performance.now();
+    this.#responding = true;
+    this.upgraded = true;
+    this.requestDone = false;
+    headers.add("connection", "upgrade");
+    headers.add("upgrade", upgrade);
+    listener.stats.downstream_cx_upgrades_total.inc();
+    listener.stats.downstream_cx_upgrades_active.inc();
+    this.#downstream.sendUpgrade(headers);
+  }
+
+  /** False: the client takes no more for now; onDownstreamWritable() follows. */
+  onUpstreamData(bytes: Buffer, from: number, to: number): boolean {
+    if (this.#ended) return true;
+    this.#movedAt = performance.now();
+    if (this.#chain === undefined || this.upgraded) return this.#downstream.sendData(bytes, from, to);
+    return this.#chain.responseData(bytes, from, to);
+  }
+
+  onUpstreamEnd(): void {
+    if (this.#ended) return;
+    if (this.#chain === undefined || this.upgraded) this.responseEnd();
+    else this.#chain.responseEnd();
+  }
+
+  responseData(bytes: Buffer, from: number, to: number): boolean {
+    return this.#downstream.sendData(bytes, from, to);
+  }
+
+  responseEnd(): void {
+    this.#downstream.sendEnd();
+    this.#responseEnded();
+  }
+
+  #responseEnded(): void {
+    this.#responseDone = true;
+    if (!this.upgraded || this.requestDone) this.#finish();
+  }
+
+  flushResponse(): void {
+    this.#downstream.flush();
+  }
+
+  /** The upstream broke off after the response had begun. */
+  onUpstreamCut(reason: string): void {
+    if (this.#ended) return;
+    this.addFlag(reason === "protocol error" ? "UPE" : reason === "response timeout" ? "UT" : "UC");
+    this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
+    this.#cut();
+  }
+
+  onDownstreamWritable(): void {
+    this.#movedAt = performance.now();
+    this.#forward?.onDownstreamWritable();
+  }
+
+  /** The client is gone; nothing can be sent any more. */
+  onDownstreamReset(): void {
+    if (this.#ended) return;
+    // A tunnel whose ends both closed is complete.
+    if (!(this.upgraded && this.#responseDone)) {
+      this.addFlag("DC");
+      this.record.details = "downstream_remote_disconnect";
+      this.listener.stats.downstream_rq_rx_reset.inc();
+    }
+    this.#finish();
+  }
+
+  /** The route's own idle timeout, in ms; 0: none. */
+  setIdleTimeout(ms: number): void {
+    this.idleTimeoutMs = ms;
+    if (ms > 0) this.#downstream.wakeWithin(ms);
+  }
+
+  /** Looks whether the stream has idled too long. Returns in how many ms to look again; Infinity: never. */
+  onIdleCheck(now: number): number {
+    if (this.idleTimeoutMs === 0 || this.#ended) return Number.POSITIVE_INFINITY;
+    const left = this.#movedAt + this.idleTimeoutMs - now;
+    if (left > 0) return left;
+    this.listener.stats.downstream_rq_idle_timeout.inc();
+    this.reply(this.requestDone ? replies.idleResponse : replies.idleRequest);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #cut(): void {
+    this.#downstream.flush();
+    this.#finish();
+    this.#downstream.cut();
+  }
+
+  #finish(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { record, listener, options } = this;
+    const { stats } = listener;
+    this.#forward?.abort();
+    this.#forward = undefined;
+    this.#chain?.destroy();
+    record.endAt = performance.now();
+    record.bytesSent = this.#downstream.sentBytes;
+    stats.downstream_rq_active.dec();
+    stats.downstream_rq_completed.inc();
+    listener.byClass[Math.floor(record.status / 100)]?.inc();
+    stats.downstream_rq_time.record(record.endAt - record.startedAt);
+    if (this.upgraded) stats.downstream_cx_upgrades_active.dec();
+    for (const log of options.accessLogs) log.write(record);
+  }
+}
+
+const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
+  method: "",
+  scheme,
+  authority: "",
+  path: "",
+  headers: NO_HEADERS,
+  remoteAddress: peer.downstreamRemoteAddress,
+  remotePort: peer.downstreamRemotePort,
+});
+
+/** Stands in until there is a head; nothing adds to it. */
+const NO_HEADERS = new Headers();
+
+const expectsBody = (method: string): boolean => method === "POST" || method === "PUT" || method === "PATCH";

@@ -1,0 +1,78 @@
+/**
+ * Which bytes may stand where, as tables indexed by byte. Everything not named by the grammar is refused; the strictness is what keeps
+ * two parsers from reading one message in two ways.
+ */
+
+const table = (allowed: Iterable<number>): Uint8Array => {
+  const bytes = new Uint8Array(256);
+  for (const byte of allowed) bytes[byte] = 1;
+  return bytes;
+};
+
+const bytesOf = (text: string): number[] => [...Buffer.from(text, "latin1")];
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+const DIGITS = "0123456789";
+const LOWER = "abcdefghijklmnopqrstuvwxyz";
+const UPPER = LOWER.toUpperCase();
+
+/** RFC 9110, 5.6.2 `tchar`. An upper-case letter is 2, so that a scan tells whether a name must be lowered. */
+export const TOKEN: Uint8Array = table(bytesOf(`!#$%&'*+-.^_\`|~${DIGITS}${LOWER}${UPPER}`));
+for (const byte of bytesOf(UPPER)) TOKEN[byte] = 2;
+
+/** RFC 9110, 5.5 `field-vchar`, SP and HTAB: everything but the controls. */
+export const VALUE: Uint8Array = table([0x09, ...range(0x20, 0x7e), ...range(0x80, 0xff)]);
+
+/**
+ * What a request target may hold: visible ASCII without "#". RFC 3986 also excludes `"<>\^`{|}`, which browsers and Envoy let through;
+ * "\" is dealt with by path normalisation.
+ */
+export const TARGET: Uint8Array = table(range(0x21, 0x7e));
+TARGET[0x23] = 0;
+
+/** RFC 3986, 3.2.2 `reg-name`; no userinfo, so no "@". */
+export const HOST: Uint8Array = table(bytesOf(`-._~!$&'()*+,;=%${DIGITS}${LOWER}${UPPER}`));
+
+/** Value of a hexadecimal digit, 255 for other bytes. */
+export const HEX: Uint8Array = new Uint8Array(256).fill(255);
+for (const [value, byte] of bytesOf("0123456789abcdef").entries()) HEX[byte] = value;
+for (const [value, byte] of bytesOf("ABCDEF").entries()) HEX[byte] = value + 10;
+
+/** Whether text is a non-empty token (RFC 9110, 5.6.2). */
+export function isToken(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (TOKEN[text.charCodeAt(i)] === 0) return false;
+  return text.length > 0;
+}
+
+/** Whether text may stand in a field value: no control characters but HTAB, nothing outside latin1. */
+export function isFieldValue(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (VALUE[text.charCodeAt(i)] !== 1) return false;
+  return true;
+}
+
+const PORT_DIGITS_MAX = 5;
+
+/** Whether text is `host [ ":" port ]` of RFC 3986 with a non-empty host; user information is refused (RFC 9110, 4.2.4). */
+export function isAuthority(text: string): boolean {
+  let i = 0;
+  if (text.charCodeAt(0) === 0x5b) {
+    const end = text.indexOf("]");
+    if (end < 3) return false;
+    for (i = 1; i < end; i++) {
+      const byte = text.charCodeAt(i);
+      if (HEX[byte] === 255 && byte !== 0x3a && byte !== 0x2e) return false;
+    }
+    i = end + 1;
+  } else {
+    while (HOST[text.charCodeAt(i)] === 1) i++;
+    if (i === 0) return false;
+  }
+  if (i === text.length) return true;
+  if (text.charCodeAt(i) !== 0x3a || text.length - i - 1 > PORT_DIGITS_MAX) return false;
+  for (i++; i < text.length; i++) {
+    const byte = text.charCodeAt(i);
+    if (byte < 0x30 || byte > 0x39) return false;
+  }
+  return true;
+}

@@ -1,0 +1,86 @@
+import type { Stream } from "../filters/stream.ts";
+import type { ListenerState } from "../listen/state.ts";
+import { type LocalReply, replies } from "../reply.ts";
+
+/** ms left of a limit; 0 or less: it is over; Infinity: there is none. */
+const remaining = (since: number, limitMs: number, now: number): number =>
+  limitMs > 0 ? since + limitMs - now : Number.POSITIVE_INFINITY;
+
+/** Since when a client's connection has been in which state, against the limits of its listener. Times are performance.now(). */
+export class ConnectionTimes {
+  readonly openedAt: number = performance.now();
+  /** When the last stream ended. */
+  idleSince: number = this.openedAt;
+  /** When the head that is being read began; -1: none is. */
+  headSince = -1;
+
+  readonly #listener: ListenerState;
+
+  constructor(listener: ListenerState) {
+    this.#listener = listener;
+  }
+
+  /** The sooner of the limits that hold from the first byte of a head on, in ms; Infinity: none. */
+  get headLimitMs(): number {
+    const { requestHeadersTimeoutMs, requestTimeoutMs, streamIdleTimeoutMs } = this.#listener.options.http;
+    return Math.min(
+      ...[requestHeadersTimeoutMs, requestTimeoutMs, streamIdleTimeoutMs].map((ms) => ms || Number.POSITIVE_INFINITY),
+    );
+  }
+
+  /** ms until a connection without a request is to be closed; 0 or less: now, and it is counted. */
+  checkIdle(now: number): number {
+    const { options, stats } = this.#listener;
+    const idle = remaining(this.idleSince, options.http.connectionIdleTimeoutMs, now);
+    if (idle <= 0) stats.downstream_cx_idle_timeout.inc();
+    const life = this.checkLife(now);
+    if (life <= 0) stats.downstream_cx_max_duration_reached.inc();
+    return Math.min(idle, life);
+  }
+
+  /** ms until the connection has been open long enough. */
+  checkLife(now: number): number {
+    return remaining(this.openedAt, this.#listener.options.http.maxConnectionDurationMs, now);
+  }
+
+  /** Ends a stream that takes too long; `reading`: its request isn't complete. Returns in how many ms to look again. */
+  checkStream(stream: Stream, reading: boolean, now: number): number {
+    const { options, stats } = this.#listener;
+    const { requestTimeoutMs, connectionIdleTimeoutMs } = options.http;
+    let left = stream.onIdleCheck(now);
+    if (reading && !stream.ended) {
+      const request = remaining(stream.record.startedAt, requestTimeoutMs, now);
+      if (request > 0) left = Math.min(left, request);
+      else {
+        stats.downstream_rq_timeout.inc();
+        stream.reply(replies.requestTimeout);
+      }
+    }
+    const life = this.checkLife(now);
+    if (life > 0) left = Math.min(left, life);
+    // The connection may become idle before it is looked at again.
+    return Math.min(left, connectionIdleTimeoutMs || Number.POSITIVE_INFINITY);
+  }
+
+  /** ms until the head that is being read takes too long, or the reply when it does; that is counted. */
+  checkHead(now: number): number | LocalReply {
+    const { options, stats } = this.#listener;
+    const { requestHeadersTimeoutMs, requestTimeoutMs, streamIdleTimeoutMs } = options.http;
+    const head = remaining(this.headSince, requestHeadersTimeoutMs, now);
+    const request = remaining(this.headSince, requestTimeoutMs, now);
+    const idle = remaining(this.headSince, streamIdleTimeoutMs, now);
+    if (head <= 0) {
+      stats.downstream_rq_header_timeout.inc();
+      return replies.requestHeadersTimeout;
+    }
+    if (request <= 0) {
+      stats.downstream_rq_timeout.inc();
+      return replies.requestTimeout;
+    }
+    if (idle <= 0) {
+      stats.downstream_rq_idle_timeout.inc();
+      return replies.idleRequest;
+    }
+    return Math.min(head, request, idle);
+  }
+}

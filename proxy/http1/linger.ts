@@ -1,0 +1,35 @@
+import type { Socket } from "node:net";
+
+/** How long the last bytes of a response may go without moving where there is no delayed_close_timeout. */
+const STALL_MS = 1_000;
+
+/**
+ * The end of a client's connection. Our half is closed after the last byte, and the client gets time to read it all and to close its half:
+ * closing at once, with input unread, would reset the connection and may destroy what is still under way (RFC 9112, 9.6).
+ */
+export class Linger {
+  readonly #socket: Socket;
+  #left: number;
+  /** When to look again, in ms from the start or the last check. */
+  readonly checkMs: number;
+
+  /** `delayedCloseTimeoutMs`: Envoy's; 0: the connection closes as soon as the last byte is out. */
+  constructor(socket: Socket, delayedCloseTimeoutMs: number, immediately: boolean) {
+    this.#socket = socket;
+    this.checkMs = delayedCloseTimeoutMs || STALL_MS;
+    if (immediately || delayedCloseTimeoutMs === 0) socket.destroySoon();
+    else socket.end();
+    this.#left = socket.writableLength;
+  }
+
+  /** A client that still takes bytes may go on; one that doesn't is cut off. False: it was. */
+  check(): boolean {
+    const left = this.#socket.writableLength;
+    if (left === 0 || left === this.#left) {
+      this.#socket.destroy();
+      return false;
+    }
+    this.#left = left;
+    return true;
+  }
+}

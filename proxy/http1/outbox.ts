@@ -1,0 +1,70 @@
+import type { Socket } from "node:net";
+
+import { COALESCE_BYTES_MAX } from "./write.ts";
+
+/** How a body is framed on its way out. */
+export type Framing = "none" | "length" | "chunked" | "raw";
+
+/**
+ * What is about to be written to a socket. Heads and small pieces gather in one latin1 string until flush(), so that a small message is one
+ * write; large pieces go out as they are.
+ */
+export class Outbox {
+  framing: Framing = "none";
+  /** Bytes of bodies handed over so far, without framing. */
+  bodyBytes = 0;
+
+  readonly #socket: Socket;
+  #text = "";
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** Bytes that the socket holds and the kernel hasn't taken yet. */
+  get pendingBytes(): number {
+    return this.#socket.writableLength + this.#text.length;
+  }
+
+  head(text: string): void {
+    this.#text += text;
+  }
+
+  /**
+   * A piece of the body. `owned`: the bytes stay as they are after the call; otherwise they are copied. False: the socket has enough, wait
+   * for its "drain".
+   */
+  data(bytes: Buffer, from: number, to: number, owned: boolean): boolean {
+    const length = to - from;
+    if (length === 0 || this.framing === "none") return true;
+    this.bodyBytes += length;
+    const chunked = this.framing === "chunked";
+    if (chunked) this.#text += `${length.toString(16)}\r\n`;
+    if (length + this.#text.length <= COALESCE_BYTES_MAX) {
+      this.#text += bytes.toString("latin1", from, to);
+      if (chunked) this.#text += "\r\n";
+      return !this.#socket.writableNeedDrain;
+    }
+    const piece = bytes.subarray(from, to);
+    this.#socket.cork();
+    this.flush();
+    this.#socket.write(owned ? piece : Buffer.from(piece));
+    if (chunked) this.#socket.write("\r\n", "latin1");
+    this.#socket.uncork();
+    return !this.#socket.writableNeedDrain;
+  }
+
+  /** The body is complete. */
+  end(): void {
+    if (this.framing === "chunked") this.#text += "0\r\n\r\n";
+    this.framing = "none";
+  }
+
+  /** Writes what has gathered. */
+  flush(): void {
+    if (this.#text === "") return;
+    const text = this.#text;
+    this.#text = "";
+    this.#socket.write(text, "latin1");
+  }
+}

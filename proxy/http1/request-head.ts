@@ -1,0 +1,107 @@
+import { isAuthority, TARGET, TOKEN } from "./chars.ts";
+import { type FieldLimits, Message, parseFields } from "./fields.ts";
+import { type Violation, violations } from "./violation.ts";
+
+const SP = 0x20;
+const SLASH = 0x2f;
+
+/** The longest request target, in bytes (RFC 9112, 3 recommends at least 8000). */
+export const TARGET_BYTES_MAX = 8192;
+
+/** The head of a request, checked. */
+export class RequestMessage extends Message {
+  method = "";
+  /** Path and query; "*" of an OPTIONS request; "" of CONNECT. */
+  path = "";
+  /** Host and port as the message names them: of an absolute target, else of the host field. */
+  authority = "";
+  isHttp10 = false;
+  /** Whether the connection that it came on is TLS. */
+  readonly isSecure: boolean;
+
+  constructor(isSecure: boolean) {
+    super(true);
+    this.isSecure = isSecure;
+  }
+}
+
+export interface RequestLimits extends FieldLimits {
+  readonly acceptHttp10: boolean;
+}
+
+/** Reads the head of a request: request line and field lines in latin1, each ended by CRLF, without the empty line (RFC 9112, 3 to 6). */
+export function parseRequestHead(text: string, limits: RequestLimits, isSecure: boolean): RequestMessage | Violation {
+  const message = new RequestMessage(isSecure);
+  let i = 0;
+  while (TOKEN[text.charCodeAt(i)]) i++;
+  if (i === 0 || text.charCodeAt(i) !== SP) return violations.startLine;
+  message.method = text.slice(0, i);
+  const from = ++i;
+  while (TARGET[text.charCodeAt(i)] === 1) i++;
+  if (i - from > TARGET_BYTES_MAX) return violations.uriTooLong;
+  if (i === from || text.charCodeAt(i) !== SP) return violations.target;
+  const target = text.slice(from, i);
+  if (!text.startsWith("HTTP/1.", i + 1) || !text.startsWith("\r\n", i + 9)) return violations.version;
+  const minor = text.charCodeAt(i + 8);
+  if (minor === 0x30) {
+    if (!limits.acceptHttp10) return violations.lowVersion;
+    message.isHttp10 = true;
+  } else if (minor !== 0x31) {
+    return violations.version;
+  }
+  return parseFields(text, i + 11, message, limits) ?? checkFraming(message) ?? applyTarget(message, target) ?? message;
+}
+
+function checkFraming(message: RequestMessage): Violation | undefined {
+  // A 1.0 recipient doesn't know transfer codings (RFC 9112, 6.1).
+  if (message.isHttp10 && message.chunked) return violations.transferEncoding;
+  const { upgrade } = message;
+  // RFC 9113 dropped h2c; passed on, it would open a tunnel around the gateway's rules.
+  if (upgrade !== "" && upgrade.toLowerCase().includes("h2c")) {
+    message.upgrade = "";
+    message.connectionUpgrade = false;
+  }
+  return undefined;
+}
+
+/** Decides authority and path by the form of the target (RFC 9112, 3.2 and 3.3). */
+function applyTarget(message: RequestMessage, target: string): Violation | undefined {
+  const { host } = message;
+  if (host === undefined) {
+    if (!message.isHttp10) return violations.missingHost;
+  } else if (!isAuthority(host)) {
+    return violations.host;
+  }
+  message.authority = host ?? "";
+  if (message.method === "CONNECT") return isAuthority(target) ? undefined : violations.target;
+  if (target.charCodeAt(0) === SLASH) {
+    message.path = target;
+    return undefined;
+  }
+  if (target === "*" && message.method === "OPTIONS") {
+    message.path = target;
+    return undefined;
+  }
+  return applyAbsoluteForm(message, target);
+}
+
+/** RFC 9112, 3.2.2: the target's authority counts and replaces whatever the host field says. */
+function applyAbsoluteForm(message: RequestMessage, target: string): Violation | undefined {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(target);
+  if (scheme === null) return violations.target;
+  const name = (scheme[1] as string).toLowerCase();
+  if (name === "https") {
+    // Envoy refuses to take a request for a secure resource over a connection that isn't.
+    if (!message.isSecure) return violations.httpsOnPlaintext;
+  } else if (name !== "http") {
+    return violations.scheme;
+  }
+  const rest = target.slice(scheme[0].length);
+  const end = rest.search(/[/?]/);
+  const authority = end < 0 ? rest : rest.slice(0, end);
+  if (!isAuthority(authority)) return violations.host;
+  message.authority = authority;
+  const path = end < 0 ? "/" : rest.slice(end);
+  message.path = path.startsWith("/") ? path : `/${path}`;
+  return undefined;
+}

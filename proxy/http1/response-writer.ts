@@ -1,0 +1,97 @@
+import type { Socket } from "node:net";
+
+import type { Headers } from "../headers.ts";
+import { Outbox } from "./outbox.ts";
+import type { RequestMessage } from "./request-head.ts";
+import { fieldLines, isBodiless, statusLine } from "./write.ts";
+
+/** Writes the responses of one connection, each with exactly one framing (RFC 9112, 6). */
+export class ResponseWriter {
+  /** Whether the current response is there to its last byte. */
+  done = false;
+
+  readonly #out: Outbox;
+  readonly #socket: Socket;
+  #method = "";
+  #isHttp10 = false;
+  #raw = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    this.#out = new Outbox(socket);
+  }
+
+  /** Body bytes of the current response so far. */
+  get bodyBytes(): number {
+    return this.#out.bodyBytes;
+  }
+
+  /** Prepares for the response to a request; undefined: to one that could not be read. */
+  begin(message: RequestMessage | undefined): void {
+    this.done = false;
+    this.#out.bodyBytes = 0;
+    this.#method = message?.method ?? "";
+    this.#isHttp10 = message?.isHttp10 === true;
+  }
+
+  /**
+   * The head; `end`: no body follows; `close`: the connection closes after the response. Returns whether it must close, which is also so
+   * where only its end can tell the end of the body.
+   */
+  head(status: number, headers: Headers, end: boolean, close: boolean): boolean {
+    const out = this.#out;
+    let text = statusLine(status) + fieldLines(headers);
+    const hasLength = headers.has("content-length");
+    const bodiless = isBodiless(status, this.#method);
+    let closes = close;
+    if (bodiless || end) {
+      out.framing = "none";
+      if (!bodiless && !hasLength) text += "content-length: 0\r\n";
+    } else if (hasLength) {
+      out.framing = "length";
+    } else if (this.#isHttp10) {
+      // 1.0 knows no chunks.
+      out.framing = "raw";
+      closes = true;
+    } else {
+      out.framing = "chunked";
+      text += "transfer-encoding: chunked\r\n";
+    }
+    if (closes) text += "connection: close\r\n";
+    else if (this.#isHttp10) text += "connection: keep-alive\r\n";
+    out.head(`${text}\r\n`);
+    if (end) this.done = true;
+    return closes;
+  }
+
+  /** A 1xx response; not to 1.0 clients, which don't know them. */
+  informational(status: number, headers: Headers): void {
+    if (!this.#isHttp10) this.#out.head(`${statusLine(status)}${fieldLines(headers)}\r\n`);
+  }
+
+  /** 101, after which bytes go out as they are. */
+  upgrade(headers: Headers): void {
+    this.#out.head(`${statusLine(101)}${fieldLines(headers)}\r\n`);
+    this.#out.framing = "raw";
+    this.#raw = true;
+  }
+
+  /** A piece of the body, valid during the call only. False: the socket has enough, wait for its "drain". */
+  data(bytes: Buffer, from: number, to: number): boolean {
+    return this.#out.data(bytes, from, to, false);
+  }
+
+  end(): void {
+    if (this.#raw) {
+      this.#out.flush();
+      this.#socket.end();
+    } else {
+      this.#out.end();
+    }
+    this.done = true;
+  }
+
+  flush(): void {
+    this.#out.flush();
+  }
+}

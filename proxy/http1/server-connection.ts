@@ -1,0 +1,377 @@
+import type { Socket } from "node:net";
+
+import type { Downstream } from "../filters/downstream.ts";
+import { type Peer, peerOf } from "../filters/record.ts";
+import { Stream } from "../filters/stream.ts";
+import type { Headers } from "../headers.ts";
+import type { ListenerState } from "../listen/state.ts";
+import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import { type LocalReply, malformed } from "../reply.ts";
+import { ConnectionTimes } from "./connection-times.ts";
+import { Linger } from "./linger.ts";
+import type { RequestMessage } from "./request-head.ts";
+import { type RequestHandler, RequestReader } from "./request-reader.ts";
+import { ResponseWriter } from "./response-writer.ts";
+import type { Violation } from "./violation.ts";
+
+/** How long a client that closed its half may wait for a response on which nothing moves, before it counts as gone. */
+const HALF_CLOSE_GRACE_MS = 1_000;
+
+/** Reading a request, or waiting for one. */
+const READING = 0;
+/** The request is complete, its response isn't. What follows waits. */
+const RESPONSE = 1;
+/** After an upgrade. */
+const RAW = 2;
+/** The last response is sent; what still comes is thrown away until the client closes. */
+const CLOSING = 3;
+const CLOSED = 4;
+
+/**
+ * A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back, at most one
+ * read of it, and the socket is paused.
+ */
+export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
+  readonly scheme: "http" | "https" = "http";
+
+  readonly #socket: Socket;
+  readonly #listener: ListenerState;
+  readonly #onClosed: (connection: ServerConnection) => void;
+  readonly #peer: Peer;
+  readonly #response: ResponseWriter;
+  readonly #request: RequestReader;
+  readonly #timer: Timer = new Timer(this, 0);
+  readonly #times: ConnectionTimes;
+  #state = READING;
+  #stream: Stream | undefined = undefined;
+  /** Input that waits for the current response. */
+  #held: Buffer | undefined = undefined;
+  #consuming = false;
+  /** Whether the socket is paused, and whether the stream wants that. */
+  #paused = false;
+  #requestPaused = false;
+  #requests = 0;
+  #close = false;
+  #clientEnded = false;
+  #linger: Linger | undefined = undefined;
+  /** What was written when a client that ended its half was last looked at. */
+  #graceBytes = -1;
+
+  constructor(socket: Socket, listener: ListenerState, onClosed: (connection: ServerConnection) => void) {
+    this.#socket = socket;
+    this.#listener = listener;
+    this.#onClosed = onClosed;
+    this.#response = new ResponseWriter(socket);
+    this.#times = new ConnectionTimes(listener);
+    this.#request = new RequestReader(this, this.scheme === "https");
+    this.#peer = peerOf(socket);
+    listener.stats.downstream_cx_total.inc();
+    listener.stats.downstream_cx_active.inc();
+    socket
+      .on("data", (bytes: Buffer) => this.#onData(bytes))
+      .on("end", () => this.#onEnd())
+      .on("drain", () => this.#stream?.onDownstreamWritable())
+      // What matters of an error is that "close" follows.
+      .on("error", () => {})
+      .on("close", () => this.#onClose());
+    const { connectionIdleTimeoutMs, maxConnectionDurationMs } = listener.options.http;
+    if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);
+    if (maxConnectionDurationMs > 0) this.wakeWithin(maxConnectionDurationMs);
+  }
+
+  get sentBytes(): number {
+    return this.#response.bodyBytes;
+  }
+
+  /** Serves no further request: closes now if idle, else after the response. */
+  drain(): void {
+    if (this.#state === READING && this.#stream === undefined && !this.#request.inHead) this.#closeGracefully();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #onData(bytes: Buffer): void {
+    this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
+    if (this.#state >= CLOSING) return;
+    if (this.#held !== undefined || this.#consuming) {
+      this.#hold(this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]));
+      return;
+    }
+    this.#consume(bytes);
+  }
+
+  /** A loop rather than recursion: many requests may lie in one read, and all be answered at once. */
+  #consume(input: Buffer): void {
+    this.#consuming = true;
+    let bytes: Buffer | undefined = input;
+    while (bytes !== undefined) {
+      this.#read(bytes);
+      bytes = undefined;
+      if (this.#held !== undefined && (this.#state === READING || this.#state === RAW)) {
+        bytes = this.#held;
+        this.#held = undefined;
+      }
+    }
+    this.#consuming = false;
+    this.#stream?.flushRequest();
+    this.#unpause();
+  }
+
+  #read(bytes: Buffer): void {
+    const { http } = this.#listener.options;
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#state === READING) at = this.#request.read(bytes, at, http.maxRequestHeadersKb * 1024, http);
+      else if (this.#state === RESPONSE) return this.#hold(bytes.subarray(at));
+      else if (this.#state === RAW) return this.#stream?.onRequestData(at === 0 ? bytes : bytes.subarray(at));
+      else return;
+    }
+  }
+
+  onHeadBegun(): void {
+    this.#times.headSince = performance.now();
+    this.wakeWithin(this.#times.headLimitMs);
+  }
+
+  #openStream(message: RequestMessage | undefined): Stream {
+    this.#times.headSince = -1;
+    this.#response.begin(message);
+    this.#requests++;
+    return (this.#stream = new Stream(this, this.#listener, this.#peer, performance.now()));
+  }
+
+  onRequestHead(message: RequestMessage, end: boolean): void {
+    const { http } = this.#listener.options;
+    const stream = this.#openStream(message);
+    this.#close = message.close || (message.isHttp10 && !message.keepAlive);
+    if (this.#listener.draining) {
+      this.#close = true;
+      this.#listener.stats.downstream_cx_drain_close.inc();
+    }
+    if (http.maxRequestsPerConnection > 0 && this.#requests >= http.maxRequestsPerConnection) {
+      this.#close = true;
+      this.#listener.stats.downstream_cx_max_requests_reached.inc();
+    }
+    if (http.maxConnectionDurationMs > 0 && this.#times.checkLife(performance.now()) <= 0) this.#close = true;
+    if (end) this.#state = RESPONSE;
+    else {
+      if (http.requestTimeoutMs > 0) this.wakeWithin(http.requestTimeoutMs);
+      // Like Envoy we say it ourselves rather than have the upstream decide.
+      if (message.expectContinue && !message.isHttp10) this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+    }
+    stream.begin(message, end);
+    this.#settle();
+  }
+
+  onBody(bytes: Buffer, from: number, to: number): void {
+    this.#stream?.onRequestData(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+  }
+
+  onRequestEnd(): void {
+    this.#state = RESPONSE;
+    this.#requestPaused = false;
+    this.#stream?.onRequestEnd();
+    this.#settle();
+  }
+
+  onViolation(violation: Violation, inBody: boolean): void {
+    const { stats } = this.#listener;
+    stats.downstream_cx_protocol_error.inc();
+    if (!inBody) {
+      if (violation.status === 431) stats.downstream_rq_too_large.inc();
+      return this.#replyToNone(malformed(violation));
+    }
+    this.#close = true;
+    this.#stream?.reply(malformed(violation));
+    this.#settle();
+  }
+
+  /** Answers where there is no request that could be read; the connection closes. */
+  #replyToNone(reply: LocalReply): void {
+    this.#state = RESPONSE;
+    this.#close = true;
+    this.#openStream(undefined).reply(reply);
+    this.#settle();
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#held = bytes;
+    this.#pause();
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  /** Reads on unless something still holds it up. */
+  #unpause(): void {
+    if (!this.#paused || this.#requestPaused || this.#held !== undefined) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  pauseRequest(): void {
+    this.#requestPaused = true;
+    this.#pause();
+  }
+
+  resumeRequest(): void {
+    this.#requestPaused = false;
+    if (!this.#consuming) this.#unpause();
+  }
+
+  sendHead(status: number, headers: Headers, end: boolean): void {
+    if (this.#listener.draining) this.#close = true;
+    this.#close = this.#response.head(status, headers, end, this.#close);
+  }
+
+  sendInformational(status: number, headers: Headers): void {
+    this.#response.informational(status, headers);
+  }
+
+  sendUpgrade(headers: Headers): void {
+    this.#response.upgrade(headers);
+    this.#state = RAW;
+    this.#close = true;
+  }
+
+  sendData(bytes: Buffer, from: number, to: number): boolean {
+    return this.#response.data(bytes, from, to);
+  }
+
+  sendEnd(): void {
+    this.#response.end();
+  }
+
+  flush(): void {
+    if (this.#state === CLOSED) return;
+    this.#response.flush();
+    this.#settle();
+    // What a client sent ahead of the 101.
+    if (this.#state === RAW && !this.#consuming) this.#consumeHeld();
+  }
+
+  closeAfterResponse(): void {
+    this.#close = true;
+  }
+
+  cut(): void {
+    this.#response.flush();
+    // What was written before still goes out, then the connection breaks off before the body is complete.
+    this.#startLinger(true);
+  }
+
+  /** Goes on to the next request once the current one is done on both sides. */
+  #settle(): void {
+    if (this.#stream?.ended !== true || this.#state >= CLOSING) return;
+    this.#response.flush();
+    this.#stream = undefined;
+    this.#requestPaused = false;
+    this.#times.idleSince = performance.now();
+    if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
+    this.#state = READING;
+    if (this.#consuming) return;
+    this.#consumeHeld();
+    if (this.#clientEnded && this.#state === READING) this.#closeGracefully();
+    else this.#unpause();
+  }
+
+  #consumeHeld(): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#consume(held);
+  }
+
+  #closeGracefully(): void {
+    this.#startLinger(false);
+    this.#unpause();
+  }
+
+  #startLinger(immediately: boolean): void {
+    this.#state = CLOSING;
+    this.#held = undefined;
+    this.#requestPaused = false;
+    this.#linger = new Linger(this.#socket, this.#listener.options.http.delayedCloseTimeoutMs, immediately);
+    timers.schedule(this.#timer, this.#linger.checkMs);
+  }
+
+  #onEnd(): void {
+    this.#clientEnded = true;
+    switch (this.#state) {
+      case READING:
+        // Amid a body the client has gone; between requests it is done.
+        if (this.#request.inBody) this.destroy();
+        else this.#socket.end();
+        return;
+      case RESPONSE:
+        this.#graceBytes = this.#socket.bytesWritten;
+        this.wakeWithin(HALF_CLOSE_GRACE_MS);
+        return;
+      case RAW:
+        this.#stream?.onRequestEnd();
+        this.#stream?.flushRequest();
+        return;
+      default:
+        return;
+    }
+  }
+
+  #onClose(): void {
+    this.#state = CLOSED;
+    timers.cancel(this.#timer);
+    const { stats } = this.#listener;
+    stats.downstream_cx_active.dec();
+    stats.downstream_cx_destroy.inc();
+    stats.downstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
+    stats.downstream_cx_length_ms.record(performance.now() - this.#times.openedAt);
+    this.#stream?.onDownstreamReset();
+    this.#stream = undefined;
+    this.#held = undefined;
+    this.#onClosed(this);
+  }
+
+  wakeWithin(ms: number): void {
+    if (this.#state < CLOSING && ms < Number.POSITIVE_INFINITY) timers.scheduleWithin(this.#timer, ms);
+  }
+
+  onTimer(): void {
+    if (this.#state < CLOSING) this.wakeWithin(this.#checkTimes(performance.now()));
+    else if (this.#linger?.check() === true) timers.schedule(this.#timer, this.#linger.checkMs);
+  }
+
+  /** Acts on what is overdue. Returns in how many ms to look again. */
+  #checkTimes(now: number): number {
+    if (this.#state === RESPONSE && this.#clientEnded) return this.#checkGrace();
+    const times = this.#times;
+    const stream = this.#stream;
+    if (stream !== undefined) {
+      const left = times.checkStream(stream, this.#state === READING, now);
+      if (times.checkLife(now) <= 0) this.#close = true;
+      this.#settle();
+      return left;
+    }
+    if (times.headSince >= 0) {
+      const left = times.checkHead(now);
+      if (typeof left === "number") return left;
+      this.#replyToNone(left);
+      return Number.POSITIVE_INFINITY;
+    }
+    const left = times.checkIdle(now);
+    if (left <= 0) this.#closeGracefully();
+    return left;
+  }
+
+  #checkGrace(): number {
+    const written = this.#socket.bytesWritten;
+    if (this.#graceBytes === written) {
+      this.destroy();
+      return Number.POSITIVE_INFINITY;
+    }
+    this.#graceBytes = written;
+    return HALF_CLOSE_GRACE_MS;
+  }
+}

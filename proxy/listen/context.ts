@@ -1,0 +1,121 @@
+import type { Cluster } from "../cluster/cluster.ts";
+import type { RouteTable } from "../route/route.ts";
+
+/** A sum that only grows. */
+export interface Counter {
+  inc(by?: number): void;
+}
+
+/** A level that rises and falls. */
+export interface Gauge {
+  inc(by?: number): void;
+  dec(by?: number): void;
+}
+
+/** A distribution; values in ms. */
+export interface Histogram {
+  record(value: number): void;
+}
+
+/**
+ * What the data path counts for each HttpConnectionManager, in Envoy's words: `http.<stat_prefix>.<name>`.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats
+ */
+export const listenerStatNames = {
+  counters: [
+    "downstream_cx_total",
+    "downstream_cx_destroy",
+    "downstream_cx_protocol_error",
+    "downstream_cx_idle_timeout",
+    "downstream_cx_max_duration_reached",
+    "downstream_cx_max_requests_reached",
+    "downstream_cx_drain_close",
+    "downstream_cx_rx_bytes_total",
+    "downstream_cx_tx_bytes_total",
+    "downstream_cx_upgrades_total",
+    "downstream_rq_total",
+    "downstream_rq_completed",
+    "downstream_rq_1xx",
+    "downstream_rq_2xx",
+    "downstream_rq_3xx",
+    "downstream_rq_4xx",
+    "downstream_rq_5xx",
+    "downstream_rq_rx_reset",
+    "downstream_rq_timeout",
+    "downstream_rq_header_timeout",
+    "downstream_rq_idle_timeout",
+    "downstream_rq_too_large",
+    "downstream_rq_ws_on_non_ws_route",
+    "no_route",
+    "no_cluster",
+  ],
+  gauges: ["downstream_cx_active", "downstream_cx_upgrades_active", "downstream_rq_active"],
+  histograms: ["downstream_rq_time", "downstream_cx_length_ms"],
+} as const;
+
+/**
+ * What the data path counts for each cluster: `cluster.<name>.<name>`.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats
+ */
+export const clusterStatNames = {
+  counters: [
+    "upstream_cx_total",
+    "upstream_cx_destroy",
+    "upstream_cx_connect_fail",
+    "upstream_cx_connect_timeout",
+    "upstream_cx_idle_timeout",
+    "upstream_cx_max_requests",
+    "upstream_cx_overflow",
+    "upstream_cx_protocol_error",
+    "upstream_cx_rx_bytes_total",
+    "upstream_cx_tx_bytes_total",
+    "upstream_cx_none_healthy",
+    "upstream_rq_total",
+    "upstream_rq_completed",
+    "upstream_rq_1xx",
+    "upstream_rq_2xx",
+    "upstream_rq_3xx",
+    "upstream_rq_4xx",
+    "upstream_rq_5xx",
+    "upstream_rq_cancelled",
+    "upstream_rq_timeout",
+    "upstream_rq_per_try_timeout",
+    "upstream_rq_rx_reset",
+    "upstream_rq_tx_reset",
+    "upstream_rq_pending_total",
+    "upstream_rq_pending_overflow",
+    "upstream_rq_pending_failure_eject",
+    "upstream_rq_retry",
+    "upstream_rq_retry_overflow",
+    "upstream_rq_retry_success",
+    "upstream_rq_retry_limit_exceeded",
+  ],
+  gauges: ["upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active"],
+  histograms: ["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
+} as const;
+
+type Named<Names extends { counters: readonly string[]; gauges: readonly string[]; histograms: readonly string[] }> = {
+  readonly [Name in Names["counters"][number]]: Counter;
+} & { readonly [Name in Names["gauges"][number]]: Gauge } & {
+  readonly [Name in Names["histograms"][number]]: Histogram;
+};
+
+export type ListenerStats = Named<typeof listenerStatNames>;
+
+export interface ClusterStats extends Named<typeof clusterStatNames> {
+  /** Counts one response under its very code, `upstream_rq_<status>`. */
+  status(status: number): void;
+}
+
+/** Where the data path counts. The objects are asked for once and kept, so looking them up may be slow; counting may not. */
+export interface DataPathStats {
+  listener(statPrefix: string): ListenerStats;
+  cluster(name: string): ClusterStats;
+}
+
+/** What the data path asks of the compiled configuration; proxy/runtime.ts satisfies it. */
+export interface Runtime {
+  routeTable(name: string): RouteTable | undefined;
+  cluster(name: string): Cluster | undefined;
+  readonly stats: DataPathStats;
+}

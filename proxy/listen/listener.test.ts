@@ -1,0 +1,103 @@
+/** Listeners as such; what their connections do is tested in http1/. */
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import {
+  clusterOf,
+  DataPath,
+  endpointAt,
+  RawClient,
+  TestServer,
+  TestStats,
+  until,
+} from "../../test/support/data-path.ts";
+import { ListenError, startListener } from "./listener.ts";
+
+test("a port that is taken is a clear error", async () => {
+  await using path = await DataPath.start({});
+  const runtime = { stats: new TestStats(), cluster: () => undefined, routeTable: () => undefined };
+  const second = startListener({ ...path.options(), port: path.port }, { runtime });
+  await expect(second).rejects.toThrow(ListenError);
+  await expect(second).rejects.toThrow(`listener test: cannot listen on 127.0.0.1:${path.port}: the port is taken`);
+});
+
+test("whatever clients send and origins answer, the data path goes on and keeps nothing", async () => {
+  let answer = "";
+  await using origin = await TestServer.raw((socket) => {
+    socket.on("data", () => (answer.startsWith("!") ? socket.resetAndDestroy() : socket.write(answer, "latin1")));
+  });
+  const cluster = clusterOf([endpointAt(origin.port)]);
+  await using path = await DataPath.start({
+    cluster,
+    action: { timeoutMs: 50 },
+    http: { requestHeadersTimeoutMs: 50, requestTimeoutMs: 50, streamIdleTimeoutMs: 50, delayedCloseTimeoutMs: 20 },
+  });
+  const request = fc.constantFrom(
+    "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+    "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc",
+    "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    "0\r\n\r\n",
+    "\r\n",
+    "GET",
+    "\0",
+  );
+  const response = fc.constantFrom(
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nmore",
+    "HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.1 200 OK\r\n\r\nok",
+    "HTTP/1.1 100 Continue\r\n\r\n",
+    "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    "!",
+    "\0",
+  );
+  const ending = fc.constantFrom("end" as const, "destroy" as const, "reset" as const);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(request, { minLength: 1, maxLength: 4 }),
+      response,
+      ending,
+      async (parts, chosen, how) => {
+        answer = chosen;
+        using client = new RawClient(path.port);
+        for (const part of parts) client.send(part);
+        if (how === "end") {
+          client.socket.end();
+          await client.end();
+        } else {
+          await until(() => client.received !== "" || client.closed || path.stats.get("downstream_cx_active") > 0);
+          if (how === "reset") client.socket.resetAndDestroy();
+          else client.socket.destroy();
+        }
+        await until(() => path.stats.get("downstream_cx_active") === 0);
+        expect(cluster.load).toMatchObject({ pending: 0, requests: 0, retries: 0 });
+        expect(path.stats.get("downstream_rq_active")).toBe(0);
+      },
+    ),
+    { numRuns: 60 },
+  );
+  expect(path.stats.get("downstream_rq_total")).toBe(path.records.length);
+}, 60_000);
+
+test("a finished request is not held on to", async () => {
+  await using origin = await TestServer.http((_, response) => response.end("ok"));
+  await using path = await DataPath.start({ cluster: clusterOf([endpointAt(origin.port)]) });
+  using client = new RawClient(path.port);
+  const registry = new Set<string>();
+  const finalization = new FinalizationRegistry<string>((name) => registry.add(name));
+  await client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").until((text) => text.endsWith("ok"));
+  finalization.register(path.records[0] as object, "record");
+  path.records.length = 0;
+  const { setFlagsFromString } = await import("node:v8");
+  const { runInNewContext } = await import("node:vm");
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  await until(() => {
+    collect();
+    return registry.has("record");
+  });
+});

@@ -1,0 +1,129 @@
+import { createServer, type Server } from "node:net";
+
+import { ServerConnection } from "../http1/server-connection.ts";
+import { Timer, timers } from "../listen/timers.ts";
+import type { Runtime } from "./context.ts";
+import type { ListenerOptions } from "./options.ts";
+import type { ListenerState } from "./state.ts";
+
+/** What a listener works with. */
+export interface ListenContext {
+  readonly runtime: Runtime;
+  /** Whether other workers listen on the same port. */
+  readonly reusePort?: boolean;
+}
+
+/** A listener that accepts connections. */
+export interface RunningListener {
+  /** The port it is bound to; of interest when port 0 was asked for. */
+  readonly port: number;
+  /** New options for the same address, for all requests that begin from now on; no connection is dropped. */
+  update(options: ListenerOptions): void;
+  /**
+   * Accepts no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
+   * ms, when the rest is cut off.
+   */
+  drain(timeMs: number): Promise<void>;
+  /** Stops at once. */
+  close(): Promise<void>;
+}
+
+/** An address that cannot be listened on; the message says which and why. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** Binds a listener and serves its connections. Rejects with ListenError if the address can't be bound. */
+export async function startListener(options: ListenerOptions, context: ListenContext): Promise<RunningListener> {
+  const stats = context.runtime.stats.listener(options.http.statPrefix);
+  const state: ListenerState = {
+    options,
+    runtime: context.runtime,
+    stats,
+    byClass: [
+      undefined,
+      stats.downstream_rq_1xx,
+      stats.downstream_rq_2xx,
+      stats.downstream_rq_3xx,
+      stats.downstream_rq_4xx,
+      stats.downstream_rq_5xx,
+    ],
+    port: options.port,
+    draining: false,
+  };
+  const connections = new Set<ServerConnection>();
+  // A client may end its half after its last request and still read the answer.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    connections.add(new ServerConnection(socket, state, (connection) => connections.delete(connection)));
+  });
+  await listen(server, options, context.reusePort === true);
+  const address = server.address();
+  if (address !== null && typeof address === "object") state.port = address.port;
+  return new TcpListener(server, state, connections);
+}
+
+class TcpListener implements RunningListener {
+  readonly #server: Server;
+  readonly #state: ListenerState;
+  readonly #connections: Set<ServerConnection>;
+  #closed: Promise<void> | undefined = undefined;
+
+  constructor(server: Server, state: ListenerState, connections: Set<ServerConnection>) {
+    this.#server = server;
+    this.#state = state;
+    this.#connections = connections;
+  }
+
+  get port(): number {
+    return this.#state.port;
+  }
+
+  update(options: ListenerOptions): void {
+    this.#state.options = options;
+  }
+
+  async drain(timeMs: number): Promise<void> {
+    this.#state.draining = true;
+    const closed = this.#stop();
+    for (const connection of this.#connections) connection.drain();
+    const cutOff = new Timer({ onTimer: () => this.#destroyAll() }, 0);
+    timers.schedule(cutOff, timeMs);
+    await closed;
+    timers.cancel(cutOff);
+  }
+
+  async close(): Promise<void> {
+    const closed = this.#stop();
+    this.#destroyAll();
+    await closed;
+  }
+
+  #destroyAll(): void {
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  /** Resolves when the last connection is closed. */
+  #stop(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    return this.#closed;
+  }
+}
+
+function listen(server: Server, options: ListenerOptions, reusePort: boolean): Promise<void> {
+  const { address, port, backlog, name } = options;
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      const why = error.code === "EADDRINUSE" ? "the port is taken" : error.message;
+      reject(new ListenError(`listener ${name}: cannot listen on ${address}:${port}: ${why}`, { cause: error }));
+    };
+    server.once("error", onError);
+    server.listen({ host: address, port, backlog, ...(reusePort && { reusePort }) }, () => {
+      server.off("error", onError);
+      // Accepting can fail for a moment, as when the process has no descriptor left; the listener goes on.
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+}

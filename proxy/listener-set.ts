@@ -1,0 +1,72 @@
+import type { ListenContext, RunningListener } from "./listen/listener.ts";
+import { startListener } from "./listen/listener.ts";
+import type { ListenerOptions } from "./listen/options.ts";
+
+interface Open {
+  readonly address: string;
+  readonly running: RunningListener;
+}
+
+/** The listeners of one worker by name. Changes are carried out one after the other, in the order in which they are asked for. */
+export class ListenerSet {
+  readonly #context: ListenContext;
+  readonly #drainTimeMs: number;
+  readonly #failed: (name: string, error: Error) => void;
+  readonly #open = new Map<string, Open>();
+  /** Listeners that were removed or have moved, until their last connection ends. */
+  readonly #draining = new Set<Promise<void>>();
+  #queue: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** `failed` is told of a listener that could not be opened; one that it should have replaced goes on. */
+  constructor(context: ListenContext, drainTimeMs: number, failed: (name: string, error: Error) => void) {
+    this.#context = context;
+    this.#drainTimeMs = drainTimeMs;
+    this.#failed = failed;
+  }
+
+  /** Opens or changes a listener, or takes it away if there are no options. */
+  set(name: string, options: ListenerOptions | undefined): void {
+    this.#queue = this.#queue.then(() => this.#change(name, options));
+  }
+
+  /** When all changes asked for so far are carried out. */
+  settled(): Promise<void> {
+    return this.#queue;
+  }
+
+  /** Stops listening and resolves when the last connection has ended, at the latest after so many ms. Nothing is opened any more. */
+  async drain(timeMs: number): Promise<void> {
+    this.#closed = true;
+    await this.#queue;
+    await Promise.all([...[...this.#open.values()].map(({ running }) => running.drain(timeMs)), ...this.#draining]);
+  }
+
+  async #change(name: string, options: ListenerOptions | undefined): Promise<void> {
+    if (this.#closed) return;
+    const old = this.#open.get(name);
+    if (options === undefined) {
+      this.#open.delete(name);
+      if (old !== undefined) this.#retire(old);
+      return;
+    }
+    const address = `${options.address} ${options.port} ${options.backlog}`;
+    if (old?.address === address) {
+      old.running.update(options);
+      return;
+    }
+    try {
+      // A listener that moves is open at the new place before it closes at the old one (proxy-parity 3.11).
+      const running = await startListener(options, this.#context);
+      this.#open.set(name, { address, running });
+      if (old !== undefined) this.#retire(old);
+    } catch (error) {
+      this.#failed(name, error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #retire({ running }: Open): void {
+    const drained = running.drain(this.#drainTimeMs).finally(() => this.#draining.delete(drained));
+    this.#draining.add(drained);
+  }
+}

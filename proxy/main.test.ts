@@ -1,0 +1,180 @@
+import { once } from "node:events";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
+import { enableCompileCache } from "node:module";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { type RunningProxy, runProxy } from "./main.ts";
+import type { ProxyOptions } from "./options.ts";
+import { AdsServer } from "../test/support/ads-server.ts";
+import { assignment, cluster, listener, routes } from "../test/support/envoy-resources.ts";
+
+// Workers use it as well; without it most of the time of these tests goes into reading the same code again and again.
+enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/sluice/compile"));
+
+let server: AdsServer;
+let upstream: Server;
+let directory: string;
+let proxies: RunningProxy[];
+
+beforeEach(async () => {
+  server = await AdsServer.start();
+  upstream = await serve("upstream");
+  directory = await mkdtemp(join(tmpdir(), "sluice-proxy-"));
+  proxies = [];
+});
+
+afterEach(async () => {
+  await Promise.all(proxies.map((proxy) => proxy.close()));
+  server.close();
+  upstream.close();
+  upstream.closeAllConnections();
+  await rm(directory, { recursive: true });
+});
+
+async function serve(text: string): Promise<Server> {
+  const http = createHttpServer((request, response) => response.end(`${text} ${request.method} ${request.url}`));
+  http.listen(0, "127.0.0.1");
+  await once(http, "listening");
+  return http;
+}
+
+const portOf = (http: Server) => (http.address() as AddressInfo).port;
+
+async function start(options: Partial<ProxyOptions> = {}): Promise<RunningProxy> {
+  const proxy = await runProxy({
+    xdsAddress: server.address,
+    gatewayGroup: "default",
+    nodeId: "n",
+    adminAddress: "127.0.0.1:0",
+    workers: 2,
+    dataDirectory: directory,
+    drainTimeMs: 500,
+    version: "0.0.0-test",
+    logLevel: "silent",
+    ...options,
+  });
+  proxies.push(proxy);
+  return proxy;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** Plays the control plane of a gateway with one listener, until the proxy has accepted all of it. */
+async function sendGateway(port: number): Promise<void> {
+  await server.request(({ typeUrl }) => typeUrl.endsWith("Listener"));
+  server.send("CDS", [{ name: "a", body: cluster("a") }]);
+  server.send("LDS", [{ name: "l", body: listener("l", port, "r") }]);
+  await server.subscriptionTo("EDS", "a");
+  server.send("EDS", [{ name: "a", body: assignment("a", portOf(upstream)) }]);
+  await server.subscriptionTo("RDS", "r");
+  const nonce = server.send("RDS", [{ name: "r", body: routes("r", { "/": "a" }) }]);
+  expect((await server.answerTo(nonce)).errorDetail?.message).toBeUndefined();
+}
+
+async function get(port: number, path = "/"): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`);
+  return `${response.status} ${await response.text()}`;
+}
+
+const admin = (proxy: RunningProxy, path: string, init?: RequestInit) =>
+  fetch(`http://${proxy.adminAddress}${path}`, init);
+
+test("a proxy serves what a control plane sends, in all its workers", async () => {
+  const port = await freePort();
+  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  expect((await admin(proxy, "/ready")).status).toBe(200);
+  for (let i = 0; i < 10; i++) expect(await get(port, `/x?i=${i}`)).toBe(`200 upstream GET /x?i=${i}`);
+});
+
+test("an endpoint that changes is used at once", async () => {
+  const port = await freePort();
+  await Promise.all([start(), sendGateway(port)]);
+  const other = await serve("other");
+  server.send("EDS", [{ name: "a", version: "2", body: assignment("a", portOf(other)) }]);
+  await expect.poll(() => get(port)).toBe("200 other GET /");
+  other.close();
+  other.closeAllConnections();
+});
+
+test("a listener that moves is open at its new place and closed at the old one; one that goes is closed", async () => {
+  const [port, next] = [await freePort(), await freePort()];
+  await Promise.all([start(), sendGateway(port)]);
+  server.send("LDS", [{ name: "l", version: "2", body: listener("l", next, "r") }]);
+  await expect.poll(() => get(next).catch(() => "closed")).toBe("200 upstream GET /");
+  await expect.poll(() => get(port).catch(() => "closed")).toBe("closed");
+  server.send("LDS", [], ["l"]);
+  await expect.poll(() => get(next).catch(() => "closed")).toBe("closed");
+});
+
+test("a proxy that stops finishes what it has begun and accepts no more", async () => {
+  const port = await freePort();
+  const [proxy] = await Promise.all([start({ drainTimeMs: 10_000 }), sendGateway(port)]);
+  const slow = Promise.withResolvers<ServerResponse>();
+  upstream.removeAllListeners("request");
+  upstream.on("request", (_request, response) => slow.resolve(response));
+  const answer = get(port, "/slow");
+  const response = await slow.promise;
+  const closed = proxy.close();
+  await expect.poll(() => get(port).catch(() => "closed")).toBe("closed");
+  expect((await admin(proxy, "/ready")).status).toBe(503);
+  response.end("finished");
+  expect(await answer).toBe("200 finished");
+  await closed;
+  proxies.length = 0;
+});
+
+test("the control plane goes away: the proxy serves on, and starts again from disk", async () => {
+  const port = await freePort();
+  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  server.close();
+  expect(await get(port)).toBe("200 upstream GET /");
+  await proxy.close();
+  proxies.length = 0;
+
+  const again = await start();
+  expect(await (await admin(again, "/ready")).text()).toBe("LIVE\n");
+  expect(await get(port)).toBe("200 upstream GET /");
+});
+
+test("a damaged snapshot is no empty gateway: the proxy waits for a control plane, or doesn't start without one", async () => {
+  const port = await freePort();
+  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  await proxy.close();
+  proxies.length = 0;
+  server.close();
+  const folder = join(directory, "proxy");
+  const [file = ""] = await readdir(folder);
+  await writeFile(join(folder, file), "rubbish");
+
+  const waiting = await start();
+  const ready = await admin(waiting, "/ready");
+  expect([ready.status, await ready.text()]).toEqual([503, "PRE_INITIALIZING\n"]);
+  await expect(start({ xdsAddress: undefined })).rejects.toThrow(join(folder, file));
+});
+
+test.each<[string, Partial<ProxyOptions>, RegExp]>([
+  ["an admin address that others reach", { adminAddress: "0.0.0.0:0" }, /--insecure allows it/],
+  ["an admin address without port", { adminAddress: "127.0.0.1" }, /must be HOST:PORT/],
+  ["an xDS address without port", { xdsAddress: "localhost" }, /must be HOST:PORT/],
+  ["no worker", { workers: 0 }, /between 1 and 256/],
+  ["no control plane and nothing on disk", { xdsAddress: undefined }, /no control plane is given/],
+])("%s is refused", async (_what, options, reason) => {
+  await expect(start(options)).rejects.toThrow(reason);
+});
+
+test("an admin port that is taken is the system's error", async () => {
+  const { port } = upstream.address() as AddressInfo;
+  await expect(start({ adminAddress: `127.0.0.1:${port}` })).rejects.toMatchObject({ code: "EADDRINUSE", port });
+});

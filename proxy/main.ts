@@ -1,0 +1,203 @@
+/** The native proxy's main thread: talks to the control plane, judges what it sends, and runs the workers and the admin endpoint. */
+import { join } from "node:path";
+
+import { type Logger, pino } from "pino";
+
+import { resourceType } from "#proto/resource-types.ts";
+
+import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
+import type { AdminSource, ServerState } from "./admin/source.ts";
+import { ControlPlaneLink } from "./control-plane-link.ts";
+import { prometheusText, statsValues } from "./observe/prometheus.ts";
+import { StatsReader } from "./observe/stats-reader.ts";
+import { type CheckedOptions, checkOptions, type ProxyOptions } from "./options.ts";
+import { validateResource } from "./runtime.ts";
+import { serverSamples } from "./server-stats.ts";
+import { supportedFields } from "./supported-fields.ts";
+import { Workers } from "./workers.ts";
+import { Configuration } from "./xds/configuration.ts";
+import { SnapshotWriter, saveSnapshot } from "./xds/snapshot.ts";
+
+export type { ProxyOptions } from "./options.ts";
+
+/** A proxy at work. */
+export interface RunningProxy {
+  /** "host:port" of the admin endpoint. */
+  readonly adminAddress: string;
+  /** Drains and stops: listeners accept no more, connections may end within the drain time, then the rest is cut off. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a proxy in this process. Resolves when it serves its first configuration, be it the control plane's or the last good one on disk,
+ * or when there is neither and it waits for the control plane; it then goes on by itself. Throws StartError for what the operator must
+ * change, and the system's error if the admin address can't be had. Signals are the caller's affair.
+ */
+export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
+  const checked = checkOptions(options, isLoopback);
+  const log = createLogger(checked.logLevel, options.nodeId);
+
+  const proxy = new Proxy(options, checked, log);
+  try {
+    await proxy.start();
+  } catch (error) {
+    await proxy.abandon();
+    throw error;
+  }
+  return proxy;
+}
+
+/** JSON lines on stderr, as the control plane's; standard output is for access logs. */
+const createLogger = (level: string, node: string): Logger =>
+  pino(
+    {
+      level,
+      base: { program: "sluice-proxy", node },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  );
+
+class Proxy implements RunningProxy {
+  readonly #options: ProxyOptions;
+  readonly #checked: CheckedOptions;
+  readonly #log: Logger;
+  readonly #startedAt = performance.now();
+  readonly #stats = new StatsReader();
+  readonly #configuration: Configuration;
+  readonly #workers: Workers;
+  readonly #link: ControlPlaneLink;
+  readonly #snapshotFile: string | undefined;
+  readonly #snapshots: SnapshotWriter;
+  readonly #isLive = Promise.withResolvers<void>();
+  #admin: AdminServer | undefined;
+  #live = false;
+  #draining: Promise<void> | undefined;
+
+  constructor(options: ProxyOptions, checked: CheckedOptions, log: Logger) {
+    this.#options = options;
+    this.#checked = checked;
+    this.#log = log;
+    const { dataDirectory, nodeId, gatewayGroup } = options;
+    // One file per node: several proxies may share a directory.
+    this.#snapshotFile =
+      dataDirectory === undefined ? undefined : join(dataDirectory, "proxy", `${encodeURIComponent(nodeId)}.snapshot`);
+    this.#snapshots = new SnapshotWriter(
+      async () => {
+        const file = this.#snapshotFile;
+        if (file !== undefined) await saveSnapshot(file, gatewayGroup, this.#configuration.stored());
+      },
+      (error) => log.error({ err: error, file: this.#snapshotFile }, "the configuration could not be kept on disk"),
+    );
+    this.#configuration = new Configuration({
+      decoder: { fields: supportedFields, validate: validateResource },
+      apply: (updates) => {
+        this.#workers.apply(updates);
+        this.#snapshots.changed();
+      },
+      log,
+    });
+    this.#configuration.onChange(() => this.#changed());
+    this.#workers = new Workers({
+      count: checked.workers,
+      drainTimeMs: checked.drainTimeMs,
+      log,
+      current: () => this.#configuration.all(),
+      changed: () => this.#changed(),
+      stats: this.#stats,
+    });
+    this.#link = new ControlPlaneLink(options, this.#configuration, log);
+  }
+
+  get adminAddress(): string {
+    if (this.#admin === undefined) throw new Error("the proxy has not been started");
+    return this.#admin.address;
+  }
+
+  async start(): Promise<void> {
+    const { host, port } = this.#checked.admin;
+    this.#admin = await startAdmin(host, port, this.#source(), this.#log);
+    this.#log.info({ admin: this.#admin.address, workers: this.#checked.workers }, "proxy started");
+    await this.#link.start(this.#snapshotFile);
+    // An answer was there, or a snapshot: what came is about to be live. Without either there is nothing to wait for.
+    if (this.#configuration.answered || this.#configuration.live) await this.#liveOrLate();
+  }
+
+  /** Takes down what was started before starting failed. */
+  async abandon(): Promise<void> {
+    await this.#link.close();
+    this.#configuration.close();
+    await Promise.all([this.#workers.close(), this.#admin?.close()]);
+  }
+
+  async close(): Promise<void> {
+    this.#log.info({ drainTimeMs: this.#checked.drainTimeMs }, "draining");
+    await this.#drain();
+    await this.#link.close();
+    this.#configuration.close();
+    await this.#snapshots.flush();
+    await Promise.all([this.#workers.close(), this.#admin?.close()]);
+    this.#log.info("proxy stopped");
+  }
+
+  /** As long as the first configuration may take to become whole, a little less than Envoy's 15 s; then the proxy goes on starting. */
+  async #liveOrLate(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LIVE_MS_MAX);
+    });
+    await Promise.race([this.#isLive.promise, late]);
+    clearTimeout(timer);
+  }
+
+  #drain(): Promise<void> {
+    this.#draining ??= this.#workers.drain(this.#checked.drainTimeMs);
+    return this.#draining;
+  }
+
+  #changed(): void {
+    if (this.#live || !this.#configuration.live || !this.#workers.upToDate) return;
+    this.#live = true;
+    const count = (shortName: "LDS" | "RDS" | "CDS") => this.#configuration.active(resourceType(shortName)).size;
+    this.#log.info({ listeners: count("LDS"), routes: count("RDS"), clusters: count("CDS") }, "configuration is live");
+    this.#isLive.resolve();
+  }
+
+  #state(): ServerState {
+    if (this.#draining !== undefined) return "DRAINING";
+    return this.#live ? "LIVE" : "PRE_INITIALIZING";
+  }
+
+  #source(): AdminSource {
+    return {
+      nodeId: this.#options.nodeId,
+      group: this.#options.gatewayGroup,
+      version: this.#options.version,
+      workers: this.#checked.workers,
+      logLevel: this.#checked.logLevel,
+      drainTimeMs: this.#checked.drainTimeMs,
+      startedAt: this.#startedAt,
+      state: () => this.#state(),
+      active: (type) => this.#configuration.active(type),
+      refused: (type) => this.#configuration.refused(type),
+      clusters: () => this.#workers.clusters(),
+      prometheus: () => prometheusText(this.#samples()),
+      stats: () => statsValues(this.#samples()),
+      drainListeners: () => void this.#drain(),
+    };
+  }
+
+  #samples() {
+    const server = serverSamples({
+      live: this.#state() === "LIVE",
+      connected: this.#configuration.connected,
+      workers: this.#checked.workers,
+      workerCrashes: this.#workers.crashes,
+      uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
+    });
+    return [...server, ...this.#stats.samples()];
+  }
+}
+
+const LIVE_MS_MAX = 10_000;

@@ -1,0 +1,131 @@
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+
+import type { Place } from "../compile.ts";
+import { fromWire, toWire } from "../route/text.ts";
+import type { RequestRecord } from "./access-log.ts";
+import { compileOperator, type Operator } from "./operators.ts";
+
+/** Makes the log line of a request, line end included where the format has one. */
+export type Format = (record: RequestRecord) => string;
+
+/** Envoy's default format string. */
+export const DEFAULT_TEXT_FORMAT =
+  '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ' +
+  '%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" ' +
+  '"%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n';
+
+/** Literal text and operators of a format string, in turn. */
+function parse(format: string, place: Place): (string | Operator)[] {
+  const pieces: (string | Operator)[] = [];
+  // An argument may hold percent signs of its own: START_TIME(%Y).
+  for (const [piece] of format.matchAll(/%%|%[^%(]*(?:\([^)]*\))?[^%(]*%|[^%]+|%/g)) {
+    if (piece === "%%") pieces.push("%");
+    else if (!piece.startsWith("%")) pieces.push(piece);
+    else {
+      const operator = compileOperator(piece.length > 1 ? piece.slice(1, -1) : "");
+      if (typeof operator === "string") place.refuse(operator);
+      else pieces.push(operator);
+    }
+  }
+  return pieces;
+}
+
+/** Compiles a text format. Unset values are "-", or nothing with `omitEmpty`; control characters are written as \xNN. */
+export function compileTextFormat(format: string, omitEmpty: boolean, place: Place): Format {
+  const pieces = parse(format, place);
+  const missing = omitEmpty ? "" : "-";
+  return (record) => {
+    let line = "";
+    for (const piece of pieces) {
+      if (typeof piece === "string") line += piece;
+      else {
+        const value = piece(record);
+        if (typeof value === "string") line += visible(value);
+        else line += value ?? missing;
+      }
+    }
+    return line;
+  };
+}
+
+// A line that a client can break in two is two lines, of which the client wrote the second.
+// Control characters: neither printable ASCII nor beyond ASCII.
+const CONTROL = /[^ -~\u0080-\uffff]/;
+const CONTROLS = /[^ -~\u0080-\uffff]/g;
+
+const visible = (value: string) =>
+  CONTROL.test(value)
+    ? fromWire(value).replace(CONTROLS, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    : fromWire(value);
+
+/**
+ * Compiles a JSON format: one object a line. An operator that stands alone keeps its type: numbers are numbers, and what is unset is null, or
+ * left out with `omitEmpty`; amid text it becomes text, unset "-" (Envoy JsonFormatterImpl).
+ */
+export function compileJsonFormat(format: JsonObject, omitEmpty: boolean, place: Place): Format {
+  const render = compileObject(format, omitEmpty, place);
+  return (record) => `${render(record)}\n`;
+}
+
+function compileObject(format: JsonObject, omitEmpty: boolean, place: Place): Format {
+  const members = Object.entries(format).map(([key, value], index) => ({
+    key: `${index === 0 || omitEmpty ? "" : ","}${JSON.stringify(key)}:`,
+    value: compileValue(value, omitEmpty, place.field(key)),
+  }));
+  if (omitEmpty) {
+    return (record) => {
+      const there: string[] = [];
+      for (const { key, value } of members) {
+        const text = value(record);
+        if (text !== undefined) there.push(key + text);
+      }
+      return `{${there.join(",")}}`;
+    };
+  }
+  return (record) => {
+    let line = "{";
+    for (const { key, value } of members) line += key + (value(record) ?? "null");
+    return `${line}}`;
+  };
+}
+
+/** A value's JSON text, or undefined for unset. */
+function compileValue(
+  format: JsonValue,
+  omitEmpty: boolean,
+  place: Place,
+): (record: RequestRecord) => string | undefined {
+  if (typeof format === "string") return compileString(format, omitEmpty, place);
+  if (Array.isArray(format)) {
+    const elements = format.map((element, index) => compileValue(element, omitEmpty, place.item("", index)));
+    return (record) => `[${elements.map((element) => element(record) ?? "null").join(",")}]`;
+  }
+  if (format !== null && typeof format === "object") return compileObject(format, omitEmpty, place);
+  const constant = JSON.stringify(format);
+  return () => constant;
+}
+
+function compileString(
+  format: string,
+  omitEmpty: boolean,
+  place: Place,
+): (record: RequestRecord) => string | undefined {
+  const pieces = parse(format, place);
+  const [only] = pieces;
+  if (pieces.length === 1 && typeof only === "function") {
+    return (record) => {
+      const value = only(record);
+      return typeof value === "string" ? quote(value) : value?.toString();
+    };
+  }
+  const missing = omitEmpty ? "" : "-";
+  const wire = pieces.map((piece) => (typeof piece === "string" ? toWire(piece) : piece));
+  return (record) =>
+    quote(wire.map((piece) => (typeof piece === "string" ? piece : (piece(record) ?? missing))).join(""));
+}
+
+// Anything but plain ASCII without quote and backslash needs the slow way.
+const NOT_PLAIN = /[^ !#-[\]-~]/;
+
+/** A JSON string. Nearly all values are plain, and for those the test is cheaper than JSON.stringify. */
+const quote = (value: string) => (NOT_PLAIN.test(value) ? JSON.stringify(fromWire(value)) : `"${value}"`);

@@ -1,0 +1,53 @@
+import { clusterStatNames, listenerStatNames } from "../listen/context.ts";
+
+/** What statistics belong to: an HttpConnectionManager (by stat prefix) or a cluster. Envoy's names begin with this word. */
+export type ScopeKind = "http" | "cluster";
+
+/** Upper bounds of a histogram's buckets in ms: Envoy's default; what is above the last is in one more. */
+export const histogramBoundsMs = [
+  0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
+  3_600_000,
+] as const;
+
+/** Slots of a histogram: its buckets, the one above, and the sum of all values. */
+export const HISTOGRAM_SLOTS = histogramBoundsMs.length + 2;
+
+/** Where the statistics of a scope stand, from the scope's first slot. A slot is one 64-bit float. */
+export interface ScopeLayout {
+  readonly counters: readonly string[];
+  readonly gauges: readonly string[];
+  readonly histograms: readonly string[];
+  readonly slots: number;
+  /** Envoy's tag for what the scope is named after. */
+  readonly tag: string;
+}
+
+const layout = (names: Pick<ScopeLayout, "counters" | "gauges" | "histograms">, tag: string): ScopeLayout => ({
+  ...names,
+  slots: names.counters.length + names.gauges.length + names.histograms.length * HISTOGRAM_SLOTS,
+  tag,
+});
+
+/** The layouts, which both ends know, so that only a scope's name and place need to be told. */
+export const scopeLayouts: Readonly<Record<ScopeKind, ScopeLayout>> = {
+  http: layout(listenerStatNames, "envoy_http_conn_manager_prefix"),
+  cluster: layout(clusterStatNames, "envoy_cluster_name"),
+};
+
+/** A scope, or a single counter of one, and its place in shared memory. */
+export interface StatsBlock {
+  readonly scope: ScopeKind;
+  readonly name: string;
+  /** A counter outside of the layout, such as upstream_rq_200. */
+  readonly counter?: string;
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/** From a worker to the main thread: memory and names that are new. */
+export interface StatsMessage {
+  readonly kind: "stats";
+  /** Segments in order, those told of before left out. */
+  readonly segments: readonly SharedArrayBuffer[];
+  readonly blocks: readonly StatsBlock[];
+}

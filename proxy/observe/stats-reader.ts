@@ -1,0 +1,128 @@
+import {
+  HISTOGRAM_SLOTS,
+  histogramBoundsMs,
+  type ScopeKind,
+  scopeLayouts,
+  type StatsBlock,
+  type StatsMessage,
+} from "./stats-layout.ts";
+
+/** One statistic with its value, summed over workers. */
+export type Sample = {
+  /** Envoy's dotted name: cluster.NAME.upstream_rq_total. */
+  readonly name: string;
+  /** The same for Prometheus, with what varies in tags. */
+  readonly metric: string;
+  readonly tags: readonly (readonly [name: string, value: string])[];
+} & (
+  | { readonly kind: "counter" | "gauge"; readonly value: number }
+  /** `counts` by bucket, not cumulative, one more than there are bounds. */
+  | { readonly kind: "histogram"; readonly counts: readonly number[]; readonly sum: number }
+);
+
+interface WorkerMemory {
+  readonly segments: Float64Array[];
+  readonly blocks: StatsBlock[];
+}
+
+interface ScopeSums {
+  readonly scope: ScopeKind;
+  readonly name: string;
+  readonly slots: Float64Array;
+  readonly counters: Map<string, number>;
+}
+
+/** The main thread's end of {@link StatsStore}: reads all workers' memory and sums it up. Reading disturbs no worker. */
+export class StatsReader {
+  readonly #workers = new Map<number, WorkerMemory>();
+  /** What workers that are gone had counted: a counter never falls. */
+  readonly #past = new Map<string, ScopeSums>();
+
+  /** Takes note of what a worker tells. */
+  take(worker: number, { segments, blocks }: StatsMessage): void {
+    let memory = this.#workers.get(worker);
+    if (memory === undefined) {
+      memory = { segments: [], blocks: [] };
+      this.#workers.set(worker, memory);
+    }
+    for (const segment of segments) memory.segments.push(new Float64Array(segment));
+    for (const block of blocks) memory.blocks.push(block);
+  }
+
+  /** A worker ended: its counts stay, its gauges are over. Call it before the one that replaces it tells anything. */
+  forget(worker: number): void {
+    const memory = this.#workers.get(worker);
+    if (memory === undefined) return;
+    this.#workers.delete(worker);
+    addUp(this.#past, memory);
+    for (const { scope, slots } of this.#past.values()) {
+      const { counters, gauges } = scopeLayouts[scope];
+      slots.fill(0, counters.length, counters.length + gauges.length);
+    }
+  }
+
+  /** All statistics as they are now. */
+  *samples(): Generator<Sample> {
+    const sums = new Map<string, ScopeSums>();
+    for (const [key, past] of this.#past) {
+      sums.set(key, { ...past, slots: past.slots.slice(), counters: new Map(past.counters) });
+    }
+    for (const memory of this.#workers.values()) addUp(sums, memory);
+    for (const scope of sums.values()) yield* samplesOf(scope);
+  }
+}
+
+function addUp(sums: Map<string, ScopeSums>, { segments, blocks }: WorkerMemory): void {
+  for (const { scope, name, counter, segment, offset } of blocks) {
+    const key = `${scope}.${name}`;
+    let into = sums.get(key);
+    if (into === undefined) {
+      into = { scope, name, slots: new Float64Array(scopeLayouts[scope].slots), counters: new Map() };
+      sums.set(key, into);
+    }
+    const memory = segments[segment];
+    if (memory === undefined) continue;
+    if (counter !== undefined) {
+      into.counters.set(counter, (into.counters.get(counter) ?? 0) + (memory[offset] ?? 0));
+      continue;
+    }
+    for (let slot = 0; slot < into.slots.length; slot++) {
+      into.slots[slot] = (into.slots[slot] ?? 0) + (memory[offset + slot] ?? 0);
+    }
+  }
+}
+
+function* samplesOf({ scope, name, slots, counters }: ScopeSums): Generator<Sample> {
+  const layout = scopeLayouts[scope];
+  let slot = 0;
+  for (const counter of layout.counters) {
+    yield { kind: "counter", ...names(scope, name, counter), value: slots[slot++] ?? 0 };
+  }
+  for (const gauge of layout.gauges) yield { kind: "gauge", ...names(scope, name, gauge), value: slots[slot++] ?? 0 };
+  for (const histogram of layout.histograms) {
+    const counts = [...slots.subarray(slot, slot + histogramBoundsMs.length + 1)];
+    slot += HISTOGRAM_SLOTS;
+    yield { kind: "histogram", ...names(scope, name, histogram), counts, sum: slots[slot - 1] ?? 0 };
+  }
+  for (const [counter, value] of counters) yield { kind: "counter", ...names(scope, name, counter), value };
+}
+
+/** Envoy's dotted name (":" would end it), and the metric with the tags that Envoy extracts from it. */
+function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name" | "metric" | "tags"> {
+  const tag = [scopeLayouts[scope].tag, name] as const;
+  const dotted = `${scope}.${name.replaceAll(":", "_")}.${stat}`;
+  const group = /^(.*)_([1-5])xx$/.exec(stat);
+  if (group !== null) {
+    const tags = [["envoy_response_code_class", group[2] ?? ""], tag] as const;
+    return { name: dotted, metric: `envoy_${scope}_${group[1]}_xx`, tags };
+  }
+  const code = /^(.*)_([1-9][0-9]{2})$/.exec(stat);
+  if (code !== null) {
+    return {
+      name: dotted,
+      metric: `envoy_${scope}_${code[1]}`,
+      tags: [["envoy_response_code", code[2] ?? ""], tag],
+    };
+  }
+  return { name: dotted, metric: `envoy_${scope}_${stat}`, tags: [tag] };
+}

@@ -1,0 +1,144 @@
+import type { ClusterStats, Counter, DataPathStats, Gauge, Histogram, ListenerStats } from "../listen/context.ts";
+import {
+  HISTOGRAM_SLOTS,
+  histogramBoundsMs,
+  type ScopeKind,
+  scopeLayouts,
+  type StatsBlock,
+  type StatsMessage,
+} from "./stats-layout.ts";
+
+/** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
+const SEGMENT_SLOTS = 16 * 1024;
+const SEGMENTS_MAX = 256;
+
+/**
+ * A worker's statistics, in memory that the main thread reads while the worker counts. Only the worker writes, so counting is a plain
+ * addition. Memory is never given back: who counts keeps the objects.
+ */
+export class StatsStore implements DataPathStats {
+  readonly #publish: (message: StatsMessage) => void;
+  readonly #scopes = new Map<string, ListenerStats | ClusterStats>();
+  #segment: Float64Array = new Float64Array(0);
+  #segments = 0;
+  #used = 0;
+  #newSegments: SharedArrayBuffer[] = [];
+  #newBlocks: StatsBlock[] = [];
+  #announced = false;
+
+  /** `publish` sends a message to the main thread; it is called soon after there is something new, for all of it at once. */
+  constructor(publish: (message: StatsMessage) => void) {
+    this.#publish = publish;
+  }
+
+  listener(statPrefix: string): ListenerStats {
+    return this.#scope("http", statPrefix, (stats) => stats as unknown as ListenerStats);
+  }
+
+  cluster(name: string): ClusterStats {
+    return this.#scope("cluster", name, (stats) => {
+      const byStatus: (Counter | undefined)[] = [];
+      const status = (code: number) => {
+        if (code < 100 || code > 999) return;
+        (byStatus[code] ??= this.#counter("cluster", name, `upstream_rq_${code}`)).inc();
+      };
+      return { ...stats, status } as unknown as ClusterStats;
+    });
+  }
+
+  #scope<Stats extends ListenerStats | ClusterStats>(
+    scope: ScopeKind,
+    name: string,
+    make: (stats: Record<string, Counter | Gauge | Histogram>) => Stats,
+  ): Stats {
+    const key = `${scope}.${name}`;
+    const known = this.#scopes.get(key);
+    if (known !== undefined) return known as Stats;
+    const { counters, gauges, histograms, slots } = scopeLayouts[scope];
+    let { memory, offset } = this.#allocate({ scope, name }, slots);
+    const stats: Record<string, Counter | Gauge | Histogram> = {};
+    for (const counter of counters) stats[counter] = new SharedCounter(memory, offset++);
+    for (const gauge of gauges) stats[gauge] = new SharedCounter(memory, offset++);
+    for (const histogram of histograms) {
+      stats[histogram] = new SharedHistogram(memory, offset);
+      offset += HISTOGRAM_SLOTS;
+    }
+    const made = make(stats);
+    this.#scopes.set(key, made);
+    return made;
+  }
+
+  #counter(scope: ScopeKind, name: string, counter: string): Counter {
+    const { memory, offset } = this.#allocate({ scope, name, counter }, 1);
+    return new SharedCounter(memory, offset);
+  }
+
+  #allocate(
+    block: Pick<StatsBlock, "scope" | "name" | "counter">,
+    slots: number,
+  ): { memory: Float64Array; offset: number } {
+    if (this.#used + slots > this.#segment.length) {
+      if (this.#segments === SEGMENTS_MAX) return { memory: new Float64Array(slots), offset: 0 };
+      const buffer = new SharedArrayBuffer(SEGMENT_SLOTS * Float64Array.BYTES_PER_ELEMENT);
+      this.#segment = new Float64Array(buffer);
+      this.#segments++;
+      this.#used = 0;
+      this.#newSegments.push(buffer);
+    }
+    const offset = this.#used;
+    this.#used += slots;
+    this.#newBlocks.push({ ...block, segment: this.#segments - 1, offset });
+    this.#announce();
+    return { memory: this.#segment, offset };
+  }
+
+  #announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    queueMicrotask(() => {
+      this.#announced = false;
+      this.#publish({ kind: "stats", segments: this.#newSegments, blocks: this.#newBlocks });
+      this.#newSegments = [];
+      this.#newBlocks = [];
+    });
+  }
+}
+
+/** A counter or a gauge: one slot. */
+class SharedCounter implements Counter, Gauge {
+  readonly #memory: Float64Array;
+  readonly #slot: number;
+
+  constructor(memory: Float64Array, slot: number) {
+    this.#memory = memory;
+    this.#slot = slot;
+  }
+
+  inc(by = 1): void {
+    this.#memory[this.#slot] = (this.#memory[this.#slot] as number) + by;
+  }
+
+  dec(by = 1): void {
+    this.inc(-by);
+  }
+}
+
+class SharedHistogram implements Histogram {
+  readonly #memory: Float64Array;
+  readonly #slot: number;
+
+  constructor(memory: Float64Array, slot: number) {
+    this.#memory = memory;
+    this.#slot = slot;
+  }
+
+  record(valueMs: number): void {
+    // Most values are in the first few buckets.
+    let bucket = 0;
+    while (bucket < histogramBoundsMs.length && valueMs > (histogramBoundsMs[bucket] as number)) bucket++;
+    const memory = this.#memory;
+    const sum = this.#slot + HISTOGRAM_SLOTS - 1;
+    memory[this.#slot + bucket] = (memory[this.#slot + bucket] as number) + 1;
+    memory[sum] = (memory[sum] as number) + valueMs;
+  }
+}

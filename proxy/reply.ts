@@ -1,0 +1,102 @@
+import { type Violation, violations } from "./http1/violation.ts";
+import { reasonOf } from "./http1/write.ts";
+
+/** An answer that the proxy itself gives. The only place where an error becomes a status, a flag and a body; all as Envoy's. */
+export interface LocalReply {
+  readonly status: number;
+  /** Envoy's RESPONSE_CODE_DETAILS. */
+  readonly details: string;
+  /** Envoy's response flag; undefined: none. */
+  readonly flag: string | undefined;
+  /** Sent as text/plain; "": no body. */
+  readonly body: string | Uint8Array;
+  /** Further fields of the response, lower-case name and value. */
+  readonly headers?: readonly (readonly [string, string])[];
+}
+
+/** Why an attempt to get a response failed, in Envoy's words for stream resets. */
+export type ResetReason =
+  | "remote connection failure"
+  | "connection timeout"
+  | "connection termination"
+  | "protocol error"
+  | "overflow"
+  | "per try timeout";
+
+const reply = (status: number, details: string, flag?: string, body = ""): LocalReply => ({
+  status,
+  details,
+  flag,
+  body,
+});
+
+/** Replies that don't depend on the request. */
+export const replies = {
+  routeNotFound: reply(404, "route_not_found", "NR"),
+  routeTableNotFound: reply(404, "route_configuration_not_found", "NR"),
+  pathRejected: reply(404, "absolute_path_rejected"),
+  pathNormalizationFailed: reply(400, "path_normalization_failed"),
+  upgradeFailed: reply(403, "upgrade_failed"),
+  noHealthyUpstream: reply(503, "no_healthy_upstream", "UH", "no healthy upstream"),
+  /** CONNECT matches no route: none of ours has a connect_matcher. */
+  connectRefused: reply(404, "route_not_found", "NR"),
+  requestTimeout: reply(408, "request_overall_timeout", undefined, "request timeout"),
+  requestHeadersTimeout: reply(408, "request_header_timeout", undefined, "request header timeout"),
+  /** The stream was idle while its request was still coming in. */
+  idleRequest: reply(408, "stream_idle_timeout", "SI", "stream timeout"),
+  /** The stream was idle while its response was awaited. */
+  idleResponse: reply(504, "stream_idle_timeout", "SI", "stream timeout"),
+  responseTimeout: reply(504, "response_timeout", "UT", "upstream request timeout"),
+  perTryTimeout: reply(504, "upstream_per_try_timeout", "UT", "upstream request timeout"),
+} as const;
+
+const resets: Record<ResetReason, { status: number; flag: string }> = {
+  "remote connection failure": { status: 503, flag: "UF" },
+  "connection timeout": { status: 503, flag: "UF" },
+  "connection termination": { status: 503, flag: "UC" },
+  "protocol error": { status: 502, flag: "UPE" },
+  overflow: { status: 503, flag: "UO" },
+  "per try timeout": { status: 504, flag: "UT" },
+};
+
+/**
+ * The last attempt ended before a response began. `transportFailure`: what the transport said of it, "" if nothing; the client isn't told.
+ * `retried`: it was not the first attempt.
+ */
+export function upstreamReset(reason: ResetReason, transportFailure: string, retried: boolean): LocalReply {
+  if (reason === "per try timeout") return replies.perTryTimeout;
+  const { status, flag } = resets[reason];
+  const transport = transportFailure === "" ? "" : `|${transportFailure}`;
+  const which = retried ? "retried and the latest reset reason" : "reset reason";
+  return {
+    status,
+    flag,
+    details: `upstream_reset_before_response_started{${reason.replaceAll(" ", "_")}${transport}}`,
+    body: `upstream connect error or disconnect/reset before headers. ${which}: ${reason}`,
+    ...(reason === "overflow" && { headers: [["x-envoy-overloaded", "true"]] }),
+  };
+}
+
+/** A message that the codec refused. Its framing is unknown from there on, so the connection closes after this reply. */
+export const malformed = ({ status, details }: Violation): LocalReply =>
+  details === violations.missingHost.details ? reply(status, details) : reply(status, details, "DPE", reasonOf(status));
+
+/** Envoy lets the route choose between 503 and 404. */
+export const clusterNotFound = (status: number): LocalReply => reply(status, "cluster_not_found", "NC");
+
+/** A redirect; `location` has been checked to be a field value. */
+export const redirect = (status: number, location: string, details = "direct_response"): LocalReply => ({
+  status,
+  details,
+  flag: undefined,
+  body: "",
+  headers: [["location", location]],
+});
+
+/** A route's direct_response. */
+export const direct = (status: number, body: Uint8Array): LocalReply => ({
+  status,
+  details: "direct_response",
+  flag: undefined,
+  body,
+});

@@ -1,0 +1,142 @@
+import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
+import {
+  type DirectResponseAction,
+  type Route as RouteMessage,
+  type RouteMatch,
+  type VirtualHost,
+  VirtualHost_TlsRequirementType as TlsRequirement,
+} from "#envoy/config/route/v3/route_components_pb.ts";
+import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
+
+import { type Compiled, Place } from "../compile.ts";
+import { Domains } from "./domains.ts";
+import { compileForward } from "./forward.ts";
+import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
+import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.ts";
+import { compilePath, type PathMatch } from "./path.ts";
+import { compileRedirect } from "./redirect.ts";
+import { compileRetryPolicy } from "./retry.ts";
+import type { RouteAction, RouteTable } from "./route.ts";
+
+/** RouteConfiguration.max_direct_response_body_size_bytes: "If not specified the default is 4096". */
+const DIRECT_RESPONSE_BYTES_MAX_DEFAULT = 4096;
+
+/** Compiles a RouteConfiguration, all of it; problems carry field paths from its root. */
+export function compileRouteConfiguration(message: RouteConfiguration): Compiled<RouteTable> {
+  const place = Place.root();
+  const domains = new Domains<VirtualHostRoutes>(message.ignorePortInHostMatching);
+  const clusters = new Set<string>();
+  const shared = {
+    clusters,
+    directResponseBytesMax: message.maxDirectResponseBodySizeBytes ?? DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
+  };
+  message.virtualHosts.forEach((virtualHost, index) => {
+    const at = place.item("virtual_hosts", index);
+    const routes = compileVirtualHost(virtualHost, shared, at);
+    if (virtualHost.domains.length === 0) at.field("domains").refuse("must not be empty");
+    virtualHost.domains.forEach((domain, n) => {
+      domains.add(domain, routes, at.item("domains", n));
+    });
+  });
+  return place.result(new CompiledRouteTable(message.name, domains, clusters));
+}
+
+interface Shared {
+  readonly clusters: Set<string>;
+  readonly directResponseBytesMax: number;
+}
+
+function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Place): VirtualHostRoutes {
+  if (virtualHost.requireTls !== TlsRequirement.NONE) place.field("require_tls").refuse("only NONE is supported");
+  const retry = virtualHost.retryPolicy && compileRetryPolicy(virtualHost.retryPolicy, place.field("retry_policy"));
+  const context = { ...shared, retry };
+  const routes = new VirtualHostRoutes();
+  virtualHost.routes.forEach((route, index) => {
+    const at = place.item("routes", index);
+    if (route.match === undefined) {
+      at.field("match").refuse("must be set");
+      return;
+    }
+    const path = compilePath(route.match, at.field("match"));
+    const conditions = compileConditions(route.match, at.field("match"));
+    const action = path && compileAction(route, path, context, at);
+    if (path === undefined || action === undefined) return;
+    routes.add(path, conditions, { name: route.name, virtualHost: virtualHost.name, action });
+  });
+  return routes;
+}
+
+function compileConditions(match: RouteMatch, place: Place): Conditions {
+  const tests: HeadTest[] = [];
+  match.headers.forEach((matcher, index) => {
+    const test = compileHeaderMatcher(matcher, place.item("headers", index));
+    if (test !== undefined) tests.push(test);
+  });
+  match.queryParameters.forEach((matcher, index) => {
+    const test = compileQueryMatcher(matcher, place.item("query_parameters", index));
+    if (test !== undefined) tests.push(test);
+  });
+  return { tests, fraction: compileFraction(match, place) };
+}
+
+// Runtime values are not supported, so that the default is the value.
+const denominators: Readonly<Record<Denominator, number>> = {
+  [Denominator.HUNDRED]: 100,
+  [Denominator.TEN_THOUSAND]: 10_000,
+  [Denominator.MILLION]: 1_000_000,
+};
+
+function compileFraction({ runtimeFraction }: RouteMatch, place: Place): number {
+  if (runtimeFraction === undefined) return 1;
+  const at = place.field("runtime_fraction").field("default_value");
+  const denominator = denominators[runtimeFraction.defaultValue?.denominator ?? Denominator.HUNDRED];
+  if (runtimeFraction.defaultValue === undefined || denominator === undefined) {
+    at.refuse("must be set, and its denominator be known");
+    return 0;
+  }
+  return runtimeFraction.defaultValue.numerator / denominator;
+}
+
+function compileAction(
+  route: RouteMessage,
+  path: PathMatch,
+  context: Parameters<typeof compileForward>[2] & Shared,
+  place: Place,
+): RouteAction | undefined {
+  const { action } = route;
+  switch (action.case) {
+    case "route": {
+      const forward = compileForward(action.value, path, context, place.field("route"));
+      return forward && { kind: "forward", forward };
+    }
+    case "redirect":
+      return compileRedirect(action.value, path, place.field("redirect"));
+    case "directResponse":
+      return compileDirect(action.value, context.directResponseBytesMax, place.field("direct_response"));
+    case undefined:
+      place.refuse("one of route, redirect, direct_response must be set");
+      return undefined;
+    default:
+      place.field(action.case === "filterAction" ? "filter_action" : "non_forwarding_action").refuse("not supported");
+      return undefined;
+  }
+}
+
+function compileDirect(direct: DirectResponseAction, bytesMax: number, place: Place): RouteAction | undefined {
+  if (direct.status < 200 || direct.status > 599) {
+    place.field("status").refuse("must be within [200, 600)");
+    return undefined;
+  }
+  const specifier = direct.body?.specifier;
+  const at = place.field("body");
+  if (specifier?.case === "filename" || specifier?.case === "environmentVariable") {
+    at.refuse("only inline_string and inline_bytes are supported");
+    return undefined;
+  }
+  const body = specifier?.case === "inlineString" ? Buffer.from(specifier.value, "utf8") : specifier?.value;
+  if (body !== undefined && body.length > bytesMax) {
+    at.refuse(`has ${body.length} bytes; max_direct_response_body_size_bytes is ${bytesMax}`);
+    return undefined;
+  }
+  return { kind: "direct", status: direct.status, body: body ?? new Uint8Array(0) };
+}

@@ -1,0 +1,182 @@
+import type { RetryPolicy as RetryPolicyMessage, RouteAction } from "#envoy/config/route/v3/route_components_pb.ts";
+import {
+  RouteAction_ClusterNotFoundResponseCode as NotFoundCode,
+  type WeightedCluster,
+} from "#envoy/config/route/v3/route_components_pb.ts";
+import { RoutingPriority } from "#envoy/config/core/v3/base_pb.ts";
+
+import { durationMs, type Place } from "../compile.ts";
+import type { RequestHead } from "../request.ts";
+import { compileHashPolicies } from "./hash.ts";
+import { headerReader } from "./matchers.ts";
+import type { PathMatch } from "./path.ts";
+import { compileRetryPolicy } from "./retry.ts";
+import { prefixRewrite, regexRewrite } from "./rewrite.ts";
+import type { ForwardAction, HostRewrite, RetryPolicy } from "./route.ts";
+
+/** RouteAction.timeout: "If not specified, the default is 15s". */
+const TIMEOUT_MS_DEFAULT = 15_000;
+
+/** WeightedCluster: the sum of all weights is a uint32. */
+const WEIGHT_SUM_MAX = 2 ** 32 - 1;
+
+/** What routes of one virtual host share while they are compiled. */
+export interface ForwardContext {
+  /** Filled with every cluster that is named. */
+  readonly clusters: Set<string>;
+  /** The virtual host's; for routes that have none. */
+  readonly retry: RetryPolicy | undefined;
+}
+
+/** Compiles a RouteAction. Undefined: a problem was reported. */
+export function compileForward(
+  action: RouteAction,
+  match: PathMatch,
+  context: ForwardContext,
+  place: Place,
+): ForwardAction | undefined {
+  const cluster = compileCluster(action, context.clusters, place);
+  if (action.priority !== RoutingPriority.DEFAULT) place.field("priority").refuse("only DEFAULT is supported");
+  if (cluster === undefined) return undefined;
+  return {
+    cluster,
+    clusterNotFoundStatus: clusterNotFoundStatus(action.clusterNotFoundResponseCode, place),
+    timeoutMs: durationMs(action.timeout, TIMEOUT_MS_DEFAULT),
+    idleTimeoutMs: durationMs(action.idleTimeout, undefined),
+    retry: routeRetry(action.retryPolicy, context, place),
+    rewritePath: compileRewrite(action, match, place),
+    hostRewrite: compileHostRewrite(action, place),
+    hash: compileHashPolicies(action.hashPolicy, place),
+    upgrades: compileUpgrades(action, place),
+  };
+}
+
+function routeRetry(policy: RetryPolicyMessage | undefined, context: ForwardContext, place: Place) {
+  return policy === undefined ? context.retry : compileRetryPolicy(policy, place.field("retry_policy"));
+}
+
+function clusterNotFoundStatus(code: NotFoundCode, place: Place): number {
+  switch (code) {
+    case NotFoundCode.SERVICE_UNAVAILABLE:
+      return 503;
+    case NotFoundCode.NOT_FOUND:
+      return 404;
+    case NotFoundCode.INTERNAL_SERVER_ERROR:
+      return 500;
+    default:
+      place.field("cluster_not_found_response_code").refuse("unknown value");
+      return 503;
+  }
+}
+
+function compileCluster(
+  { clusterSpecifier: specifier }: RouteAction,
+  clusters: Set<string>,
+  place: Place,
+): ForwardAction["cluster"] | undefined {
+  switch (specifier.case) {
+    case "cluster": {
+      const name = specifier.value;
+      if (name === "") {
+        place.field("cluster").refuse("must not be empty");
+        return undefined;
+      }
+      clusters.add(name);
+      return () => name;
+    }
+    case "clusterHeader": {
+      if (specifier.value === "") {
+        place.field("cluster_header").refuse("must not be empty");
+        return undefined;
+      }
+      const read = headerReader(specifier.value);
+      return (head) => read(head) ?? "";
+    }
+    case "weightedClusters":
+      return compileWeighted(specifier.value, clusters, place.field("weighted_clusters"));
+    default:
+      place.refuse("one of cluster, cluster_header, weighted_clusters must be set");
+      return undefined;
+  }
+}
+
+function compileWeighted(
+  weighted: WeightedCluster,
+  clusters: Set<string>,
+  place: Place,
+): ForwardAction["cluster"] | undefined {
+  const names: string[] = [];
+  const ends: number[] = [];
+  let total = 0;
+  weighted.clusters.forEach((one, index) => {
+    if (one.name === "") place.item("clusters", index).field("name").refuse("must not be empty");
+    clusters.add(one.name);
+    const weight = one.weight ?? 0;
+    if (weight === 0) return; // Never drawn.
+    total += weight;
+    names.push(one.name);
+    ends.push(total);
+  });
+  if (total === 0) {
+    place.refuse("the sum of the weights must be greater than 0");
+    return undefined;
+  }
+  if (total > WEIGHT_SUM_MAX) {
+    place.refuse("the sum of the weights must fit in 32 bits");
+    return undefined;
+  }
+  const draw = weightDraw(weighted, total);
+  return (head) => {
+    const drawn = draw(head);
+    let at = 0;
+    while (drawn >= (ends[at] as number)) at++;
+    return names[at] as string;
+  };
+}
+
+/** A number in [0, total): random, or what the client sent in a header, so that it can stick to its choice. */
+function weightDraw(weighted: WeightedCluster, total: number): (head: RequestHead) => number {
+  const random = () => Math.floor(Math.random() * total);
+  const { randomValueSpecifier: specifier } = weighted;
+  if (specifier.case !== "headerName" || specifier.value === "") return random;
+  const read = headerReader(specifier.value);
+  const sum = BigInt(total);
+  return (head) => {
+    const value = read(head);
+    return value !== undefined && /^[0-9]{1,20}$/.test(value) ? Number(BigInt(value) % sum) : random();
+  };
+}
+
+function compileRewrite(action: RouteAction, match: PathMatch, place: Place): ForwardAction["rewritePath"] {
+  if (action.regexRewrite !== undefined) {
+    if (action.prefixRewrite !== "") place.refuse("only one of prefix_rewrite and regex_rewrite may be set");
+    return regexRewrite(action.regexRewrite, place.field("regex_rewrite"));
+  }
+  return action.prefixRewrite === "" ? undefined : prefixRewrite(action.prefixRewrite, match.matchedLength);
+}
+
+function compileHostRewrite({ hostRewriteSpecifier: specifier }: RouteAction, place: Place): HostRewrite | undefined {
+  switch (specifier.case) {
+    case undefined:
+      return undefined;
+    case "hostRewriteLiteral":
+      return specifier.value === "" ? undefined : { kind: "literal", host: specifier.value };
+    case "autoHostRewrite":
+      return specifier.value.value ? { kind: "auto" } : undefined;
+    default:
+      place.refuse("of the host rewrites only host_rewrite_literal and auto_host_rewrite are supported");
+      return undefined;
+  }
+}
+
+function compileUpgrades(action: RouteAction, place: Place): ReadonlyMap<string, boolean> {
+  const upgrades = new Map<string, boolean>();
+  action.upgradeConfigs.forEach(({ upgradeType, enabled }, index) => {
+    const type = upgradeType.toLowerCase();
+    const at = place.item("upgrade_configs", index).field("upgrade_type");
+    if (upgrades.has(type)) at.refuse("this type is there already");
+    if (type === "connect") at.refuse("CONNECT is not supported");
+    upgrades.set(type, enabled ?? true);
+  });
+  return upgrades;
+}

@@ -1,0 +1,80 @@
+import type { RequestHead } from "../request.ts";
+import type { Domains } from "./domains.ts";
+import type { HeadTest } from "./matchers.ts";
+import type { PathMatch } from "./path.ts";
+import { PathIndex } from "./path-index.ts";
+import type { Route, RouteTable } from "./route.ts";
+import { asciiLower, pathOnly } from "./text.ts";
+
+/** What a route asks of a request besides its path. */
+export interface Conditions {
+  readonly tests: readonly HeadTest[];
+  /** The share of requests that the route considers, 0 to 1 (runtime_fraction). */
+  readonly fraction: number;
+}
+
+interface Candidate {
+  readonly route: Route;
+  readonly conditions: Conditions;
+}
+
+/** The routes of one virtual host, indexed by path. Filled in list order, then only read. */
+export class VirtualHostRoutes {
+  readonly #bySensitive = new PathIndex<Candidate>();
+  // Undefined while no route ignores case, which is the rule, so that no path is lower-cased for nothing.
+  #byInsensitive: PathIndex<Candidate> | undefined;
+  #length = 0;
+
+  // The request that is being matched; see PathIndex for why it is here.
+  #head: RequestHead | undefined;
+  #random = -1;
+
+  /** Adds the next route of the list. */
+  add(path: PathMatch, conditions: Conditions, route: Route): void {
+    const position = this.#length++;
+    if (path.ignoreCase) this.#byInsensitive ??= new PathIndex();
+    const index = path.ignoreCase && this.#byInsensitive ? this.#byInsensitive : this.#bySensitive;
+    for (const pattern of path.patterns) index.add(pattern, position, { route, conditions });
+  }
+
+  /** The first route of the list that takes the request. */
+  match(head: RequestHead): Route | undefined {
+    this.#head = head;
+    this.#random = -1;
+    const path = pathOnly(head.path);
+    const first = this.#bySensitive.find(path, this.#accepts, Number.POSITIVE_INFINITY);
+    if (this.#byInsensitive === undefined) return first?.value.route;
+    const below = first?.position ?? Number.POSITIVE_INFINITY;
+    const earlier = this.#byInsensitive.find(asciiLower(path), this.#accepts, below);
+    return (earlier ?? first)?.value.route;
+  }
+
+  readonly #accepts = ({ conditions }: Candidate): boolean => {
+    if (conditions.fraction < 1) {
+      // One draw for all of a request's routes, as Envoy passes one random value along (RouteEntryImplBase::evaluateRuntimeMatch).
+      if (this.#random < 0) this.#random = Math.random();
+      if (this.#random >= conditions.fraction) return false;
+    }
+    for (const test of conditions.tests) {
+      if (!test(this.#head as RequestHead)) return false;
+    }
+    return true;
+  };
+}
+
+/** A RouteConfiguration made ready for matching: host, then path, then everything else. */
+export class CompiledRouteTable implements RouteTable {
+  readonly name: string;
+  readonly clusters: ReadonlySet<string>;
+  readonly #domains: Domains<VirtualHostRoutes>;
+
+  constructor(name: string, domains: Domains<VirtualHostRoutes>, clusters: ReadonlySet<string>) {
+    this.name = name;
+    this.#domains = domains;
+    this.clusters = clusters;
+  }
+
+  match(head: RequestHead): Route | undefined {
+    return this.#domains.find(head.authority)?.match(head);
+  }
+}

@@ -1,0 +1,254 @@
+/** The compiled configuration of a worker: what updates change, and what they leave as it is. */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "vitest";
+
+import { Cluster_DiscoveryType, Cluster_DnsLookupFamily, ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import type { LbEndpointSchema } from "#envoy/config/endpoint/v3/endpoint_components_pb.ts";
+import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
+import { type Listener, ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
+import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { resourceType } from "#proto/resource-types.ts";
+
+import type { Init } from "../test/support/message-init.ts";
+import { requestHead } from "../test/support/request-head.ts";
+import type { ListenerOptions } from "./listen/options.ts";
+import { StatsStore } from "./observe/stats.ts";
+import { type RuntimeUpdate, validateResource, WorkerRuntime } from "./runtime.ts";
+
+const ads = { configSourceSpecifier: { case: "ads", value: {} } } as const;
+
+const cds = (name: string): RuntimeUpdate => ({
+  typeUrl: resourceType("CDS").typeUrl,
+  name,
+  bytes: toBinary(
+    ClusterSchema,
+    create(ClusterSchema, {
+      name,
+      clusterDiscoveryType: { case: "type", value: Cluster_DiscoveryType.EDS },
+      edsClusterConfig: { edsConfig: ads },
+    }),
+  ),
+});
+
+const dns = (name: string, host: string): RuntimeUpdate => ({
+  typeUrl: resourceType("CDS").typeUrl,
+  name,
+  bytes: toBinary(
+    ClusterSchema,
+    create(ClusterSchema, {
+      name,
+      clusterDiscoveryType: { case: "type", value: Cluster_DiscoveryType.STRICT_DNS },
+      dnsLookupFamily: Cluster_DnsLookupFamily.V4_PREFERRED,
+      loadAssignment: { endpoints: [{ lbEndpoints: [endpoint(host, 80)] }] },
+    }),
+  ),
+});
+
+const endpoint = (address: string, port: number): Init<typeof LbEndpointSchema> => ({
+  hostIdentifier: {
+    case: "endpoint",
+    value: {
+      address: {
+        address: { case: "socketAddress", value: { address, portSpecifier: { case: "portValue", value: port } } },
+      },
+    },
+  },
+});
+
+const eds = (clusterName: string, ports: readonly number[]): RuntimeUpdate => ({
+  typeUrl: resourceType("EDS").typeUrl,
+  name: clusterName,
+  bytes: toBinary(
+    ClusterLoadAssignmentSchema,
+    create(ClusterLoadAssignmentSchema, {
+      clusterName,
+      endpoints: [
+        {
+          lbEndpoints: ports.map(
+            (port): Init<typeof LbEndpointSchema> => ({
+              hostIdentifier: {
+                case: "endpoint",
+                value: {
+                  address: {
+                    address: {
+                      case: "socketAddress",
+                      value: { address: "10.0.0.1", portSpecifier: { case: "portValue", value: port } },
+                    },
+                  },
+                },
+              },
+            }),
+          ),
+        },
+      ],
+    }),
+  ),
+});
+
+const rds = (name: string, cluster: string): RuntimeUpdate => ({
+  typeUrl: resourceType("RDS").typeUrl,
+  name,
+  bytes: toBinary(
+    RouteConfigurationSchema,
+    create(RouteConfigurationSchema, {
+      name,
+      virtualHosts: [
+        {
+          name: "all",
+          domains: ["*"],
+          routes: [
+            {
+              match: { pathSpecifier: { case: "prefix", value: "/" } },
+              action: { case: "route", value: { clusterSpecifier: { case: "cluster", value: cluster } } },
+            },
+          ],
+        },
+      ],
+    }),
+  ),
+});
+
+const listener = (name: string, port: number): Listener =>
+  create(ListenerSchema, {
+    name,
+    address: {
+      address: {
+        case: "socketAddress",
+        value: { address: "127.0.0.1", portSpecifier: { case: "portValue", value: port } },
+      },
+    },
+    filterChains: [
+      {
+        filters: [
+          {
+            name: "hcm",
+            configType: {
+              case: "typedConfig",
+              value: anyPack(
+                HttpConnectionManagerSchema,
+                create(HttpConnectionManagerSchema, {
+                  statPrefix: name,
+                  routeSpecifier: { case: "rds", value: { routeConfigName: "routes", configSource: ads } },
+                  httpFilters: [
+                    {
+                      name: "router",
+                      configType: { case: "typedConfig", value: anyPack(RouterSchema, create(RouterSchema)) },
+                    },
+                  ],
+                }),
+              ),
+            },
+          },
+        ],
+      },
+    ],
+  });
+
+const lds = (name: string, port: number): RuntimeUpdate => ({
+  typeUrl: resourceType("LDS").typeUrl,
+  name,
+  bytes: toBinary(ListenerSchema, listener(name, port)),
+});
+
+const gone = (shortName: "CDS" | "EDS" | "LDS" | "RDS", name: string): RuntimeUpdate => ({
+  typeUrl: resourceType(shortName).typeUrl,
+  name,
+  bytes: null,
+});
+
+function startRuntime() {
+  const listeners = new Map<string, ListenerOptions | undefined>();
+  /** Ports of listeners in the order in which they were told of. */
+  const ports: (number | undefined)[] = [];
+  const runtime = new WorkerRuntime(new StatsStore(() => {}), (name, options) => {
+    listeners.set(name, options);
+    ports.push(options?.port);
+  });
+  return { runtime, listeners, ports };
+}
+
+test("a whole graph in one update serves", async () => {
+  const { runtime, listeners } = startRuntime();
+  await runtime.apply([cds("orders"), eds("orders", [9101]), rds("routes", "orders"), lds("http", 9080)]);
+  const options = listeners.get("http");
+  expect(options?.port).toBe(9080);
+  const route = runtime.routeTable(options?.http.routeConfigName ?? "")?.match(requestHead());
+  if (route?.action.kind !== "forward") throw new Error("no route");
+  const cluster = runtime.cluster(route.action.forward.cluster(requestHead()));
+  expect(cluster?.pick(undefined)?.key).toBe("10.0.0.1:9101");
+});
+
+test("endpoints that stay are the same objects, those that leave are no longer alive", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([cds("orders"), eds("orders", [1, 2])]);
+  const cluster = runtime.cluster("orders");
+  const [first, second] = [...(cluster?.endpoints() ?? [])];
+  await runtime.apply([eds("orders", [2, 3])]);
+  const now = [...(cluster?.endpoints() ?? [])];
+  expect(now).toContain(second);
+  expect(now.map(({ port }) => port)).toEqual([2, 3]);
+  expect(first?.alive).toBe(false);
+  expect(second?.alive).toBe(true);
+  expect(runtime.cluster("orders")).toBe(cluster);
+});
+
+test("endpoints may come before the cluster that they are for, and stay when it changes", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([eds("orders", [1])]);
+  await runtime.apply([cds("orders")]);
+  const endpoint = runtime.cluster("orders")?.pick(undefined);
+  expect(endpoint?.port).toBe(1);
+  await runtime.apply([cds("orders")]);
+  expect(runtime.cluster("orders")?.pick(undefined)).toBe(endpoint);
+});
+
+test("a new cluster has its names resolved before anything sends to it, and updates stay in order", async () => {
+  const { runtime, ports } = startRuntime();
+  const first = runtime.apply([dns("orders", "localhost"), rds("routes", "orders"), lds("http", 1)]);
+  const second = runtime.apply([lds("http", 2)]);
+  expect(ports).toEqual([]);
+  await first;
+  expect(runtime.cluster("orders")?.pick(undefined)?.key).toBe("127.0.0.1:80");
+  await second;
+  expect(ports).toEqual([1, 2]);
+  await runtime.close();
+});
+
+test("a cluster that is removed has no living endpoint", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([cds("orders"), eds("orders", [1])]);
+  const endpoint = runtime.cluster("orders")?.pick(undefined);
+  await runtime.apply([gone("CDS", "orders")]);
+  expect(runtime.cluster("orders")).toBeUndefined();
+  expect(endpoint?.alive).toBe(false);
+});
+
+test("listeners are told of when they come, change and go, and only then", async () => {
+  const { runtime, listeners } = startRuntime();
+  await runtime.apply([lds("http", 1)]);
+  expect(listeners.get("http")?.port).toBe(1);
+  listeners.clear();
+  await runtime.apply([rds("routes", "orders")]);
+  expect([...listeners]).toEqual([]);
+  await runtime.apply([gone("LDS", "http"), gone("LDS", "never-there")]);
+  expect([...listeners]).toEqual([["http", undefined]]);
+});
+
+test("an update that cannot be used changes nothing", async () => {
+  const { runtime } = startRuntime();
+  const broken = { ...rds("routes", ""), name: "routes" };
+  await expect(runtime.apply([cds("orders"), broken])).rejects.toThrow(/RDS routes: .*cluster: must not be empty/);
+  expect(runtime.cluster("orders")).toBeUndefined();
+});
+
+test("the dry run says what is wrong, with the field's path", () => {
+  const wrong = listener("http", 1);
+  wrong.filterChains = [];
+  expect(validateResource(resourceType("LDS").typeUrl, wrong)).toEqual([
+    { field: "filter_chains", message: "exactly one filter chain is supported" },
+  ]);
+  expect(validateResource(resourceType("LDS").typeUrl, listener("http", 1))).toEqual([]);
+});

@@ -1,0 +1,210 @@
+import { fromBinary, type Message } from "@bufbuild/protobuf";
+
+import type { Cluster as ClusterMessage } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
+import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
+import { resourceTypeByUrl } from "#proto/resource-types.ts";
+
+import { type Assignment, compileAssignment, NO_ENDPOINTS } from "./cluster/assignment.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { type ClusterConfig, compileCluster } from "./cluster/compile.ts";
+import { LiveClusters } from "./cluster/live-clusters.ts";
+import { type Compiled, Place, type Problem } from "./compile.ts";
+import { type CompiledListener, compileListener } from "./listen/compile.ts";
+import type { DataPathStats, Runtime } from "./listen/context.ts";
+import type { ListenerOptions } from "./listen/options.ts";
+import { LogSinks } from "./observe/file-sink.ts";
+import { compileRouteConfiguration } from "./route/compile.ts";
+import type { RouteTable } from "./route/route.ts";
+
+/** A resource put in place or, when `bytes` is null, taken away. */
+export interface RuntimeUpdate {
+  readonly typeUrl: string;
+  readonly name: string;
+  readonly bytes: Uint8Array | null;
+}
+
+/** Called for each listener that is new, changed, or (without options) gone, after everything else is in place. */
+export type ListenerChanged = (name: string, options: ListenerOptions | undefined) => void;
+
+/** How long an update may wait for names to be resolved. */
+const WARMING_MS_MAX = 5_000;
+
+/** A resource made ready for use. */
+type Part =
+  | { readonly kind: "CDS"; readonly value: ClusterConfig }
+  | { readonly kind: "EDS"; readonly value: Assignment }
+  | { readonly kind: "LDS"; readonly value: CompiledListener }
+  | { readonly kind: "RDS"; readonly value: RouteTable };
+
+function compile(typeUrl: string, message: Message, sinks: LogSinks): Compiled<Part> {
+  const kind = resourceTypeByUrl.get(typeUrl)?.shortName;
+  switch (kind) {
+    case "CDS":
+      return partOf(kind, compileCluster(message as ClusterMessage));
+    case "EDS":
+      return partOf(kind, compileAssignment(message as ClusterLoadAssignment, false, Place.root()));
+    case "LDS":
+      return partOf(kind, compileListener(message as Listener, sinks));
+    case "RDS":
+      return partOf(kind, compileRouteConfiguration(message as RouteConfiguration));
+    case undefined:
+      return { ok: false, problems: [{ field: "", message: `the resource type ${typeUrl} is not supported` }] };
+  }
+}
+
+const partOf = <Kind extends Part["kind"], Value>(kind: Kind, compiled: Compiled<Value>) =>
+  compiled.ok ? { ok: true as const, value: { kind, value: compiled.value } } : compiled;
+
+/**
+ * Compiles a resource for trial and says what is wrong with it. The main thread asks before it accepts a resource, so that workers are
+ * sent only what they can use. Opens no file.
+ */
+export function validateResource(typeUrl: string, message: Message): readonly Problem[] {
+  const compiled = compile(typeUrl, message, new LogSinks());
+  return compiled.ok ? [] : compiled.problems;
+}
+
+/**
+ * The compiled configuration of one worker. Each part is immutable or, as clusters, an object that outlives its updates; an update
+ * compiles what is in it and nothing else, and is then swapped in at once, between two requests.
+ */
+export class WorkerRuntime implements Runtime {
+  readonly stats: DataPathStats;
+  /** The access logs' files, to reopen after a rotation and to close at the end. */
+  readonly sinks = new LogSinks();
+  readonly #changed: ListenerChanged;
+  readonly #clusters = new LiveClusters();
+  readonly #routeTables = new Map<string, RouteTable>();
+  readonly #listeners = new Map<string, CompiledListener>();
+  /** The last update that is not in place yet; updates are never carried out in another order than they came. */
+  #applying: Promise<void> | undefined;
+
+  constructor(stats: DataPathStats, changed: ListenerChanged) {
+    this.stats = stats;
+    this.#changed = changed;
+  }
+
+  routeTable(name: string): RouteTable | undefined {
+    return this.#routeTables.get(name);
+  }
+
+  cluster(name: string): Cluster | undefined {
+    return this.#clusters.get(name);
+  }
+
+  /** All clusters, for /clusters. */
+  clusters(): Iterable<Cluster> {
+    return this.#clusters.all();
+  }
+
+  /**
+   * Carries updates out, in order, and resolves when they are in place: at once, except that new clusters have their names resolved
+   * first, so that the first request that comes to one finds endpoints (Envoy's cluster warming). Rejects, and changes nothing, if one of them
+   * cannot be used: the main thread has tried them all, so that this is a bug.
+   */
+  async apply(updates: readonly RuntimeUpdate[]): Promise<void> {
+    const parts = updates.map((update) => ({ update, part: this.#compile(update) }));
+    const warming = parts.flatMap(({ update, part }) =>
+      part?.kind === "CDS" ? (this.#clusters.warm(update.name, part.value) ?? []) : [],
+    );
+    const earlier = this.#applying;
+    if (earlier === undefined && warming.length === 0) {
+      this.#swap(parts);
+      return;
+    }
+    const applied = (async () => {
+      await earlier?.catch(() => {}); // Its own caller is told.
+      if (warming.length > 0) await atMost(WARMING_MS_MAX, Promise.all(warming));
+      this.#swap(parts);
+    })();
+    this.#applying = applied;
+    await applied.finally(() => {
+      if (this.#applying === applied) this.#applying = undefined;
+    });
+  }
+
+  #swap(parts: readonly { readonly update: RuntimeUpdate; readonly part: Part | undefined }[]): void {
+    const listeners = new Map<string, ListenerOptions | undefined>();
+    for (const { update, part } of parts) {
+      if (part !== undefined) this.#put(update.name, part, listeners);
+      else this.#remove(update, listeners);
+    }
+    for (const [name, options] of listeners) this.#changed(name, options);
+  }
+
+  /** Stops everything that goes on by itself, and writes out what is left of the access logs. */
+  async close(): Promise<void> {
+    this.#clusters.close();
+    await this.sinks.close();
+  }
+
+  #compile({ typeUrl, name, bytes }: RuntimeUpdate): Part | undefined {
+    if (bytes === null) return undefined;
+    const type = resourceTypeByUrl.get(typeUrl);
+    if (type === undefined) throw new Error(`${name}: the resource type ${typeUrl} is not supported`);
+    const compiled = compile(typeUrl, fromBinary(type.schema, bytes), this.sinks);
+    if (compiled.ok) return compiled.value;
+    const reasons = compiled.problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
+    throw new Error(`${type.shortName} ${name}: ${reasons}`);
+  }
+
+  #put(name: string, part: Part, listeners: Map<string, ListenerOptions | undefined>): void {
+    switch (part.kind) {
+      case "CDS":
+        this.#clusters.configure(name, part.value);
+        break;
+      case "EDS":
+        this.#clusters.assign(name, part.value);
+        break;
+      case "RDS":
+        this.#routeTables.set(name, part.value);
+        break;
+      case "LDS":
+        this.#dropInlineRoutes(name);
+        this.#listeners.set(name, part.value);
+        if (part.value.inlineRoutes !== undefined) {
+          this.#routeTables.set(part.value.options.http.routeConfigName, part.value.inlineRoutes);
+        }
+        listeners.set(name, part.value.options);
+        break;
+    }
+  }
+
+  #remove({ typeUrl, name }: RuntimeUpdate, listeners: Map<string, ListenerOptions | undefined>): void {
+    switch (resourceTypeByUrl.get(typeUrl)?.shortName) {
+      case "CDS":
+        this.#clusters.remove(name);
+        break;
+      case "EDS":
+        this.#clusters.assign(name, NO_ENDPOINTS);
+        break;
+      case "RDS":
+        this.#routeTables.delete(name);
+        break;
+      case "LDS":
+        // Its connections drain yet, and their requests still need its routes, unless they were its own.
+        if (this.#listeners.delete(name)) listeners.set(name, undefined);
+        break;
+      case undefined:
+        throw new Error(`${name}: the resource type ${typeUrl} is not supported`);
+    }
+  }
+
+  /** Routes that the listener brought along before, when it now names others. */
+  #dropInlineRoutes(name: string): void {
+    const before = this.#listeners.get(name);
+    if (before?.inlineRoutes !== undefined) this.#routeTables.delete(before.options.http.routeConfigName);
+  }
+}
+
+/** Waits for a promise, but not longer than so many ms. */
+async function atMost(timeMs: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeMs);
+  });
+  await Promise.race([promise, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,33 @@
+import type { Cluster } from "../cluster/cluster.ts";
+import type { ClusterStats, Counter, Runtime } from "../listen/context.ts";
+
+/** A cluster with where it is counted. */
+export interface ClusterContext {
+  readonly cluster: Cluster;
+  readonly stats: ClusterStats;
+  /** By first digit of the status. */
+  readonly byClass: readonly (Counter | undefined)[];
+}
+
+const contexts = new WeakMap<Cluster, ClusterContext>();
+
+/** The cluster of a name; undefined: there is none. */
+export function findCluster(runtime: Runtime, name: string): ClusterContext | undefined {
+  const cluster = runtime.cluster(name);
+  if (cluster === undefined) return undefined;
+  let context = contexts.get(cluster);
+  if (context === undefined) {
+    const stats = runtime.stats.cluster(name);
+    const byClass = [
+      undefined,
+      stats.upstream_rq_1xx,
+      stats.upstream_rq_2xx,
+      stats.upstream_rq_3xx,
+      stats.upstream_rq_4xx,
+      stats.upstream_rq_5xx,
+    ];
+    context = { cluster, stats, byClass };
+    contexts.set(cluster, context);
+  }
+  return context;
+}

@@ -1,0 +1,327 @@
+import type { Socket } from "node:net";
+
+import { type BodySink, BodyReader } from "../http1/body.ts";
+import type { FieldLimits } from "../http1/fields.ts";
+import { HeadReader } from "../http1/head-reader.ts";
+import { type Framing, Outbox } from "../http1/outbox.ts";
+import { parseResponseHead, type ResponseMessage } from "../http1/response-head.ts";
+import { Violation, violations } from "../http1/violation.ts";
+import { isBodiless } from "../http1/write.ts";
+import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import type { ResetReason } from "../reply.ts";
+import { openSocket } from "./dial.ts";
+import type { EndpointPool } from "./pool.ts";
+
+/** What a connection tells the attempt that uses it. Pieces of bodies are valid during the call only. */
+export interface ResponseReceiver {
+  onInformational(message: ResponseMessage): void;
+  /** `end`: no body follows, and onResponseEnd() neither. */
+  onResponseHead(message: ResponseMessage, end: boolean): void;
+  onResponseData(bytes: Buffer, from: number, to: number): void;
+  onResponseEnd(): void;
+  /** The connection takes more of the request's body again. */
+  onUpstreamWritable(): void;
+  /** The response will not be completed. `transportFailure`: what the transport said, "" if nothing. */
+  onUpstreamReset(reason: ResetReason, transportFailure: string): void;
+  /** The calls of one read are over. */
+  flush(): void;
+}
+
+/** Envoy's defaults for responses. */
+const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
+const RESPONSE_LIMITS: FieldLimits = { maxHeadersCount: 100, headersWithUnderscores: "allow" };
+/** More 1xx responses than this before the one is a flood. */
+const INFORMATIONAL_MAX = 16;
+
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSED = 2;
+
+/** One HTTP/1.1 connection to an endpoint: one request at a time, kept for the next one if both sides agree. */
+export class ClientConnection implements BodySink, TimerOwner {
+  /** Local "address:port", once connected. */
+  localAddress: string | undefined = undefined;
+  /** Requests sent so far. */
+  requests = 0;
+  /** Whether anything of the current response has arrived. */
+  responseBegun = false;
+  /** The settings that it was opened under; when they change it serves no further request. */
+  readonly tls: unknown;
+  idleSince = 0;
+
+  readonly #pool: EndpointPool;
+  readonly #socket: Socket;
+  readonly #out: Outbox;
+  readonly #head = new HeadReader(false);
+  readonly #body = new BodyReader();
+  readonly #timer: Timer;
+  readonly #openedAt = performance.now();
+  #state = CONNECTING;
+  #receiver: ResponseReceiver | undefined = undefined;
+  #method = "";
+  #requestDone = true;
+  #inBody = false;
+  #raw = false;
+  #reusable = false;
+  #informational = 0;
+  #upgrade = "";
+  #error = "";
+
+  constructor(pool: EndpointPool) {
+    this.#pool = pool;
+    this.tls = pool.cluster.cluster.settings.tls;
+    const { settings } = pool.cluster.cluster;
+    this.#socket = openSocket(pool.endpoint, settings.tls, (bytes, length) => this.#onRead(bytes, length));
+    this.#out = new Outbox(this.#socket);
+    this.#timer = new Timer(this, 0);
+    timers.schedule(this.#timer, settings.connectTimeoutMs);
+    this.#socket
+      .on(settings.tls === undefined ? "connect" : "secureConnect", () => this.#onConnect())
+      .on("error", (error: NodeJS.ErrnoException) => {
+        this.#error = describe(error);
+      })
+      .on("end", () => this.#onEnd())
+      .on("close", () => this.#onClose())
+      .on("drain", () => this.#receiver?.onUpstreamWritable());
+  }
+
+  /** Whether it can take a request now. */
+  get usable(): boolean {
+    return (
+      this.#state === OPEN &&
+      !this.#socket.destroyed &&
+      this.#socket.readable &&
+      this.#pool.endpoint.alive &&
+      this.tls === this.#pool.cluster.cluster.settings.tls
+    );
+  }
+
+  /** Whether a request that it serves is not its first. */
+  get reused(): boolean {
+    return this.requests > 1;
+  }
+
+  /** Sends the head of a request (request line and fields, without the empty line); its response goes to `receiver`. */
+  send(receiver: ResponseReceiver, method: string, head: string, framing: Framing, upgrade: string): void {
+    this.#receiver = receiver;
+    this.#method = method;
+    this.#requestDone = false;
+    this.#inBody = false;
+    this.#informational = 0;
+    this.#upgrade = upgrade.toLowerCase();
+    this.responseBegun = false;
+    this.requests++;
+    this.#out.framing = framing;
+    this.#out.head(framing === "chunked" ? `${head}transfer-encoding: chunked\r\n\r\n` : `${head}\r\n`);
+  }
+
+  /** A piece of the request's body, which stays as it is. False: wait for onUpstreamWritable(). */
+  sendData(bytes: Buffer): boolean {
+    return this.#out.data(bytes, 0, bytes.length, true);
+  }
+
+  /** The request is complete. */
+  sendEnd(): void {
+    this.#requestDone = true;
+    if (this.#raw) {
+      this.#out.flush();
+      this.#socket.end();
+      return;
+    }
+    this.#out.end();
+  }
+
+  flush(): void {
+    if (this.#state === OPEN) this.#out.flush();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** The receiver wants no more: what is under way is given up, and the connection with it. */
+  abandon(): void {
+    this.#receiver = undefined;
+    this.destroy();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #onConnect(): void {
+    timers.cancel(this.#timer);
+    this.#state = OPEN;
+    const { localAddress, localPort } = this.#socket;
+    this.localAddress = `${localAddress}:${localPort}`;
+    this.#pool.cluster.stats.upstream_cx_connect_ms.record(performance.now() - this.#openedAt);
+    this.#pool.onConnected(this);
+  }
+
+  #onRead(bytes: Buffer, length: number): void {
+    this.#pool.cluster.stats.upstream_cx_rx_bytes_total.inc(length);
+    const receiver = this.#receiver;
+    // Bytes that answer nothing would be taken for the answer to the next request.
+    if (receiver === undefined) return this.destroy();
+    this.responseBegun = true;
+    this.#consume(receiver, bytes, length);
+    receiver.flush();
+  }
+
+  #consume(receiver: ResponseReceiver, bytes: Buffer, length: number): void {
+    let at = 0;
+    while (at < length && this.#receiver === receiver) {
+      if (this.#raw) return receiver.onResponseData(bytes, at, length);
+      if (!this.#inBody) {
+        if (!this.#head.read(bytes, at, length, RESPONSE_HEAD_BYTES_MAX)) {
+          if (this.#head.violation !== undefined) this.#fail(this.#head.violation);
+          return;
+        }
+        at = this.#head.next;
+        const message = parseResponseHead(this.#head.text, RESPONSE_LIMITS);
+        if (message instanceof Violation) return this.#fail(message);
+        if (message.status < 200) {
+          if (!this.#onInformational(receiver, message)) return;
+          continue;
+        }
+        this.#begin(receiver, message, at === length);
+        continue;
+      }
+      at = this.#body.read(bytes, at, length, this);
+      if (this.#body.violation !== undefined) return this.#fail(this.#body.violation);
+      if (this.#body.done && this.#receiver === receiver) {
+        if (at < length) this.#reusable = false;
+        this.#complete(receiver);
+      }
+    }
+  }
+
+  onBody(bytes: Buffer, from: number, to: number): void {
+    this.#receiver?.onResponseData(bytes, from, to);
+  }
+
+  /** False: the connection is not to be read on. */
+  #onInformational(receiver: ResponseReceiver, message: ResponseMessage): boolean {
+    if (message.status === 101) {
+      const matches =
+        this.#upgrade !== "" && message.connectionUpgrade && message.upgrade.toLowerCase() === this.#upgrade;
+      // Switching without being asked, or to something else, leaves both sides with different ideas of what follows.
+      if (!matches) {
+        this.#fail(violations.status);
+        return false;
+      }
+      this.#raw = true;
+      this.#out.framing = "raw";
+      receiver.onResponseHead(message, false);
+      return true;
+    }
+    if (++this.#informational > INFORMATIONAL_MAX) {
+      this.#fail(violations.informational);
+      return false;
+    }
+    receiver.onInformational(message);
+    return true;
+  }
+
+  #begin(receiver: ResponseReceiver, message: ResponseMessage, last: boolean): void {
+    const body = this.#body;
+    this.#reusable = last || message.chunked || message.contentLength > 0;
+    if (message.close || (message.isHttp10 && !message.keepAlive)) this.#reusable = false;
+    if (isBodiless(message.status, this.#method)) body.startLength(0);
+    else if (message.chunked) body.startChunked();
+    else if (message.contentLength >= 0) body.startLength(message.contentLength);
+    else {
+      body.startUntilClose();
+      this.#reusable = false;
+    }
+    this.#inBody = !body.done;
+    // Such a response says how long a body would be, and has none.
+    if (message.status === 204) message.headers.remove("content-length");
+    if (body.done) this.#complete(receiver, message);
+    else receiver.onResponseHead(message, false);
+  }
+
+  /** The response is there; `message` if it has no body. The connection goes back first, since the receiver may send its next request at once. */
+  #complete(receiver: ResponseReceiver, message?: ResponseMessage): void {
+    this.#inBody = false;
+    this.#receiver = undefined;
+    // A receiver that was slow may have paused it.
+    this.#socket.resume();
+    if (this.#reusable && this.#requestDone && this.usable) this.#pool.release(this);
+    else this.destroy();
+    if (message === undefined) receiver.onResponseEnd();
+    else receiver.onResponseHead(message, true);
+  }
+
+  /** Starts the wait for the next request. */
+  onIdle(): void {
+    this.idleSince = performance.now();
+    const { idleTimeoutMs } = this.#pool.cluster.cluster.settings;
+    if (idleTimeoutMs > 0 && this.#timer.tick < 0) timers.schedule(this.#timer, idleTimeoutMs);
+  }
+
+  onTimer(): void {
+    if (this.#state === CONNECTING) {
+      this.#pool.cluster.stats.upstream_cx_connect_timeout.inc();
+      this.#state = CLOSED;
+      this.#pool.onConnectFailed("connection timeout", "");
+      return this.destroy();
+    }
+    // Using the connection doesn't touch its timer: whether it has idled long enough is found out here.
+    if (this.#receiver !== undefined) return;
+    const { idleTimeoutMs } = this.#pool.cluster.cluster.settings;
+    const left = this.idleSince + idleTimeoutMs - performance.now();
+    if (left > 0) return timers.schedule(this.#timer, left);
+    this.#pool.cluster.stats.upstream_cx_idle_timeout.inc();
+    this.destroy();
+  }
+
+  #fail(violation: Violation): void {
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    this.#pool.cluster.stats.upstream_cx_protocol_error.inc();
+    receiver?.onUpstreamReset("protocol error", violation.details);
+    this.destroy();
+  }
+
+  /** The endpoint has sent its last byte. */
+  #onEnd(): void {
+    const receiver = this.#receiver;
+    if (receiver !== undefined && this.#raw) {
+      receiver.onResponseEnd();
+      receiver.flush();
+      return;
+    }
+    if (receiver !== undefined && this.#inBody) {
+      this.#reusable = false;
+      if (!this.#body.close()) return this.#fail(violations.truncated);
+      this.#complete(receiver);
+      receiver.flush();
+    }
+    this.destroy();
+  }
+
+  #onClose(): void {
+    timers.cancel(this.#timer);
+    const was = this.#state;
+    this.#state = CLOSED;
+    if (was === CONNECTING) this.#pool.onConnectFailed("remote connection failure", this.#error);
+    const { stats } = this.#pool.cluster;
+    stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
+    stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);
+    this.#pool.onClosed(this);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.onUpstreamReset("connection termination", "");
+  }
+}
+
+/** As Envoy words it in logs, with "_" for spaces and without addresses. */
+function describe(error: NodeJS.ErrnoException): string {
+  if (error.code === "ECONNREFUSED") return "delayed_connect_error:_Connection_refused";
+  return (error.code ?? error.message).replaceAll(" ", "_");
+}

@@ -1,0 +1,332 @@
+import type { Endpoint } from "../cluster/cluster.ts";
+import type { Stream } from "../filters/stream.ts";
+import { fieldLines } from "../http1/write.ts";
+import type { ResponseMessage } from "../http1/response-head.ts";
+import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import { replies, type ResetReason, upstreamReset } from "../reply.ts";
+import type { ForwardAction, HashResult } from "../route/route.ts";
+import type { ClusterContext } from "./cluster-context.ts";
+import type { ClientConnection, ResponseReceiver } from "./connection.ts";
+import { EndpointPool, type PoolUser } from "./pool.ts";
+import { RequestBody } from "./request-body.ts";
+import { isIdempotent, RetryState, retriesReset, retriesStatus } from "./retry.ts";
+
+const ON_ROUTE_TIMEOUT = 0;
+const ON_TRY_TIMEOUT = 1;
+const ON_BACK_OFF = 2;
+
+/**
+ * One request on its way to a cluster: picks an endpoint, sends, tries again where that is allowed, keeps the route's times, and hands the
+ * response to the stream. It ends by end(), whoever ends it.
+ */
+export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
+  readonly #stream: Stream;
+  readonly #action: ForwardAction;
+  readonly #cluster: ClusterContext;
+  readonly #body = new RequestBody();
+  readonly #hash: HashResult | undefined;
+  #routeTimer: Timer | undefined = undefined;
+  #tryTimer: Timer | undefined = undefined;
+  #backOffTimer: Timer | undefined = undefined;
+  #endpoint: Endpoint | undefined = undefined;
+  #pool: EndpointPool | undefined = undefined;
+  #connection: ClientConnection | undefined = undefined;
+  #tried: Set<Endpoint> | undefined = undefined;
+  #retries: RetryState | undefined = undefined;
+  #redialled = false;
+  #requestPaused = false;
+  #responsePaused = false;
+  #responding = false;
+  #ended = false;
+
+  constructor(stream: Stream, action: ForwardAction, cluster: ClusterContext, hash: HashResult | undefined) {
+    this.#stream = stream;
+    this.#action = action;
+    this.#cluster = cluster;
+    this.#hash = hash;
+  }
+
+  start(): void {
+    const { cluster, stats } = this.#cluster;
+    if (cluster.load.requests >= cluster.settings.breakers.maxRequests) {
+      stats.upstream_rq_pending_overflow.inc();
+      this.#ended = true;
+      return this.#stream.reply(upstreamReset("overflow", "", false));
+    }
+    cluster.load.requests++;
+    stats.upstream_rq_active.inc();
+    this.#stream.record.upstreamCluster = cluster.name;
+    this.#try();
+  }
+
+  /** A piece of the request's body, which stays as it is. */
+  onRequestData(piece: Buffer): void {
+    if (this.#ended) return;
+    const connection = this.#connection;
+    if (!this.#responding && this.#body.replayable) this.#body.add(piece);
+    if (connection === undefined) {
+      if (this.#body.full) this.#pauseRequest();
+      return;
+    }
+    if (this.#body.full) this.#body.release();
+    if (!connection.sendData(piece)) this.#pauseRequest();
+  }
+
+  onRequestEnd(): void {
+    if (this.#ended) return;
+    this.#connection?.sendEnd();
+    if (this.#stream.upgraded) return;
+    this.#startRouteTimeout();
+    this.#startTryTimeout();
+  }
+
+  /** The client takes more of the response again. */
+  onDownstreamWritable(): void {
+    if (!this.#responsePaused) return;
+    this.#responsePaused = false;
+    this.#connection?.resume();
+  }
+
+  flushRequest(): void {
+    this.#connection?.flush();
+  }
+
+  /** Gives up: the stream ended without the whole response. */
+  abort(): void {
+    if (this.#ended) return;
+    this.#cluster.stats.upstream_rq_cancelled.inc();
+    this.#end();
+  }
+
+  #try(): void {
+    const { record } = this.#stream;
+    const { cluster } = this.#cluster;
+    const attempts = this.#action.retry?.hostSelectionAttempts ?? 1;
+    const endpoint = cluster.pick(this.#hash?.hash, this.#tried, attempts);
+    if (endpoint === undefined) {
+      this.#cluster.stats.upstream_cx_none_healthy.inc();
+      this.#end();
+      return this.#stream.reply(replies.noHealthyUpstream);
+    }
+    this.#endpoint = endpoint;
+    endpoint.activeRequests++;
+    record.upstreamHost = endpoint.key;
+    record.attempts++;
+    this.#cluster.stats.upstream_rq_total.inc();
+    this.#pool = EndpointPool.of(this.#cluster, endpoint);
+    if (this.#stream.requestPassed) this.#startTryTimeout();
+    this.#pool.acquire(this);
+  }
+
+  onConnection(connection: ClientConnection): void {
+    const { stream } = this;
+    this.#connection = connection;
+    stream.record.upstreamLocalAddress = connection.localAddress;
+    connection.send(this, stream.head.method, this.#requestText(), stream.requestFraming, stream.upgrade);
+    for (const piece of this.#body.pieces()) connection.sendData(piece);
+    if (this.#body.full) this.#body.release();
+    if (stream.requestPassed) connection.sendEnd();
+    connection.flush();
+    this.#resumeRequest();
+  }
+
+  get stream(): Stream {
+    return this.#stream;
+  }
+
+  #requestText(): string {
+    const { head, upgrade } = this.#stream;
+    const { hostRewrite } = this.#action;
+    let host = head.authority;
+    if (hostRewrite !== undefined) {
+      host = hostRewrite.kind === "literal" ? hostRewrite.host : (this.#endpoint as Endpoint).hostname || host;
+    }
+    const text = `${head.method} ${head.path} HTTP/1.1\r\nhost: ${host}\r\n${fieldLines(head.headers)}`;
+    return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
+  }
+
+  onPoolFailure(reason: ResetReason, transportFailure: string): void {
+    this.#attemptFailed(reason, transportFailure, false);
+  }
+
+  onUpstreamReset(reason: ResetReason, transportFailure: string): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#cluster.stats.upstream_rq_rx_reset.inc();
+    const { stream } = this;
+    // An idle connection may die just as a request is sent on it; nobody has seen the request then, so it's asked again at once.
+    const unseen = connection?.reused === true && !connection.responseBegun && reason === "connection termination";
+    if (unseen && !this.#redialled && this.#body.replayable && isIdempotent(stream.head) && stream.upgrade === "") {
+      this.#redialled = true;
+      this.#leaveEndpoint();
+      return this.#try();
+    }
+    this.#attemptFailed(reason, transportFailure, true);
+  }
+
+  #attemptFailed(reason: ResetReason, transportFailure: string, sent: boolean): void {
+    if (this.#ended) return;
+    const { stream } = this;
+    if (transportFailure !== "") stream.record.upstreamTransportFailure = transportFailure;
+    if (this.#responding) {
+      this.#end();
+      return stream.onUpstreamCut(reason);
+    }
+    const retry = this.#action.retry;
+    if (retry !== undefined && retriesReset(retry, reason, sent) && this.#retry()) return;
+    this.#end();
+    stream.reply(upstreamReset(reason, transportFailure, this.#hasRetried));
+  }
+
+  /** Arranges for another attempt. False: there may be none. */
+  #retry(): boolean {
+    const retry = this.#action.retry;
+    if (
+      retry === undefined ||
+      !this.#stream.requestPassed ||
+      !this.#body.replayable ||
+      !retry.applies(this.#stream.head)
+    ) {
+      return false;
+    }
+    const wait = (this.#retries ??= new RetryState(retry, this.#cluster)).take();
+    if (wait === "limit") this.#stream.addFlag("URX");
+    if (typeof wait === "string") return false;
+    (this.#tried ??= new Set()).add(this.#endpoint as Endpoint);
+    this.#leaveEndpoint();
+    this.#backOffTimer ??= new Timer(this, ON_BACK_OFF);
+    timers.schedule(this.#backOffTimer, wait);
+    return true;
+  }
+
+  get #hasRetried(): boolean {
+    return this.#retries !== undefined && this.#retries.count > 0;
+  }
+
+  onInformational(message: ResponseMessage): void {
+    this.#stream.onUpstreamInformational(message.status, message.headers);
+  }
+
+  onResponseHead(message: ResponseMessage, end: boolean): void {
+    const { stream } = this;
+    const { status, headers } = message;
+    this.#endpointAnswered(status);
+    // The connection has gone back to the pool by itself.
+    if (end) this.#connection = undefined;
+    const retry = this.#action.retry;
+    if (retry !== undefined && retriesStatus(retry, status, headers.has("x-envoy-ratelimited")) && this.#retry())
+      return;
+    if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
+    this.#responding = true;
+    this.#body.release();
+    if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
+    const cookie = this.#hash?.setCookie;
+    if (cookie !== undefined) headers.add("set-cookie", cookie);
+    if (message.status === 101) {
+      if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
+      return stream.onUpstreamUpgrade(headers, message.upgrade);
+    }
+    if (end) this.#end();
+    stream.onUpstreamHead(status, headers, end);
+  }
+
+  #endpointAnswered(status: number): void {
+    const { stats, byClass } = this.#cluster;
+    this.#stream.record.responseHeadAt = performance.now();
+    stats.upstream_rq_completed.inc();
+    stats.status(status);
+    byClass[Math.floor(status / 100)]?.inc();
+  }
+
+  onResponseData(bytes: Buffer, from: number, to: number): void {
+    if (this.#stream.onUpstreamData(bytes, from, to) || this.#responsePaused) return;
+    this.#responsePaused = true;
+    this.#connection?.pause();
+  }
+
+  onResponseEnd(): void {
+    // The end of a tunnel's one direction leaves the other open.
+    if (!this.#stream.upgraded) {
+      this.#connection = undefined;
+      this.#end();
+    }
+    this.#stream.onUpstreamEnd();
+  }
+
+  onUpstreamWritable(): void {
+    this.#resumeRequest();
+  }
+
+  flush(): void {
+    this.#stream.flushResponse();
+  }
+
+  onTimer(kind: number): void {
+    const { stats } = this.#cluster;
+    if (kind === ON_BACK_OFF) return this.#try();
+    if (kind === ON_TRY_TIMEOUT) {
+      stats.upstream_rq_per_try_timeout.inc();
+      const connection = this.#connection;
+      this.#connection = undefined;
+      connection?.abandon();
+      return this.#attemptFailed("per try timeout", "", true);
+    }
+    stats.upstream_rq_timeout.inc();
+    const responding = this.#responding;
+    this.#end();
+    if (responding) this.#stream.onUpstreamCut("response timeout");
+    else this.#stream.reply(replies.responseTimeout);
+  }
+
+  #startRouteTimeout(): void {
+    const { timeoutMs } = this.#action;
+    if (timeoutMs === 0) return;
+    this.#routeTimer ??= new Timer(this, ON_ROUTE_TIMEOUT);
+    timers.schedule(this.#routeTimer, timeoutMs);
+  }
+
+  #startTryTimeout(): void {
+    const perTryMs = this.#action.retry?.perTryTimeoutMs ?? 0;
+    if (perTryMs === 0 || this.#responding) return;
+    this.#tryTimer ??= new Timer(this, ON_TRY_TIMEOUT);
+    timers.schedule(this.#tryTimer, perTryMs);
+  }
+
+  #pauseRequest(): void {
+    if (this.#requestPaused) return;
+    this.#requestPaused = true;
+    this.#stream.pauseRequest();
+  }
+
+  #resumeRequest(): void {
+    if (!this.#requestPaused) return;
+    this.#requestPaused = false;
+    this.#stream.resumeRequest();
+  }
+
+  #leaveEndpoint(): void {
+    if (this.#endpoint === undefined) return;
+    this.#endpoint.activeRequests--;
+    this.#endpoint = undefined;
+    this.#pool?.cancel(this);
+    this.#pool = undefined;
+    if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.abandon();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const { cluster, stats } = this.#cluster;
+    cluster.load.requests--;
+    stats.upstream_rq_active.dec();
+    stats.upstream_rq_time.record(performance.now() - this.#stream.record.startedAt);
+    this.#retries?.release();
+    if (this.#backOffTimer !== undefined) timers.cancel(this.#backOffTimer);
+    if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
+    this.#leaveEndpoint();
+    this.#body.release();
+  }
+}

@@ -1,0 +1,90 @@
+import type { ResetReason } from "../reply.ts";
+import type { RequestHead } from "../request.ts";
+import type { RetryPolicy } from "../route/route.ts";
+import type { ClusterContext } from "./cluster-context.ts";
+
+/** The retries of one request against its policy and the cluster's breaker. */
+export class RetryState {
+  /** Retries begun so far. */
+  count = 0;
+
+  readonly #policy: RetryPolicy;
+  readonly #cluster: ClusterContext;
+  #held = false;
+
+  constructor(policy: RetryPolicy, cluster: ClusterContext) {
+    this.#policy = policy;
+    this.#cluster = cluster;
+  }
+
+  /** Takes one more retry and returns the ms to wait before it; "limit" or "overflow" when there may be none. */
+  take(): number | "limit" | "overflow" {
+    const { cluster, stats } = this.#cluster;
+    this.release();
+    if (this.count >= this.#policy.numRetries) {
+      stats.upstream_rq_retry_limit_exceeded.inc();
+      return "limit";
+    }
+    if (cluster.load.retries >= cluster.settings.breakers.maxRetries) {
+      stats.upstream_rq_retry_overflow.inc();
+      return "overflow";
+    }
+    this.count++;
+    this.#held = true;
+    cluster.load.retries++;
+    stats.upstream_rq_retry.inc();
+    return backOffMs(this.#policy, this.count);
+  }
+
+  /** A retry counts against its breaker until its outcome is known, as in Envoy. */
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.#cluster.cluster.load.retries--;
+  }
+}
+
+/** Whether a reset is one that the policy tries again after. `requestSent`: something of the request went out on a connection. */
+export function retriesReset(policy: RetryPolicy, reason: ResetReason, requestSent: boolean): boolean {
+  const { on } = policy;
+  switch (reason) {
+    case "overflow":
+      // Asking again would only add to the overload.
+      return false;
+    case "remote connection failure":
+    case "connection timeout":
+      return on.has("connect-failure") || on.has("5xx") || on.has("gateway-error") || on.has("reset");
+    case "per try timeout":
+      return on.has("5xx") || on.has("gateway-error") || on.has("reset");
+    default:
+      return (
+        on.has("5xx") ||
+        on.has("gateway-error") ||
+        on.has("reset") ||
+        (on.has("reset-before-request") && !requestSent) ||
+        (on.has("connect-failure") && !requestSent)
+      );
+  }
+}
+
+/** Whether a response of this status is one that the policy tries again after. */
+export function retriesStatus(policy: RetryPolicy, status: number, rateLimited: boolean): boolean {
+  const { on } = policy;
+  // Envoy: a rate-limited response is retried only where "envoy-ratelimited" says so.
+  if (rateLimited) return on.has("envoy-ratelimited");
+  if (status >= 500 && on.has("5xx")) return true;
+  if (status >= 502 && status <= 504 && on.has("gateway-error")) return true;
+  if (status === 409 && on.has("retriable-4xx")) return true;
+  return on.has("retriable-status-codes") && policy.retriableStatusCodes.has(status);
+}
+
+/** Full jitter: a random wait in [0, (2^attempt - 1) x base), at most max; in ms. `attempt` counts retries from 1. */
+function backOffMs(policy: RetryPolicy, attempt: number): number {
+  const ceiling = Math.min((2 ** attempt - 1) * policy.backOffBaseMs, policy.backOffMaxMs);
+  return Math.floor(Math.random() * ceiling);
+}
+
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/** Whether sending the request twice is the same as once (RFC 9110, 9.2.2). */
+export const isIdempotent = (head: RequestHead): boolean => IDEMPOTENT.has(head.method);

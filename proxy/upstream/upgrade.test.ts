@@ -1,0 +1,101 @@
+/** Tunnels after an upgrade, over real sockets. */
+import { expect, test } from "vitest";
+
+import {
+  clusterOf,
+  DataPath,
+  type DataPathOptions,
+  endpointAt,
+  RawClient,
+  TestServer,
+  until,
+} from "../../test/support/data-path.ts";
+
+const UPGRADE =
+  "GET /live HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n";
+const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/** An origin that upgrades and then echoes. */
+const echo = (answer = SWITCH) =>
+  TestServer.raw((socket) => {
+    let head: string | undefined = "";
+    socket.on("data", (bytes) => {
+      if (head === undefined) return void socket.write(bytes);
+      head += bytes.toString("latin1");
+      if (!head.includes("\r\n\r\n")) return;
+      expect(head).toMatch(/connection: upgrade\r\nupgrade: websocket\r\n/);
+      head = undefined;
+      socket.write(answer, "latin1");
+    });
+    socket.on("end", () => socket.end());
+  }, true);
+
+const allowing = (port: number, changes: DataPathOptions = {}) =>
+  DataPath.start({
+    cluster: clusterOf([endpointAt(port)]),
+    action: { upgrades: new Map([["websocket", true]]), timeoutMs: 100 },
+    ...changes,
+  });
+
+test("a websocket echoes both ways, beyond the route's timeout, and ends half by half", async () => {
+  await using origin = await echo();
+  await using path = await allowing(origin.port);
+  using client = new RawClient(path.port);
+  client.send(UPGRADE);
+  const head = await client.until((text) => text.includes("\r\n\r\n"));
+  expect(head).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/);
+  await client.send("ping").until((text) => text.endsWith("ping"));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await client.send("again").until((text) => text.endsWith("again"));
+  const large = "x".repeat(1_000_000);
+  await client.send(large).until((text) => text.length >= head.length + large.length);
+  client.socket.end();
+  await client.end();
+  await until(() => path.records.length === 1);
+  expect(path.records[0]).toMatchObject({ status: 101, flags: [], bytesReceived: 1_000_009, bytesSent: 1_000_009 });
+  expect(path.stats.get("downstream_cx_upgrades_active")).toBe(0);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
+});
+
+test("an idle tunnel is closed", async () => {
+  await using origin = await echo();
+  await using path = await allowing(origin.port, { http: { streamIdleTimeoutMs: 100 } });
+  using client = new RawClient(path.port);
+  await client.send(UPGRADE).end();
+  expect(path.records[0]).toMatchObject({ status: 101, flags: ["SI"] });
+});
+
+test("a tunnel whose client is gone is given up", async () => {
+  await using origin = await echo();
+  await using path = await allowing(origin.port);
+  {
+    using client = new RawClient(path.port);
+    await client.send(UPGRADE).until((text) => text.includes("101"));
+    client.socket.resetAndDestroy();
+  }
+  await until(() => path.records.length === 1 && origin.sockets.size === 0);
+});
+
+test("an origin that doesn't upgrade answers as usual, and the connection goes on", async () => {
+  await using origin = await echo("HTTP/1.1 400 No\r\nContent-Length: 2\r\n\r\nno");
+  await using path = await allowing(origin.port);
+  using client = new RawClient(path.port);
+  await client.send(UPGRADE).until((text) => /^HTTP\/1.1 400 [^]*no$/.test(text));
+});
+
+test("sec 6 a 101 to another protocol is 502", async () => {
+  await using origin = await echo("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n");
+  await using path = await allowing(origin.port);
+  using client = new RawClient(path.port);
+  await client.send(UPGRADE).until((text) => text.startsWith("HTTP/1.1 502"));
+});
+
+test.each([
+  ["POST", UPGRADE.replace("GET", "POST")],
+  ["a body", UPGRADE.replace("Host: h", "Host: h\r\nContent-Length: 1").concat("a")],
+  ["another type", UPGRADE.replace("websocket", "other")],
+])("sec 6 an upgrade with %s is forbidden", async (_title, request) => {
+  await using path = await allowing(1);
+  using client = new RawClient(path.port);
+  await client.send(request).until((text) => text.startsWith("HTTP/1.1 403"));
+});

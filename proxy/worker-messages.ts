@@ -1,0 +1,28 @@
+import type { ClusterStatus } from "./admin/source.ts";
+import type { StatsMessage } from "./observe/stats-layout.ts";
+import type { ResourceUpdate } from "./xds/graph.ts";
+
+/** What a worker thread is started with. */
+export interface WorkerSettings {
+  /** How long connections of a listener that was removed or has moved may take to end, in ms. */
+  readonly drainTimeMs: number;
+}
+
+/** From the main thread to a worker. */
+export type ToWorker =
+  /** Change the configuration; answered by `applied` once new listeners are open. Whole graphs only, in order. */
+  | { readonly kind: "apply"; readonly sequence: number; readonly updates: readonly ResourceUpdate[] }
+  /** Answered by `clusters`. */
+  | { readonly kind: "list-clusters"; readonly id: number }
+  /** Close the listeners, let connections end within so many ms; answered by `drained`. */
+  | { readonly kind: "drain"; readonly timeMs: number };
+
+/** From a worker to the main thread. A worker that can't go on just throws. */
+export type FromWorker =
+  | { readonly kind: "applied"; readonly sequence: number }
+  | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  /** A listener could not be opened; the text names it and says why. */
+  | { readonly kind: "listener-failed"; readonly name: string; readonly reason: string }
+  | { readonly kind: "drained" }
+  /** Statistics that are new, and where they can be read. */
+  | StatsMessage;

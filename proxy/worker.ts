@@ -1,0 +1,65 @@
+/** A worker thread: serves requests by the configuration that the main thread sends. workers.ts starts it. */
+import { flushCompileCache } from "node:module";
+import { parentPort, workerData } from "node:worker_threads";
+
+import type { ClusterStatus } from "./admin/source.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import { ListenerSet } from "./listener-set.ts";
+import { StatsStore } from "./observe/stats.ts";
+import { WorkerRuntime } from "./runtime.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
+
+if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
+const port = parentPort;
+const { drainTimeMs } = workerData as WorkerSettings;
+
+const tell = (message: FromWorker) => port.postMessage(message);
+
+const runtime: WorkerRuntime = new WorkerRuntime(new StatsStore(tell), (name, options) => listeners.set(name, options));
+const listeners: ListenerSet = new ListenerSet({ runtime, reusePort: true }, drainTimeMs, (name, error) =>
+  tell({ kind: "listener-failed", name, reason: error.message }),
+);
+
+port.on("message", (message: ToWorker) => {
+  // What goes wrong here is a bug; the thread ends, is told in the log, and is replaced.
+  handle(message).catch((error: unknown) => {
+    setImmediate(() => {
+      throw error;
+    });
+  });
+});
+
+async function handle(message: ToWorker): Promise<void> {
+  switch (message.kind) {
+    case "apply":
+      await runtime.apply(message.updates);
+      await listeners.settled();
+      tell({ kind: "applied", sequence: message.sequence });
+      if (message.sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
+      break;
+    case "list-clusters":
+      tell({ kind: "clusters", id: message.id, clusters: Array.from(runtime.clusters(), statusOf) });
+      break;
+    case "drain":
+      await listeners.drain(message.timeMs);
+      await runtime.close();
+      tell({ kind: "drained" });
+      break;
+  }
+}
+
+function statusOf(cluster: Cluster): ClusterStatus {
+  return {
+    name: cluster.name,
+    breakers: cluster.settings.breakers,
+    endpoints: Array.from(cluster.endpoints(), (endpoint) => ({
+      address: endpoint.address,
+      port: endpoint.port,
+      hostname: endpoint.hostname,
+      weight: endpoint.weight,
+      priority: endpoint.priority,
+      healthy: endpoint.healthy,
+      activeRequests: endpoint.activeRequests,
+    })),
+  };
+}

@@ -1,0 +1,208 @@
+import { getCompileCacheDir } from "node:module";
+import { dirname } from "node:path";
+import { Worker } from "node:worker_threads";
+
+import type { Logger } from "pino";
+
+import type { ClusterStatus } from "./admin/source.ts";
+import type { StatsReader } from "./observe/stats-reader.ts";
+import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
+import type { ResourceUpdate } from "./xds/graph.ts";
+
+/** A worker that crashes is replaced at once, and after n crashes within a minute only after base * 2^n ms. */
+const RESTART_MS_BASE = 100;
+const RESTART_MS_MAX = 10_000;
+const CRASH_WINDOW_MS = 60_000;
+
+/** How long /clusters waits for the workers. */
+const ANSWER_MS_MAX = 2_000;
+
+export interface WorkersOptions {
+  readonly count: number;
+  readonly drainTimeMs: number;
+  readonly log: Pick<Logger, "info" | "warn" | "error">;
+  /** Everything that a new worker needs to start from. */
+  readonly current: () => readonly ResourceUpdate[];
+  /** Called after each change of {@link Workers.upToDate}. */
+  readonly changed: () => void;
+  /** Where the workers' statistics are summed up. */
+  readonly stats: StatsReader;
+}
+
+interface Slot {
+  readonly index: number;
+  worker: Worker;
+  /** The last update sent, and the last applied. */
+  sent: number;
+  applied: number;
+  crashedAt: number[];
+}
+
+/**
+ * The worker threads that serve requests. All have the same configuration; one that crashes is told in the log, counted, and replaced
+ * by one that starts with all of the present configuration.
+ */
+export class Workers {
+  readonly #options: WorkersOptions;
+  readonly #slots: Slot[] = [];
+  readonly #asked = new Map<number, (index: number, clusters: readonly ClusterStatus[] | undefined) => void>();
+  #nextId = 1;
+  #stopping = false;
+  /** Crashes since the start, for the statistics. */
+  crashes = 0;
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+    for (let index = 0; index < options.count; index++) {
+      this.#slots.push({ index, worker: this.#start(index), sent: 0, applied: 0, crashedAt: [] });
+    }
+  }
+
+  /** Whether every worker has applied everything and has its listeners open. */
+  get upToDate(): boolean {
+    return this.#slots.every(({ sent, applied }) => sent === applied);
+  }
+
+  /** Sends a change to all workers. */
+  apply(updates: readonly ResourceUpdate[]): void {
+    for (const slot of this.#slots) this.#apply(slot, updates);
+  }
+
+  /** All clusters with their endpoints: what is configured from the first worker that answers, requests under way from all together. */
+  async clusters(): Promise<ClusterStatus[]> {
+    const id = this.#nextId++;
+    const waiting = new Set(this.#slots.map(({ index }) => index));
+    const answers: (readonly ClusterStatus[])[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const timeout = setTimeout(() => reject(new Error("a worker does not answer")), ANSWER_MS_MAX);
+      this.#asked.set(id, (index, clusters) => {
+        waiting.delete(index);
+        if (clusters !== undefined) answers.push(clusters);
+        if (waiting.size > 0) return;
+        clearTimeout(timeout);
+        resolve();
+      });
+      for (const { worker } of this.#slots) post(worker, { kind: "list-clusters", id });
+    }).finally(() => this.#asked.delete(id));
+    return mergeClusters(answers);
+  }
+
+  /** Closes the listeners of all workers; resolves when all connections have ended, at the latest after so many ms (and a little). */
+  async drain(timeMs: number): Promise<void> {
+    const all = this.#slots.map(
+      ({ worker }) =>
+        new Promise<void>((resolve) => {
+          worker.on("message", ({ kind }: FromWorker) => kind === "drained" && resolve());
+          worker.once("exit", () => resolve());
+          post(worker, { kind: "drain", timeMs });
+        }),
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeMs + 1000);
+    });
+    await Promise.race([Promise.all(all), late]);
+    clearTimeout(timer);
+  }
+
+  /** Ends all threads. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#slots.map(({ worker }) => worker.terminate()));
+  }
+
+  #apply(slot: Slot, updates: readonly ResourceUpdate[]): void {
+    if (updates.length === 0) return;
+    slot.sent++;
+    post(slot.worker, { kind: "apply", sequence: slot.sent, updates });
+  }
+
+  #start(index: number): Worker {
+    const settings: WorkerSettings = { drainTimeMs: this.#options.drainTimeMs };
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
+      workerData: settings,
+      name: `worker ${index}`,
+      env: workerEnvironment(),
+    });
+    let reason: unknown;
+    worker.on("error", (error) => {
+      reason = error;
+    });
+    worker.on("message", (message: FromWorker) => this.#message(index, worker, message));
+    worker.once("exit", (code) => this.#exited(index, worker, code, reason));
+    return worker;
+  }
+
+  #message(index: number, worker: Worker, message: FromWorker): void {
+    const slot = this.#slots[index];
+    if (slot?.worker !== worker) return;
+    switch (message.kind) {
+      case "applied":
+        slot.applied = message.sequence;
+        this.#options.changed();
+        break;
+      case "clusters":
+        this.#asked.get(message.id)?.(index, message.clusters);
+        break;
+      case "listener-failed":
+        this.#options.log.error({ listener: message.name, worker: index }, message.reason);
+        break;
+      case "stats":
+        this.#options.stats.take(index, message);
+        break;
+      case "drained":
+        break;
+    }
+  }
+
+  #exited(index: number, worker: Worker, code: number, reason: unknown): void {
+    const slot = this.#slots[index];
+    if (this.#stopping || slot?.worker !== worker) return;
+    this.crashes++;
+    this.#options.stats.forget(index);
+    const now = performance.now();
+    slot.crashedAt = [...slot.crashedAt.filter((at) => now - at < CRASH_WINDOW_MS), now];
+    const delayMs =
+      slot.crashedAt.length === 1 ? 0 : Math.min(RESTART_MS_MAX, RESTART_MS_BASE * 2 ** slot.crashedAt.length);
+    this.#options.log.error({ err: reason, worker: index, code, delayMs }, "worker crashed; it is replaced");
+    for (const asked of this.#asked.values()) asked(index, undefined);
+    // Until the new one has everything, this is not up to date.
+    slot.sent++;
+    setTimeout(() => {
+      if (this.#stopping) return;
+      slot.worker = this.#start(index);
+      slot.sent = 0;
+      slot.applied = 0;
+      this.#apply(slot, this.#options.current());
+      this.#options.changed();
+    }, delayMs);
+  }
+}
+
+/** Compiled code that is kept on disk for this thread (module.enableCompileCache) is of use to workers as well; it halves their start. */
+function workerEnvironment(): NodeJS.ProcessEnv {
+  const directory = getCompileCacheDir();
+  return directory === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(directory) };
+}
+
+// Bytes are copied to each worker: protobuf's text decoder takes no shared memory.
+const post = (worker: Worker, message: ToWorker) => worker.postMessage(message);
+
+function mergeClusters(answers: readonly (readonly ClusterStatus[])[]): ClusterStatus[] {
+  const [first = [], ...others] = answers;
+  const active = new Map<string, number>();
+  const key = (cluster: string, address: string, port: number) => `${cluster} ${address} ${port}`;
+  for (const { name, endpoints } of others.flat()) {
+    for (const { address, port, activeRequests } of endpoints) {
+      const at = key(name, address, port);
+      active.set(at, (active.get(at) ?? 0) + activeRequests);
+    }
+  }
+  return first.map((cluster) => ({
+    ...cluster,
+    endpoints: cluster.endpoints.map((endpoint) => ({
+      ...endpoint,
+      activeRequests: endpoint.activeRequests + (active.get(key(cluster.name, endpoint.address, endpoint.port)) ?? 0),
+    })),
+  }));
+}

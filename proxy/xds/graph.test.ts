@@ -1,0 +1,159 @@
+import { toBinary } from "@bufbuild/protobuf";
+import { beforeEach, expect, test } from "vitest";
+
+import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+
+import { Graph, WARMING_MS_MAX } from "./graph.ts";
+import { assignment, cluster, listener, routes } from "../../test/support/envoy-resources.ts";
+
+type ShortName = ResourceType["shortName"];
+const make = { CDS: cluster, EDS: (name: string) => assignment(name, 9101) };
+
+let graph: Graph;
+let nowMs = 0;
+
+beforeEach(() => {
+  graph = new Graph();
+  nowMs = 0;
+});
+
+/** Puts a resource, and settles; what came out, as "+CDS a" and "-CDS a". */
+function put(shortName: ShortName, name: string, message = make[shortName as "CDS" | "EDS"](name)): string[] {
+  const type = resourceType(shortName);
+  graph.put(type, { name, version: "1", bytes: toBinary(type.schema, message), message, updatedMs: 0 });
+  return settle();
+}
+
+function remove(shortName: ShortName, name: string): string[] {
+  graph.remove(resourceType(shortName), name);
+  return settle();
+}
+
+const settle = () =>
+  graph.settle(nowMs).map(({ typeUrl, name, bytes }) => {
+    const shortName = (["CDS", "EDS", "LDS", "RDS"] as const).find((one) => resourceType(one).typeUrl === typeUrl);
+    return `${bytes === null ? "-" : "+"}${shortName} ${name}`;
+  });
+
+const putRoutes = (name: string, ...clusters: string[]) =>
+  put("RDS", name, routes(name, Object.fromEntries(clusters.map((to) => [`/${to}`, to]))));
+const putListener = (name: string, routeConfig: string) => put("LDS", name, listener(name, 8080, routeConfig));
+
+/** A listener "l" with routes "r" to the cluster "a", in use. */
+function whole(): void {
+  put("CDS", "a");
+  put("EDS", "a");
+  putListener("l", "r");
+  putRoutes("r", "a");
+}
+
+test("W7 nothing is used before all that it names has come, and then all at once", () => {
+  expect(putListener("l", "r")).toEqual([]);
+  expect(putRoutes("r", "a")).toEqual([]);
+  expect(put("CDS", "a")).toEqual([]);
+  expect(graph.waiting(resourceType("LDS"))).toEqual(["l"]);
+  expect(put("EDS", "a")).toEqual(["+CDS a", "+EDS a", "+RDS r", "+LDS l"]);
+  expect(graph.nextDeadlineMs()).toBeUndefined();
+});
+
+test("it asks for the endpoints and routes that clusters and listeners name", () => {
+  put("CDS", "a");
+  putListener("l", "r");
+  expect([...graph.needed(resourceType("EDS"))]).toEqual(["a"]);
+  expect([...graph.needed(resourceType("RDS"))]).toEqual(["r"]);
+  remove("CDS", "a");
+  remove("LDS", "l");
+  expect(graph.needed(resourceType("EDS")).size).toBe(0);
+  expect(graph.needed(resourceType("RDS")).size).toBe(0);
+});
+
+test("W7 a cluster without an answer about its endpoints goes in empty after 15 s", () => {
+  expect(put("CDS", "a")).toEqual([]);
+  expect(graph.nextDeadlineMs()).toBe(WARMING_MS_MAX);
+  nowMs = WARMING_MS_MAX;
+  expect(settle()).toEqual(["+CDS a"]);
+  expect(put("EDS", "a")).toEqual(["+EDS a"]);
+});
+
+test("D4 a cluster whose endpoints don't exist need not wait", () => {
+  put("CDS", "a");
+  expect(remove("EDS", "a")).toEqual(["+CDS a"]);
+});
+
+test("a changed endpoint set goes through alone", () => {
+  whole();
+  expect(put("EDS", "a", assignment("a", 9102))).toEqual(["+EDS a"]);
+});
+
+test("W7 changed routes replace the old ones only when their new cluster is there", () => {
+  whole();
+  expect(putRoutes("r", "a", "b")).toEqual([]);
+  expect(put("CDS", "b")).toEqual([]);
+  expect(put("EDS", "b")).toEqual(["+CDS b", "+EDS b", "+RDS r"]);
+});
+
+test("routes to a cluster that never comes are used after 15 s: those to other clusters are right", () => {
+  whole();
+  putRoutes("r", "a", "missing");
+  nowMs = WARMING_MS_MAX;
+  expect(settle()).toEqual(["+RDS r"]);
+});
+
+test("the time of waiting doesn't begin anew when the resource changes again", () => {
+  whole();
+  putRoutes("r", "a", "missing");
+  nowMs = WARMING_MS_MAX;
+  expect(putRoutes("r", "a", "missing", "missing-too")).toEqual(["+RDS r"]);
+});
+
+test("a listener that moves to another route table keeps the old one until the new one is there", () => {
+  whole();
+  expect(putListener("l", "r2")).toEqual([]);
+  expect([...graph.needed(resourceType("RDS"))].sort()).toEqual(["r", "r2"]);
+  expect(putRoutes("r2", "a")).toEqual(["+RDS r2", "+LDS l", "-RDS r"]);
+  expect([...graph.needed(resourceType("RDS"))]).toEqual(["r2"]);
+});
+
+test("W6 a cluster that is gone stays until no route names it", () => {
+  whole();
+  put("CDS", "b");
+  put("EDS", "b");
+  expect(remove("CDS", "a")).toEqual([]);
+  expect(putRoutes("r", "b")).toEqual(["+RDS r", "-CDS a", "-EDS a"]);
+});
+
+test("W6 a cluster that is gone but named for 15 s goes", () => {
+  whole();
+  remove("CDS", "a");
+  nowMs = WARMING_MS_MAX;
+  expect(settle()).toEqual(["-CDS a", "-EDS a"]);
+});
+
+test("a listener that is gone takes its routes with it", () => {
+  whole();
+  expect(remove("LDS", "l")).toEqual(["-LDS l", "-RDS r"]);
+});
+
+test("routes and endpoints that the control plane takes away stay while they are named, as in Envoy", () => {
+  whole();
+  expect(remove("RDS", "r")).toEqual([]);
+  expect(remove("EDS", "a")).toEqual([]);
+  expect(graph.all()).toHaveLength(4);
+});
+
+test("a cluster that comes back before it was removed stays", () => {
+  whole();
+  remove("CDS", "a");
+  expect(put("CDS", "a")).toEqual(["+CDS a"]);
+  nowMs = 2 * WARMING_MS_MAX;
+  expect(settle()).toEqual([]);
+});
+
+test("D11 to remove what isn't there is harmless", () => {
+  for (const shortName of ["CDS", "EDS", "LDS", "RDS"] as const) expect(remove(shortName, "x")).toEqual([]);
+});
+
+test("all() can be applied from nothing", () => {
+  whole();
+  expect(graph.all().map(({ name }) => name)).toEqual(["a", "a", "r", "l"]);
+});

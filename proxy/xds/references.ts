@@ -1,0 +1,78 @@
+import type { Message } from "@bufbuild/protobuf";
+
+import { type Cluster, Cluster_DiscoveryType } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
+import type { HttpConnectionManager } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { unpack } from "#proto/registry.ts";
+
+/** The names of other resources that a resource needs before it is of use. */
+export interface References {
+  readonly clusters: ReadonlySet<string>;
+  readonly endpoints: ReadonlySet<string>;
+  readonly routes: ReadonlySet<string>;
+}
+
+const none: ReadonlySet<string> = new Set();
+const noReferences: References = { clusters: none, endpoints: none, routes: none };
+
+/** What a resource of one of our types names. It must have been judged before (decode.ts). */
+export function referencesOf(message: Message): References {
+  switch (message.$typeName) {
+    case "envoy.config.cluster.v3.Cluster":
+      return { ...noReferences, endpoints: endpointsOf(message as Cluster) };
+    case "envoy.config.listener.v3.Listener":
+      return listenerReferences(message as Listener);
+    case "envoy.config.route.v3.RouteConfiguration":
+      return { ...noReferences, clusters: clustersOf(message as RouteConfiguration) };
+    default:
+      return noReferences;
+  }
+}
+
+/** The address that a listener binds, as "address:port" (IPv6 in brackets); undefined if it names no TCP port. */
+export function listenAddress(listener: Listener): { readonly host: string; readonly port: number } | undefined {
+  const address = listener.address?.address;
+  if (address?.case !== "socketAddress" || address.value.portSpecifier.case !== "portValue") return undefined;
+  return { host: address.value.address, port: address.value.portSpecifier.value };
+}
+
+function endpointsOf(cluster: Cluster): ReadonlySet<string> {
+  const { case: kind, value } = cluster.clusterDiscoveryType;
+  if (kind !== "type" || value !== Cluster_DiscoveryType.EDS) return none;
+  // "Optional alternative to cluster name to present to EDS" (cluster.proto, EdsClusterConfig.service_name).
+  return new Set([cluster.edsClusterConfig?.serviceName || cluster.name]);
+}
+
+function listenerReferences(listener: Listener): References {
+  const routes = new Set<string>();
+  const clusters = new Set<string>();
+  const chains = listener.defaultFilterChain
+    ? [...listener.filterChains, listener.defaultFilterChain]
+    : listener.filterChains;
+  for (const { configType } of chains.flatMap(({ filters }) => filters)) {
+    if (configType.case !== "typedConfig") continue;
+    const unpacked = unpack(configType.value);
+    if (unpacked.kind !== "message" || unpacked.schema.typeName !== HttpConnectionManagerSchema.typeName) continue;
+    const { routeSpecifier } = unpacked.message as HttpConnectionManager;
+    if (routeSpecifier.case === "rds") routes.add(routeSpecifier.value.routeConfigName);
+    else if (routeSpecifier.case === "routeConfig") {
+      for (const name of clustersOf(routeSpecifier.value)) clusters.add(name);
+    }
+  }
+  return { clusters, endpoints: none, routes };
+}
+
+function clustersOf(routes: RouteConfiguration): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const { action } of routes.virtualHosts.flatMap((host) => host.routes)) {
+    if (action.case !== "route") continue;
+    const target = action.value.clusterSpecifier;
+    if (target.case === "cluster") found.add(target.value);
+    else if (target.case === "weightedClusters") for (const { name } of target.value.clusters) found.add(name);
+  }
+  // A weighted cluster may take its name from a header instead; then there is nothing to wait for.
+  found.delete("");
+  return found;
+}

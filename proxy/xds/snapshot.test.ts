@@ -1,0 +1,89 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { resourceType } from "#proto/resource-types.ts";
+
+import { loadSnapshot, SnapshotWriter, saveSnapshot } from "./snapshot.ts";
+
+const { typeUrl } = resourceType("CDS");
+const resources = [{ typeUrl, name: "a", version: "1", bytes: Uint8Array.of(1, 2, 3) }];
+
+let directory: string;
+let file: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "sluice-snapshot-"));
+  file = join(directory, "deep", "snapshot");
+});
+
+afterEach(() => rm(directory, { recursive: true }));
+
+test("what was saved is loaded, and is readable by its owner only", async () => {
+  await saveSnapshot(file, "default", resources);
+  expect(await loadSnapshot(file, "default")).toEqual({ kind: "loaded", resources });
+  expect((await stat(file)).mode & 0o777).toBe(0o600);
+});
+
+test("no file is no mistake", async () => {
+  expect(await loadSnapshot(file, "default")).toEqual({ kind: "absent" });
+});
+
+test("a file of another gateway group is not used", async () => {
+  await saveSnapshot(file, "stage", resources);
+  expect(await loadSnapshot(file, "default")).toEqual({
+    kind: "unusable",
+    reason: `${file} is of the gateway group "stage", not of "default"`,
+  });
+});
+
+test.each<[string, (content: Buffer) => Buffer | string, string]>([
+  ["a changed byte", (content) => Buffer.concat([content.subarray(0, -1), Buffer.of(7)]), "checksum"],
+  ["a missing end", (content) => content.subarray(0, -1), "checksum"],
+  ["nothing", () => "", "cut short"],
+  ["another format", (content) => content.toString("latin1").replace("snapshot 1", "snapshot 2"), "snapshot 2"],
+  ["a header that is no JSON", () => "sluice-proxy-snapshot 1\n{\n", "is damaged"],
+])("a file with %s is refused by name", async (_what, damage, reason) => {
+  await saveSnapshot(file, "default", resources);
+  await writeFile(file, damage(await readFile(file)));
+  const loaded = await loadSnapshot(file, "default");
+  expect(loaded).toMatchObject({ kind: "unusable", reason: expect.stringContaining(reason) });
+  expect(loaded).toMatchObject({ reason: expect.stringContaining(file) });
+});
+
+test("the writer writes the last of many changes, one write at a time", async () => {
+  let state = 0;
+  let writing = 0;
+  const written: number[] = [];
+  const writer = new SnapshotWriter(
+    async () => {
+      expect(++writing).toBe(1);
+      const now = state;
+      await Promise.resolve();
+      written.push(now);
+      writing--;
+    },
+    () => {},
+  );
+  for (state = 1; state < 5; state++) writer.changed();
+  await writer.flush();
+  await writer.flush();
+  expect(written).toEqual([5]);
+});
+
+test("a write that fails is told, and the next change tries again", async () => {
+  const failures: unknown[] = [];
+  let fails = true;
+  const writer = new SnapshotWriter(
+    () => (fails ? Promise.reject(new Error("disk full")) : Promise.resolve()),
+    (error) => failures.push(error),
+  );
+  writer.changed();
+  await writer.flush();
+  fails = false;
+  writer.changed();
+  await writer.flush();
+  expect(failures).toHaveLength(1);
+});

@@ -1,0 +1,162 @@
+import { createHash } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+
+import { DeltaDiscoveryResponseSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
+
+/** A resource as it lies on disk. */
+export interface StoredResource {
+  readonly typeUrl: string;
+  readonly name: string;
+  readonly version: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What reading the file came to. `absent`: there is none, as before the first sync. `unusable`: it may not be used; the reason names it. */
+export type Loaded =
+  | { readonly kind: "loaded"; readonly resources: readonly StoredResource[] }
+  | { readonly kind: "absent" }
+  | { readonly kind: "unusable"; readonly reason: string };
+
+const FORMAT = "sluice-proxy-snapshot 1";
+
+/**
+ * The file is a line that names the format, a line of JSON ({@link Header}), and a DeltaDiscoveryResponse: Envoy's own container for
+ * resources with names and versions.
+ */
+interface Header {
+  /** The gateway group that the configuration is of. */
+  readonly group: string;
+  /** Of the DeltaDiscoveryResponse's bytes, in hex. */
+  readonly sha256: string;
+}
+
+/** Writes the file so that at any moment either the old or the new one is whole, readable by its owner only (it may hold keys one day). */
+export async function saveSnapshot(file: string, group: string, resources: readonly StoredResource[]): Promise<void> {
+  const body = toBinary(
+    DeltaDiscoveryResponseSchema,
+    create(DeltaDiscoveryResponseSchema, {
+      resources: resources.map(({ typeUrl, name, version, bytes }) => ({
+        name,
+        version,
+        resource: { typeUrl, value: bytes },
+      })),
+    }),
+  );
+  const header: Header = { group, sha256: sha256(body) };
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.new`;
+  // A leftover of a crash may have another mode.
+  await rm(temporary, { force: true });
+  const handle = await open(temporary, "wx", 0o600);
+  try {
+    await handle.writeFile(`${FORMAT}\n${JSON.stringify(header)}\n`);
+    await handle.writeFile(body);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(temporary, file);
+}
+
+/** Reads the file. What is damaged, of another format or of another gateway group is refused whole. */
+export async function loadSnapshot(file: string, group: string): Promise<Loaded> {
+  let content: Buffer;
+  try {
+    content = await readFile(file);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return { kind: "absent" };
+    return { kind: "unusable", reason: `${file} cannot be read: ${message}` };
+  }
+  const unusable = (what: string): Loaded => ({ kind: "unusable", reason: `${file} ${what}` });
+  const formatEnd = content.indexOf("\n");
+  const headerEnd = content.indexOf("\n", formatEnd + 1);
+  if (formatEnd < 0 || headerEnd < 0) return unusable("is not a snapshot of a proxy's configuration, or is cut short");
+  const format = content.toString("latin1", 0, Math.min(formatEnd, 64));
+  if (format !== FORMAT) return unusable(`has the format ${JSON.stringify(format)}; this version reads "${FORMAT}"`);
+  try {
+    const header = JSON.parse(content.toString("utf8", formatEnd + 1, headerEnd)) as Partial<Header>;
+    const body = content.subarray(headerEnd + 1);
+    if (header.sha256 !== sha256(body)) return unusable("is damaged: its checksum does not fit its content");
+    if (header.group !== group) {
+      return unusable(`is of the gateway group ${JSON.stringify(header.group)}, not of ${JSON.stringify(group)}`);
+    }
+    const { resources } = fromBinary(DeltaDiscoveryResponseSchema, body);
+    return {
+      kind: "loaded",
+      resources: resources.map(({ name, version, resource }) => ({
+        typeUrl: resource?.typeUrl ?? "",
+        name,
+        version,
+        // A copy, so that no resource keeps the whole file in memory.
+        bytes: new Uint8Array(resource?.value ?? []),
+      })),
+    };
+  } catch (error) {
+    return unusable(`is damaged: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+/** Between two writes; a large configuration, whose write takes long, is written more rarely. */
+const PAUSE_MS_MIN = 1000;
+const PAUSE_PER_WRITE = 20;
+
+/**
+ * Keeps the file up to date: writes soon after a change, at most once in a second, the last state always. Failures to write are told
+ * and tried again with the next change.
+ */
+export class SnapshotWriter {
+  readonly #write: () => Promise<void>;
+  readonly #failed: (error: unknown) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> | undefined;
+  #dirty = false;
+
+  /** `write` saves what is current when it is called. */
+  constructor(write: () => Promise<void>, failed: (error: unknown) => void) {
+    this.#write = write;
+    this.#failed = failed;
+  }
+
+  /** Something changed. */
+  changed(): void {
+    this.#dirty = true;
+    if (this.#timer === undefined && this.#writing === undefined) this.#schedule(PAUSE_MS_MIN);
+  }
+
+  /** Writes what is not yet written; afterwards nothing is under way. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#writing;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#dirty) await this.#run();
+  }
+
+  #schedule(ms: number): void {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      const startedAt = performance.now();
+      this.#writing = this.#run().finally(() => {
+        this.#writing = undefined;
+        if (this.#dirty) this.#schedule(Math.max(PAUSE_MS_MIN, PAUSE_PER_WRITE * (performance.now() - startedAt)));
+      });
+    }, ms);
+    this.#timer.unref();
+  }
+
+  async #run(): Promise<void> {
+    this.#dirty = false;
+    try {
+      await this.#write();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+}

@@ -1,0 +1,325 @@
+/** A data path without a control plane: real listener, real sockets, and a runtime of literal values. */
+import { once } from "node:events";
+import { createServer as createHttp, type RequestListener } from "node:http";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
+import {
+  type ClusterStats,
+  clusterStatNames,
+  type DataPathStats,
+  type ListenerStats,
+  listenerStatNames,
+  type Runtime,
+} from "../../proxy/listen/context.ts";
+import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
+import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
+import type { RequestRecord } from "../../proxy/observe/access-log.ts";
+import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
+
+/** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
+export class TestStats implements DataPathStats {
+  readonly values = new Map<string, number>();
+
+  get(name: string): number {
+    return this.values.get(name) ?? 0;
+  }
+
+  #metrics(names: { counters: readonly string[]; gauges: readonly string[]; histograms: readonly string[] }) {
+    const add = (name: string, by: number) => this.values.set(name, this.get(name) + by);
+    const all = [...names.counters, ...names.gauges, ...names.histograms];
+    return Object.fromEntries(
+      all.map((name) => [
+        name,
+        { inc: (by = 1) => add(name, by), dec: (by = 1) => add(name, -by), record: () => add(name, 1) },
+      ]),
+    );
+  }
+
+  listener(): ListenerStats {
+    return this.#metrics(listenerStatNames) as unknown as ListenerStats;
+  }
+
+  cluster(): ClusterStats {
+    return {
+      ...this.#metrics(clusterStatNames),
+      status: (status: number) => this.values.set(`upstream_rq_${status}`, this.get(`upstream_rq_${status}`) + 1),
+    } as unknown as ClusterStats;
+  }
+}
+
+/** An endpoint on 127.0.0.1. */
+export const endpointAt = (port: number): Endpoint => ({
+  address: "127.0.0.1",
+  port,
+  key: `127.0.0.1:${port}`,
+  hostname: "",
+  weight: 1,
+  priority: 0,
+  healthy: true,
+  alive: true,
+  activeRequests: 0,
+  pool: undefined,
+});
+
+/** A cluster that takes its endpoints in turn, and those of `avoid` last. */
+export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettings> = {}): Cluster {
+  let turn = 0;
+  return {
+    name: "upstream",
+    settings: {
+      connectTimeoutMs: 1_000,
+      tls: undefined,
+      breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
+      idleTimeoutMs: 3_600_000,
+      maxRequestsPerConnection: 0,
+      ...settings,
+    },
+    pick(_hash, avoid) {
+      const fresh = endpoints.filter((endpoint) => avoid?.has(endpoint) !== true);
+      const from = fresh.length > 0 ? fresh : endpoints;
+      return from[turn++ % from.length];
+    },
+    endpoints: () => endpoints,
+    load: { connections: 0, pending: 0, requests: 0, retries: 0 },
+  };
+}
+
+export const forwardAction = (changes: Partial<ForwardAction> = {}): ForwardAction => ({
+  cluster: () => "upstream",
+  clusterNotFoundStatus: 503,
+  timeoutMs: 15_000,
+  idleTimeoutMs: undefined,
+  retry: undefined,
+  rewritePath: undefined,
+  hostRewrite: undefined,
+  hash: undefined,
+  upgrades: new Map(),
+  ...changes,
+});
+
+export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): RetryPolicy => ({
+  on: new Set(on),
+  numRetries: 1,
+  perTryTimeoutMs: 0,
+  retriableStatusCodes: new Set(),
+  applies: () => true,
+  backOffBaseMs: 1,
+  backOffMaxMs: 10,
+  hostSelectionAttempts: 3,
+  ...changes,
+});
+
+const HTTP: HttpOptions = {
+  statPrefix: "http",
+  routeConfigName: "routes",
+  serverName: "sluice",
+  serverHeader: "overwrite",
+  maxRequestHeadersKb: 60,
+  maxHeadersCount: 100,
+  connectionIdleTimeoutMs: 3_600_000,
+  streamIdleTimeoutMs: 300_000,
+  requestTimeoutMs: 0,
+  requestHeadersTimeoutMs: 0,
+  drainTimeoutMs: 5_000,
+  delayedCloseTimeoutMs: 1_000,
+  maxConnectionDurationMs: 0,
+  maxRequestsPerConnection: 0,
+  headersWithUnderscores: "allow",
+  normalizePath: true,
+  mergeSlashes: false,
+  escapedSlashes: "keep",
+  stripMatchingHostPort: false,
+  stripAnyHostPort: false,
+  stripTrailingHostDot: false,
+  useRemoteAddress: true,
+  xffNumTrustedHops: 0,
+  skipXffAppend: false,
+  generateRequestId: true,
+  preserveExternalRequestId: false,
+  alwaysSetRequestIdInResponse: false,
+  acceptHttp10: false,
+  via: "",
+  upgrades: new Map([["websocket", false]]),
+  accessLogs: [],
+};
+
+/** What a test changes of the default data path: one route "/" to one cluster. */
+export interface DataPathOptions {
+  http?: Partial<HttpOptions>;
+  action?: Partial<ForwardAction>;
+  route?: Route["action"] | null;
+  cluster?: Cluster | null;
+}
+
+/** A running data path with what it logged and counted. */
+export class DataPath implements AsyncDisposable {
+  readonly records: RequestRecord[] = [];
+  readonly stats = new TestStats();
+  listener!: RunningListener;
+  readonly #changes: DataPathOptions;
+
+  constructor(changes: DataPathOptions) {
+    this.#changes = changes;
+  }
+
+  static async start(changes: DataPathOptions): Promise<DataPath> {
+    const path = new DataPath(changes);
+    const { route, cluster } = changes;
+    const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
+    const runtime: Runtime = {
+      stats: path.stats,
+      cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
+      routeTable: (name) =>
+        name === "routes"
+          ? {
+              name,
+              clusters: new Set(),
+              match: () => (route === null ? undefined : { name: "r", virtualHost: "v", action }),
+            }
+          : undefined,
+    };
+    path.listener = await startListener(path.options(), { runtime });
+    return path;
+  }
+
+  options(http: Partial<HttpOptions> = {}): ListenerOptions {
+    const accessLogs = [{ write: (record: RequestRecord) => void this.records.push(record) }];
+    return {
+      name: "test",
+      address: "127.0.0.1",
+      port: 0,
+      backlog: 511,
+      http: { ...HTTP, accessLogs, ...this.#changes.http, ...http },
+    };
+  }
+
+  get port(): number {
+    return this.listener.port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.listener.close();
+  }
+}
+
+/** A TCP server that runs while the test does. */
+export class TestServer implements AsyncDisposable {
+  readonly server: Server;
+  readonly sockets = new Set<Socket>();
+  /** Connections accepted so far. */
+  accepted = 0;
+
+  constructor(server: Server) {
+    this.server = server;
+    server.on("connection", (socket: Socket) => {
+      this.accepted++;
+      this.sockets.add(socket);
+      socket.on("close", () => this.sockets.delete(socket));
+      socket.on("error", () => {});
+    });
+  }
+
+  static async listen(server: Server): Promise<TestServer> {
+    const test = new TestServer(server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return test;
+  }
+
+  /** Serves HTTP by Node's own server. */
+  static http(handler: RequestListener): Promise<TestServer> {
+    return TestServer.listen(createHttp({ keepAliveTimeout: 60_000 }, handler));
+  }
+
+  /** Hands over each connection. */
+  static raw(handler: (socket: Socket) => void, allowHalfOpen = false): Promise<TestServer> {
+    return TestServer.listen(createServer({ allowHalfOpen, noDelay: true }, handler));
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.server, "close");
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+  }
+}
+
+/** A client that speaks bytes. */
+export class RawClient implements Disposable {
+  readonly socket: Socket;
+  received = "";
+  ended = false;
+  closed = false;
+  readonly #waiters = new Set<() => void>();
+
+  constructor(port: number, allowHalfOpen = true) {
+    this.socket = connect({ port, host: "127.0.0.1", noDelay: true, allowHalfOpen });
+    const wake = () => {
+      for (const waiter of this.#waiters) waiter();
+    };
+    this.socket
+      .on("data", (bytes) => {
+        this.received += bytes.toString("latin1");
+        wake();
+      })
+      .on("end", () => {
+        this.ended = true;
+        wake();
+      })
+      .on("error", () => {})
+      .on("close", () => {
+        this.ended = true;
+        this.closed = true;
+        wake();
+      });
+  }
+
+  send(text: string): this {
+    this.socket.write(text, "latin1");
+    return this;
+  }
+
+  /** Waits until what was received satisfies the condition; fails when the connection ends before. */
+  async until(condition: (received: string) => boolean): Promise<string> {
+    await this.#wait(() => condition(this.received));
+    if (!condition(this.received)) throw new Error(`connection ended after ${JSON.stringify(this.received)}`);
+    return this.received;
+  }
+
+  /** Waits until the server has closed its half; returns all that was received. */
+  async end(): Promise<string> {
+    await this.#wait(() => false);
+    return this.received;
+  }
+
+  async #wait(condition: () => boolean): Promise<void> {
+    if (condition() || this.ended) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiter = () => {
+      if (condition() || this.ended) resolve();
+    };
+    this.#waiters.add(waiter);
+    await promise;
+    this.#waiters.delete(waiter);
+  }
+
+  [Symbol.dispose](): void {
+    this.socket.destroy();
+  }
+}
+
+/** Sends bytes on a connection of their own and returns all of the answer, up to the end of the connection. */
+export async function exchange(port: number, request: string): Promise<string> {
+  using client = new RawClient(port);
+  return await client.send(request).end();
+}
+
+/** Waits until a condition holds, looking again after each turn of the event loop. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,0 +1,129 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { ask } from "./http.ts";
+import { freePort } from "./ports.ts";
+import { Program, run, sluicePath } from "./processes.ts";
+import { waitFor } from "./wait.ts";
+
+/** The gateway file of the README's tour: what ../shared/examples/gateway.yaml is. */
+export const exampleFile = join(import.meta.dirname, "../../deploy/examples/gateway.yaml");
+
+/** The example with its ports replaced, so that tests run side by side. */
+export async function exampleGateway(ports: Record<number, number>): Promise<string> {
+  const text = await readFile(exampleFile, "utf8");
+  return text.replace(/\bport: (\d+)/g, (whole, port: string) => {
+    const other = ports[Number(port)];
+    return other === undefined ? whole : `port: ${other}`;
+  });
+}
+
+export async function temporaryDir(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), "sluice-test-"));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** A running `sluice control-plane`. */
+export class ControlPlane {
+  readonly program: Program;
+  readonly data: string;
+  readonly adminPort: number;
+  readonly xdsPort: number;
+
+  private constructor(program: Program, data: string, adminPort: number, xdsPort: number) {
+    this.program = program;
+    this.data = data;
+    this.adminPort = adminPort;
+    this.xdsPort = xdsPort;
+  }
+
+  static async start(
+    data: string,
+    more: { adminPort?: number; xdsPort?: number; args?: string[] } = {},
+  ): Promise<ControlPlane> {
+    const adminPort = more.adminPort ?? (await freePort());
+    const xdsPort = more.xdsPort ?? (await freePort());
+    const program = new Program(sluicePath, [
+      "control-plane",
+      ...["--data", data],
+      ...["--admin", `127.0.0.1:${adminPort}`],
+      ...["--xds", `127.0.0.1:${xdsPort}`],
+      ...(more.args ?? []),
+    ]);
+    const started = new ControlPlane(program, data, adminPort, xdsPort);
+    await waitFor("the control plane", async () => {
+      if (program.exited) throw new Error(`it ended: ${program.stderr}`);
+      return (await ask(adminPort, { path: "/healthz" })).status === 200;
+    });
+    return started;
+  }
+
+  /** The administrator token. */
+  async token(): Promise<string> {
+    return (await readFile(join(this.data, "admin-token"), "utf8")).trim();
+  }
+
+  /** Runs a `sluice` command against it. */
+  async sluice(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+    return await run(sluicePath, args, {
+      env: { SLUICE_SERVER: `http://127.0.0.1:${this.adminPort}`, SLUICE_TOKEN: await this.token() },
+    });
+  }
+}
+
+/** Starts a native proxy and waits until it is ready. */
+export async function startProxy(
+  xdsPort: number,
+  {
+    group = "default",
+    nodeId = "px-1",
+    data,
+    workers = 1,
+  }: { group?: string; nodeId?: string; data?: string; workers?: number } = {},
+): Promise<{ program: Program; adminPort: number }> {
+  const adminPort = await freePort();
+  const program = new Program(sluicePath, [
+    "proxy",
+    ...["--xds", `127.0.0.1:${xdsPort}`],
+    ...["--group", group],
+    ...["--node-id", nodeId],
+    ...["--admin", `127.0.0.1:${adminPort}`],
+    ...["--workers", String(workers)],
+    ...(data === undefined ? [] : ["--data", data]),
+  ]);
+  await waitUntilReady(program, adminPort);
+  return { program, adminPort };
+}
+
+/** Starts a real Envoy from `sluice bootstrap envoy` and waits until it is ready. */
+export async function startEnvoy(
+  envoyPath: string,
+  xdsPort: number,
+  { group = "default", nodeId = "envoy-1" }: { group?: string; nodeId?: string } = {},
+): Promise<{ program: Program; adminPort: number }> {
+  const adminPort = await freePort();
+  const bootstrap = await run(sluicePath, [
+    ...["bootstrap", "envoy"],
+    ...["--group", group],
+    ...["--node-id", nodeId],
+    ...["--xds", `127.0.0.1:${xdsPort}`],
+    ...["--admin", `127.0.0.1:${adminPort}`],
+  ]);
+  if (bootstrap.code !== 0) throw new Error(bootstrap.stderr);
+  const program = new Program(envoyPath, [
+    ...["--config-yaml", bootstrap.stdout],
+    ...["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"],
+  ]);
+  await waitUntilReady(program, adminPort);
+  return { program, adminPort };
+}
+
+async function waitUntilReady(program: Program, adminPort: number): Promise<void> {
+  await waitFor("the data plane to be ready", async () => {
+    if (program.exited) throw new Error(`it ended: ${program.stderr}`);
+    const { status, body } = await ask(adminPort, { path: "/ready" });
+    if (status !== 200) throw new Error(`/ready: ${status} ${body}; ${program.stderr}`);
+    return true;
+  });
+}

