@@ -1,12 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 
 import { type AccessLog as EnvoyAccessLog, AccessLogSchema } from "#envoy/config/accesslog/v3/accesslog_pb.ts";
+import { SubstitutionFormatStringSchema } from "#envoy/config/core/v3/substitution_format_string_pb.ts";
 import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
+import { StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import type { AccessLog } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { extension } from "./any.ts";
 
-const PATH_DEFAULT = "/dev/stdout";
+const STDOUT = "/dev/stdout";
 
 /** One line of the access log, in Envoy's command operators; the native proxy reads the same ones. */
 const fields = {
@@ -33,9 +35,23 @@ const fields = {
 /** The access logs of a group's listeners: one, or none where it is switched off. */
 export function toAccessLogs(accessLog: AccessLog | undefined): EnvoyAccessLog[] {
   if (accessLog?.disabled) return [];
-  const file = create(FileAccessLogSchema, {
-    path: accessLog?.path || PATH_DEFAULT,
-    accessLogFormat: { case: "logFormat", value: { format: { case: "jsonFormat", value: fields } } },
-  });
-  return [create(AccessLogSchema, extension("envoy.access_loggers.file", FileAccessLogSchema, file))];
+  const accessLogFormat = {
+    case: "logFormat",
+    value: create(SubstitutionFormatStringSchema, { format: { case: "jsonFormat", value: fields } }),
+  } as const;
+  const path = accessLog?.path || STDOUT;
+  // Not a file of that name: it can't be opened where standard output is a socket, as under systemd.
+  const logger =
+    path === STDOUT
+      ? extension(
+          "envoy.access_loggers.stdout",
+          StdoutAccessLogSchema,
+          create(StdoutAccessLogSchema, { accessLogFormat }),
+        )
+      : extension(
+          "envoy.access_loggers.file",
+          FileAccessLogSchema,
+          create(FileAccessLogSchema, { path, accessLogFormat }),
+        );
+  return [create(AccessLogSchema, logger)];
 }

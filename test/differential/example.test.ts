@@ -56,7 +56,12 @@ beforeAll(async () => {
   programs.push((await startProxy(plane.xdsPort)).program);
   programs.push((await startEnvoy(await envoy(), plane.xdsPort, { group: "envoy" })).program);
   for (const port of [native, envoyPort]) {
-    await waitFor("traffic", async () => (await ask(port, { headers: { host: "shop.example.com" } })).status === 200);
+    await waitFor(
+      `traffic on ${port}`,
+      async () => (await ask(port, { headers: { host: "shop.example.com" } })).status === 200,
+    ).catch((error: unknown) => {
+      throw new Error(programs.map((program) => program.stdout + program.stderr).join("\n"), { cause: error });
+    });
   }
 });
 
@@ -76,7 +81,7 @@ function comparable(answer: Answer, request: Ask): unknown {
     timed: serviceTime !== undefined,
     headers: { ...headers, "x-upstream": undefined },
   };
-  if (request.method === "HEAD" || answer.headers["content-type"] !== "application/json") {
+  if (answer.body === "" || answer.headers["content-type"] !== "application/json") {
     return { ...common, body: answer.body, length: request.method === "HEAD" ? undefined : length };
   }
   const echo = JSON.parse(answer.body) as Echo;

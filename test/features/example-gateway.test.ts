@@ -214,7 +214,7 @@ describe("what operators see", () => {
   test("status shows the proxy in step", async () => {
     const { stdout } = await waitFor("the proxy to be in step", async () => {
       const result = await sluice("status", "-o", "json");
-      return result.stdout.includes("SYNCED") ? result : undefined;
+      return /synced/i.test(result.stdout) ? result : undefined;
     });
     expect(JSON.parse(stdout)).toBeTypeOf("object");
     expect((await sluice("status")).stdout).toMatch(/native/);

@@ -75,7 +75,7 @@ test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s",
     try {
       const state = await waitFor("Envoy to have accepted or refused everything", async () => {
         const { stdout } = await plane.sluice("status", group.name ?? "", "-o", "json");
-        return /SYNCED|NACKED/.exec(stdout)?.[0];
+        return /"(synced|nacked)"/i.exec(stdout)?.[1]?.toUpperCase();
       });
       expect(`${state} ${program.stderr.match(/.*(rejected|error).*/i)?.[0] ?? ""}`.trim()).toBe("SYNCED");
       expect((await ask(adminPort, { path: "/config_dump" })).body).not.toContain('"error_state"');
