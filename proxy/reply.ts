@@ -78,8 +78,13 @@ export function upstreamReset(reason: ResetReason, transportFailure: string, ret
 }
 
 /** A message that the codec refused. Its framing is unknown from there on, so the connection closes after this reply. */
-export const malformed = ({ status, details }: Violation): LocalReply =>
-  details === violations.missingHost.details ? reply(status, details) : reply(status, details, "DPE", reasonOf(status));
+export const malformed = (violation: Violation): LocalReply => {
+  const { status, details } = violation;
+  return refusedAboveCodec.has(violation) ? reply(status, details) : reply(status, details, "DPE", reasonOf(status));
+};
+
+/** What Envoy's codec lets through and its connection manager then refuses: without a body and without the flag of a protocol error. */
+const refusedAboveCodec: ReadonlySet<Violation> = new Set([violations.missingHost, violations.fragment]);
 
 /** Envoy lets the route choose between 503 and 404. */
 export const clusterNotFound = (status: number): LocalReply => reply(status, "cluster_not_found", "NC");

@@ -87,7 +87,7 @@ export class Stream implements FilterStream, ChainEnds {
     head.path = normalized.path;
     head.authority = normalizeAuthority(message.authority, this.listener.port, options);
     if (message.connectionUpgrade && message.upgrade !== "") this.upgrade = message.upgrade;
-    // RFC 9110, 8.6: a method that gives a body meaning says that there is none.
+    // RFC 9110, 8.6: where a body could be, a request says that there is none.
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
       head.headers.add("content-length", "0");
     }
@@ -362,4 +362,6 @@ const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();
 
-const expectsBody = (method: string): boolean => method === "POST" || method === "PUT" || method === "PATCH";
+/** As in Envoy: for every method but those whose requests have no body by their nature. */
+const expectsBody = (method: string): boolean =>
+  method !== "GET" && method !== "HEAD" && method !== "DELETE" && method !== "TRACE";

@@ -4,6 +4,7 @@ import { type Violation, violations } from "./violation.ts";
 
 const SP = 0x20;
 const SLASH = 0x2f;
+const HASH = 0x23;
 
 /** The longest request target, in bytes (RFC 9112, 3 recommends at least 8000). */
 export const TARGET_BYTES_MAX = 8192;
@@ -39,6 +40,7 @@ export function parseRequestHead(text: string, limits: RequestLimits, isSecure: 
   const from = ++i;
   while (TARGET[text.charCodeAt(i)] === 1) i++;
   if (i - from > TARGET_BYTES_MAX) return violations.uriTooLong;
+  if (text.charCodeAt(i) === HASH) return violations.fragment;
   if (i === from || text.charCodeAt(i) !== SP) return violations.target;
   const target = text.slice(from, i);
   if (!text.startsWith("HTTP/1.", i + 1) || !text.startsWith("\r\n", i + 9)) return violations.version;

@@ -47,6 +47,9 @@ export class ResponseWriter {
     if (bodiless || end) {
       out.framing = "none";
       if (!bodiless && !hasLength) text += "content-length: 0\r\n";
+      // What a GET would get, as Envoy says it (RFC 9112, 6.1).
+      else if (this.#method === "HEAD" && !hasLength && !this.#isHttp10 && !isBodiless(status, ""))
+        text += "transfer-encoding: chunked\r\n";
     } else if (hasLength) {
       out.framing = "length";
     } else if (this.#isHttp10) {

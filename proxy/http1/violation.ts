@@ -18,6 +18,8 @@ export const violations = {
   version: new Violation(400, "http1.invalid_version"),
   lowVersion: new Violation(426, "low_version"),
   target: new Violation(400, "http1.invalid_url"),
+  /** What is behind "#" never leaves a client (RFC 9110, 4.2.5); Envoy answers as for a path that it can't normalise. */
+  fragment: new Violation(400, "path_normalization_failed"),
   scheme: new Violation(400, "http1.invalid_scheme"),
   httpsOnPlaintext: new Violation(403, "http1.https_url_on_plaintext_connection"),
   uriTooLong: new Violation(414, "http1.uri_too_long"),
