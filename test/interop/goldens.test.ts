@@ -14,7 +14,7 @@ import { envoy } from "../support/tools.ts";
 import { waitFor } from "../support/wait.ts";
 
 interface GatewayFile {
-  gatewayGroups?: { name?: string; listeners?: { port?: number }[] }[];
+  gatewayGroups?: { name?: string; listeners?: { port?: number }[]; accessLog?: { path?: string } }[];
   services?: { gatewayGroup?: string }[];
 }
 
@@ -42,7 +42,7 @@ test("there are goldens", () => {
 test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s", async (name) => {
   const golden = goldens.find((path) => basename(path, ".in.yaml") === name) as string;
   const gateway = parse(readFileSync(golden, "utf8")) as GatewayFile;
-  // Each golden gets a group of its own, and listeners on ports that are free here.
+  // Each golden gets a group of its own, listeners on ports that are free here, and a log file whose folder exists here.
   const groups = new Map(
     (gateway.gatewayGroups ?? []).map((group) => [group.name ?? "", `${name}-${group.name}`.slice(0, 100)]),
   );
@@ -50,6 +50,7 @@ test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s",
   for (const group of gateway.gatewayGroups ?? []) {
     group.name = groups.get(group.name ?? "") ?? fallback;
     for (const listener of group.listeners ?? []) listener.port = await freePort();
+    if (group.accessLog?.path !== undefined) group.accessLog.path = join(dir.path, "access.log");
   }
   for (const service of gateway.services ?? [])
     service.gatewayGroup = groups.get(service.gatewayGroup ?? "default") ?? fallback;
