@@ -23,7 +23,13 @@ if (process.argv.includes("--link")) {
   writeFileSync(stamp, lock);
 } else if (!existsSync(join(bin, "node")) || !existsSync(stamp) || readFileSync(stamp, "utf8") !== lock) {
   console.error("sluice: first run here, installing (npm ci)");
-  execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, stdio: ["ignore", 2, 2] });
+  try {
+    execFileSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, stdio: ["ignore", 2, 2] });
+  } catch {
+    // npm has said why.
+    console.error("sluice: npm ci failed; nothing can start without what it installs");
+    process.exit(1);
+  }
 } else {
   execFileSync(join(bin, "node"), [join(root, "proto/generate.ts")], {
     cwd: root,
