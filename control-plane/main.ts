@@ -6,6 +6,7 @@ import { type AdminServer, startAdminServer } from "./admin/server.ts";
 import { StartError } from "./admin/start-error.ts";
 import { readTls } from "./admin/tls.ts";
 import { type AdminToken, loadToken } from "./admin/token.ts";
+import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
@@ -116,6 +117,8 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   // Last in, first out: load balancers hear first that this one is going.
   undo.defer(() => readiness.set(false));
   readiness.set(true);
+  // Whoever waits for this program is told first; the first request then finds it done, or waits for it as it would have anyway.
+  setImmediate(compileRules);
   return { adminAddress: formatAddress(admin.address), xdsAddress: xds.address };
 }
 

@@ -96,9 +96,19 @@ function generate(): void {
   for (const input of [staging, join(root, "proto")]) {
     execFileSync("buf", ["generate", input, "--template", template], { cwd: root, stdio: "inherit" });
   }
+  for (const file of globSync("**/*_pb.ts", { cwd: out })) useEmbeddedFile(out, file);
   writeFileSync(join(out, ".inputs"), inputs());
   rmSync(gen, { recursive: true, force: true });
   renameSync(out, gen);
+}
+
+/** Lets a generated file take the functions that it describes itself with from proto/embedded-file.ts, which tells why. */
+function useEmbeddedFile(out: string, file: string): void {
+  const from = `import { $1 } from "${"../".repeat(file.split("/").length)}embedded-file.ts";`;
+  const text = readFileSync(join(out, file), "utf8");
+  const changed = text.replace(/^import \{ (.*) \} from "@bufbuild\/protobuf\/codegenv2";$/m, from);
+  if (changed === text) throw new Error(`${file}: imports nothing of codegenv2; the generator has changed`);
+  writeFileSync(join(out, file), changed);
 }
 
 if (process.argv.includes("--force") || !existsSync(stamp) || readFileSync(stamp, "utf8") !== inputs()) {

@@ -1,14 +1,6 @@
 import { createRegistry, type DescMessage, fromBinary, type Message } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 
-import { BootstrapConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
-import {
-  ClustersConfigDumpSchema,
-  EndpointsConfigDumpSchema,
-  ListenersConfigDumpSchema,
-  RoutesConfigDumpSchema,
-} from "#envoy/admin/v3/config_dump_shared_pb.ts";
-import { BootstrapSchema } from "#envoy/config/bootstrap/v3/bootstrap_pb.ts";
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
@@ -32,20 +24,16 @@ import {
 } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
 import { HttpProtocolOptionsSchema } from "#envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts";
 
-/** Every message that may hide in a google.protobuf.Any that we write, read or show; JSON of such messages needs it too. */
+/**
+ * Every message that may hide in a google.protobuf.Any of a resource that we write, read or show; JSON of such messages needs it too. Each
+ * program and each worker thread loads all of these before it does anything else, so that what only one page needs is not here.
+ */
 export const registry = createRegistry(
-  // Resources: the Anys of discovery responses and of config_dump.
+  // Resources: the Anys of discovery responses.
   ClusterSchema,
   ClusterLoadAssignmentSchema,
   ListenerSchema,
   RouteConfigurationSchema,
-  // What Envoy's admin endpoint and ours answer, and Envoy's bootstrap.
-  BootstrapSchema,
-  BootstrapConfigDumpSchema,
-  ListenersConfigDumpSchema,
-  RoutesConfigDumpSchema,
-  ClustersConfigDumpSchema,
-  EndpointsConfigDumpSchema,
   // Listeners.
   HttpConnectionManagerSchema,
   DownstreamTlsContextSchema,

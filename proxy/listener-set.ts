@@ -15,6 +15,8 @@ export class ListenerSet {
   readonly #open = new Map<string, Open>();
   /** Listeners that were removed or have moved, until their last connection ends. */
   readonly #draining = new Set<Promise<void>>();
+  /** Listeners that could not be opened, and of which no earlier state goes on. */
+  readonly #missing = new Set<string>();
   #queue: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -28,6 +30,11 @@ export class ListenerSet {
   /** Opens or changes a listener, or takes it away if there are no options. */
   set(name: string, options: ListenerOptions | undefined): void {
     this.#queue = this.#queue.then(() => this.#change(name, options));
+  }
+
+  /** Whether there are listeners to open, and not one of them is. */
+  get down(): boolean {
+    return this.#open.size === 0 && this.#missing.size > 0;
   }
 
   /** When all changes asked for so far are carried out. */
@@ -45,6 +52,7 @@ export class ListenerSet {
   async #change(name: string, options: ListenerOptions | undefined): Promise<void> {
     if (this.#closed) return;
     const old = this.#open.get(name);
+    this.#missing.delete(name);
     if (options === undefined) {
       this.#open.delete(name);
       if (old !== undefined) this.#retire(old);
@@ -61,6 +69,7 @@ export class ListenerSet {
       this.#open.set(name, { address, running });
       if (old !== undefined) this.#retire(old);
     } catch (error) {
+      if (old === undefined) this.#missing.add(name);
       this.#failed(name, error instanceof Error ? error : new Error(String(error)));
     }
   }

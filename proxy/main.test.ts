@@ -164,6 +164,33 @@ test("a damaged snapshot is no empty gateway: the proxy waits for a control plan
   await expect(start({ xdsAddress: undefined })).rejects.toThrow(join(folder, file));
 });
 
+test("a proxy whose workers can't start is not ready and shows no listener; it is as soon as one of them serves", async () => {
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const broken = join(directory, "broken.mjs");
+  await writeFile(broken, "throw new Error('no worker gets further than this')");
+  // Worker threads take it from their environment, and this thread has started already.
+  process.env["NODE_OPTIONS"] = `--import=${broken}`;
+  try {
+    const started = start({ adminAddress: `127.0.0.1:${adminPort}` });
+    await sendGateway(port);
+    const crashes = async () => {
+      const stats = await (await fetch(`http://127.0.0.1:${adminPort}/stats`)).text();
+      return Number(/^server\.worker_crashes: (\d+)$/m.exec(stats)?.[1]);
+    };
+    await expect.poll(crashes, { timeout: 30_000 }).toBeGreaterThan(1);
+    const page = async (path: string) => (await fetch(`http://127.0.0.1:${adminPort}${path}`)).text();
+    expect([await page("/ready"), await page("/listeners")]).toEqual(["PRE_INITIALIZING\n", "\n"]);
+
+    delete process.env["NODE_OPTIONS"];
+    await started;
+    await expect.poll(() => page("/ready"), { timeout: 30_000 }).toBe("LIVE\n");
+    expect(await page("/listeners")).toBe(`l::127.0.0.1:${port}\n`);
+    expect(await get(port)).toBe("200 upstream GET /");
+  } finally {
+    delete process.env["NODE_OPTIONS"];
+  }
+});
+
 test.each<[string, Partial<ProxyOptions>, RegExp]>([
   ["an admin address that others reach", { adminAddress: "0.0.0.0:0" }, /--insecure allows it/],
   ["an admin address without port", { adminAddress: "127.0.0.1" }, /must be HOST:PORT/],

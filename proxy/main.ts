@@ -157,7 +157,7 @@ class Proxy implements RunningProxy {
   }
 
   #changed(): void {
-    if (this.#live || !this.#configuration.live || !this.#workers.upToDate) return;
+    if (this.#live || !this.#configuration.live || this.#workers.upToDate === 0) return;
     this.#live = true;
     const count = (shortName: "LDS" | "RDS" | "CDS") => this.#configuration.active(resourceType(shortName)).size;
     this.#log.info({ listeners: count("LDS"), routes: count("RDS"), clusters: count("CDS") }, "configuration is live");
@@ -166,7 +166,8 @@ class Proxy implements RunningProxy {
 
   #state(): ServerState {
     if (this.#draining !== undefined) return "DRAINING";
-    return this.#live ? "LIVE" : "PRE_INITIALIZING";
+    // Workers that crash one after the other serve nothing, however good the configuration was found.
+    return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
 
   #source(): AdminSource {

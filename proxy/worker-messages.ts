@@ -19,7 +19,8 @@ export type ToWorker =
 
 /** From a worker to the main thread. A worker that can't go on just throws. */
 export type FromWorker =
-  | { readonly kind: "applied"; readonly sequence: number }
+  /** `listening`: false if there are listeners to open and not one of them could be. */
+  | { readonly kind: "applied"; readonly sequence: number; readonly listening: boolean }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
   /** A listener could not be opened; the text names it and says why. */
   | { readonly kind: "listener-failed"; readonly name: string; readonly reason: string }

@@ -34,7 +34,7 @@ async function handle(message: ToWorker): Promise<void> {
     case "apply":
       await runtime.apply(message.updates);
       await listeners.settled();
-      tell({ kind: "applied", sequence: message.sequence });
+      tell({ kind: "applied", sequence: message.sequence, listening: !listeners.down });
       if (message.sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
       break;
     case "list-clusters":

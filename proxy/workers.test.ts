@@ -25,16 +25,19 @@ const configured: ResourceUpdate[] = [
 ];
 
 let workers: Workers;
+/** How many workers served, at each change. */
+let seen: number[];
 
 afterEach(() => workers.close());
 
-function start(count: number): void {
+function start(count: number, current: readonly ResourceUpdate[] = configured): void {
+  seen = [];
   workers = new Workers({
     count,
     drainTimeMs: 100,
     log: pino({ level: "silent" }),
-    current: () => configured,
-    changed: () => {},
+    current: () => current,
+    changed: () => seen.push(workers.serving),
     stats: new StatsReader(),
   });
 }
@@ -42,8 +45,9 @@ function start(count: number): void {
 test("all workers get the configuration, and tell of their clusters as one", async () => {
   start(2);
   workers.apply(configured);
-  expect(workers.upToDate).toBe(false);
-  await expect.poll(() => workers.upToDate, { timeout: 30_000 }).toBe(true);
+  expect([workers.serving, workers.upToDate]).toEqual([0, 0]);
+  await expect.poll(() => workers.upToDate, { timeout: 30_000 }).toBe(2);
+  expect(workers.serving).toBe(2);
   expect(await workers.clusters()).toMatchObject([{ name: "a", endpoints: [{ port: 1 }, { port: 2 }] }]);
 });
 
@@ -52,7 +56,25 @@ test("a worker that crashes is counted, and replaced by one with the whole confi
   // No main thread sends this; it is the shortest way to a bug.
   workers.apply([{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }]);
   await expect.poll(() => workers.crashes, { timeout: 30_000 }).toBe(1);
-  await expect.poll(() => workers.upToDate, { timeout: 30_000 }).toBe(true);
+  await expect.poll(() => workers.upToDate, { timeout: 30_000 }).toBe(1);
   expect(await workers.clusters()).toMatchObject([{ name: "a" }]);
+  expect(workers.crashes).toBe(1);
+});
+
+test("workers that crash one after the other serve nothing", async () => {
+  const nonsense: ResourceUpdate[] = [{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }];
+  start(2, nonsense);
+  workers.apply(nonsense);
+  await expect.poll(() => workers.crashes, { timeout: 30_000 }).toBeGreaterThan(1);
+  expect([workers.serving, workers.upToDate]).toEqual([0, 0]);
+  expect(await workers.clusters()).toEqual([]);
+});
+
+test("a worker serves nothing while it is replaced", async () => {
+  start(1);
+  workers.apply(configured);
+  await expect.poll(() => seen, { timeout: 30_000 }).toEqual([1]);
+  workers.apply([{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }]);
+  await expect.poll(() => seen, { timeout: 30_000 }).toEqual([1, 0, 1]);
   expect(workers.crashes).toBe(1);
 });

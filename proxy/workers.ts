@@ -23,7 +23,7 @@ export interface WorkersOptions {
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Everything that a new worker needs to start from. */
   readonly current: () => readonly ResourceUpdate[];
-  /** Called after each change of {@link Workers.upToDate}. */
+  /** Called after each change of {@link Workers.serving} and {@link Workers.upToDate}. */
   readonly changed: () => void;
   /** Where the workers' statistics are summed up. */
   readonly stats: StatsReader;
@@ -32,46 +32,59 @@ export interface WorkersOptions {
 interface Slot {
   readonly index: number;
   worker: Worker;
-  /** The last update sent, and the last applied. */
+  /** The last update sent, and the last applied, counted from the worker's start. */
   sent: number;
   applied: number;
+  /** Whether the worker has listeners open (or needs none). */
+  listening: boolean;
   crashedAt: number[];
 }
 
 /**
  * The worker threads that serve requests. All have the same configuration; one that crashes is told in the log, counted, and replaced
- * by one that starts with all of the present configuration.
+ * by one that starts with all of the present configuration. The first worker starts alone; the others follow when it serves, so that they don't
+ * take the cores from it, from the main thread, and from a control plane that starts on the same machine.
  */
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #slots: Slot[] = [];
   readonly #asked = new Map<number, (index: number, clusters: readonly ClusterStatus[] | undefined) => void>();
   #nextId = 1;
-  #stopping = false;
+  /** Nothing is started any more. */
+  #ending = false;
   /** Crashes since the start, for the statistics. */
   crashes = 0;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
-    for (let index = 0; index < options.count; index++) {
-      this.#slots.push({ index, worker: this.#start(index), sent: 0, applied: 0, crashedAt: [] });
-    }
+    this.#add();
   }
 
-  /** Whether every worker has applied everything and has its listeners open. */
-  get upToDate(): boolean {
-    return this.#slots.every(({ sent, applied }) => sent === applied);
+  /** How many workers serve a whole configuration, though perhaps not the latest. */
+  get serving(): number {
+    return this.#slots.filter(serves).length;
+  }
+
+  /** How many workers serve all that was sent so far. */
+  get upToDate(): number {
+    return this.#slots.filter((slot) => serves(slot) && slot.sent === slot.applied).length;
   }
 
   /** Sends a change to all workers. */
   apply(updates: readonly ResourceUpdate[]): void {
+    if (updates.length === 0) return;
     for (const slot of this.#slots) this.#apply(slot, updates);
   }
 
-  /** All clusters with their endpoints: what is configured from the first worker that answers, requests under way from all together. */
+  /**
+   * All clusters with their endpoints: what is configured from the first worker that answers, requests under way from all together. A worker
+   * that is starting has neither, and is not asked.
+   */
   async clusters(): Promise<ClusterStatus[]> {
+    const slots = this.#slots.filter(({ applied }) => applied > 0);
+    if (slots.length === 0) return [];
     const id = this.#nextId++;
-    const waiting = new Set(this.#slots.map(({ index }) => index));
+    const waiting = new Set(slots.map(({ index }) => index));
     const answers: (readonly ClusterStatus[])[] = [];
     await new Promise<void>((resolve, reject) => {
       const timeout = setTimeout(() => reject(new Error("a worker does not answer")), ANSWER_MS_MAX);
@@ -82,16 +95,19 @@ export class Workers {
         clearTimeout(timeout);
         resolve();
       });
-      for (const { worker } of this.#slots) post(worker, { kind: "list-clusters", id });
+      for (const { worker } of slots) post(worker, { kind: "list-clusters", id });
     }).finally(() => this.#asked.delete(id));
     return mergeClusters(answers);
   }
 
   /** Closes the listeners of all workers; resolves when all connections have ended, at the latest after so many ms (and a little). */
   async drain(timeMs: number): Promise<void> {
+    this.#ending = true;
     const all = this.#slots.map(
       ({ worker }) =>
         new Promise<void>((resolve) => {
+          // One that has crashed and is not replaced yet has nothing to drain.
+          if (worker.threadId === -1) return resolve();
           worker.on("message", ({ kind }: FromWorker) => kind === "drained" && resolve());
           worker.once("exit", () => resolve());
           post(worker, { kind: "drain", timeMs });
@@ -107,14 +123,26 @@ export class Workers {
 
   /** Ends all threads. */
   async close(): Promise<void> {
-    this.#stopping = true;
+    this.#ending = true;
     await Promise.all(this.#slots.map(({ worker }) => worker.terminate()));
   }
 
   #apply(slot: Slot, updates: readonly ResourceUpdate[]): void {
-    if (updates.length === 0) return;
     slot.sent++;
     post(slot.worker, { kind: "apply", sequence: slot.sent, updates });
+  }
+
+  /** Starts a further worker. */
+  #add(): Slot {
+    const index = this.#slots.length;
+    const slot = { index, worker: this.#start(index), sent: 0, applied: 0, listening: false, crashedAt: [] };
+    this.#slots.push(slot);
+    return slot;
+  }
+
+  /** Starts all workers that are still missing, with the present configuration. */
+  #addOthers(): void {
+    while (!this.#ending && this.#slots.length < this.#options.count) this.#apply(this.#add(), this.#options.current());
   }
 
   #start(index: number): Worker {
@@ -139,6 +167,8 @@ export class Workers {
     switch (message.kind) {
       case "applied":
         slot.applied = message.sequence;
+        slot.listening = message.listening;
+        this.#addOthers();
         this.#options.changed();
         break;
       case "clusters":
@@ -157,7 +187,9 @@ export class Workers {
 
   #exited(index: number, worker: Worker, code: number, reason: unknown): void {
     const slot = this.#slots[index];
-    if (this.#stopping || slot?.worker !== worker) return;
+    if (slot?.worker !== worker) return;
+    slot.applied = 0;
+    if (this.#ending) return;
     this.crashes++;
     this.#options.stats.forget(index);
     const now = performance.now();
@@ -166,18 +198,18 @@ export class Workers {
       slot.crashedAt.length === 1 ? 0 : Math.min(RESTART_MS_MAX, RESTART_MS_BASE * 2 ** slot.crashedAt.length);
     this.#options.log.error({ err: reason, worker: index, code, delayMs }, "worker crashed; it is replaced");
     for (const asked of this.#asked.values()) asked(index, undefined);
-    // Until the new one has everything, this is not up to date.
-    slot.sent++;
+    this.#options.changed();
     setTimeout(() => {
-      if (this.#stopping) return;
+      if (this.#ending) return;
       slot.worker = this.#start(index);
       slot.sent = 0;
-      slot.applied = 0;
       this.#apply(slot, this.#options.current());
-      this.#options.changed();
     }, delayMs);
   }
 }
+
+/** A worker that has just started has applied nothing. */
+const serves = ({ applied, listening }: Slot) => applied > 0 && listening;
 
 /** Compiled code that is kept on disk for this thread (module.enableCompileCache) is of use to workers as well; it halves their start. */
 function workerEnvironment(): NodeJS.ProcessEnv {

@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
 
-import { Code, ConnectError, createContextKey, type HandlerContext } from "@connectrpc/connect";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 
 import type { RecordCall } from "./calls.ts";
-import { actorKey, requestIdKey } from "./context.ts";
+import { actorKey, requestIdKey, startTimeKey } from "./context.ts";
 import { type AdminToken, tokenMatches } from "./token.ts";
+import { recordUnread } from "./unread.ts";
 
 /** Who a bearer of the administrator's token is, in the audit. */
-export const ADMINISTRATOR = "administrator";
+const ADMINISTRATOR = "administrator";
 
 /** These show nothing but the public schema and whether the server lives. */
 const openServices = new Set([
@@ -18,9 +19,6 @@ const openServices = new Set([
 
 /** What a caller may name its request; anything else gets a name from us. */
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
-
-/** When the call came in (performance.now()). */
-export const startTimeKey = createContextKey(0, { description: "start time, ms" });
 
 /**
  * Lets a call in or refuses it, before its message is read: gives it an id and requires the administrator's token.
@@ -35,9 +33,13 @@ export function authenticate(token: AdminToken, record: RecordCall): (context: H
     responseHeader.set("x-request-id", requestId);
     if (isAuthentic(token, requestHeader.get("authorization"))) {
       values.set(actorKey, ADMINISTRATOR);
+      recordUnread(context, record);
       return;
     }
-    if (openServices.has(service.typeName)) return;
+    if (openServices.has(service.typeName)) {
+      recordUnread(context, record);
+      return;
+    }
     const error = new ConnectError(
       `${requestHeader.has("authorization") ? "the token is wrong" : "a token is missing"}: send the header ` +
         `"authorization: Bearer TOKEN" with the administrator's token, which the control plane has in ${token.origin}`,

@@ -8,3 +8,9 @@ export const actorKey = createContextKey("", { description: "actor" });
 
 /** Breaks the call off without another word, for a caller that doesn't read. */
 export const cutKey = createContextKey<() => void>(() => {}, { description: "cuts the connection" });
+
+/** When the call came in (performance.now()). */
+export const startTimeKey = createContextKey(0, { description: "start time, ms" });
+
+/** Whether the call's request could be read, so that the interceptors have it. */
+export const readKey = createContextKey(false, { description: "request was read" });

@@ -1,9 +1,9 @@
 import type { Interceptor, StreamResponse, UnaryResponse } from "@connectrpc/connect";
 
-import { startTimeKey } from "./authenticate.ts";
 import type { RecordCall } from "./calls.ts";
-import { actorKey, requestIdKey } from "./context.ts";
+import { actorKey, readKey, requestIdKey, startTimeKey } from "./context.ts";
 import { invalid, toConnectError } from "./errors.ts";
+import { describeUndecodable } from "./unread.ts";
 import { requestProblems } from "./validation.ts";
 
 /** What every call passes after its caller is known, the outermost first. */
@@ -14,6 +14,7 @@ export function interceptors(record: RecordCall): Interceptor[] {
 /** Turns whatever is thrown into what the caller may know, and records the call when it has ended. */
 function observe(record: RecordCall): Interceptor {
   return (next) => async (request) => {
+    request.contextValues.set(readKey, true);
     const requestId = request.contextValues.get(requestIdKey);
     const end = (cause?: unknown) => {
       const error = cause === undefined ? undefined : toConnectError(cause, requestId);
@@ -61,9 +62,15 @@ const validateRequest: Interceptor = (next) => async (request) => {
   }
   const { input } = request.method;
   const message = (async function* () {
-    for await (const item of request.message) {
-      refuse(requestProblems(input, item));
-      yield item;
+    try {
+      for await (const item of request.message) {
+        refuse(requestProblems(input, item));
+        yield item;
+      }
+    } catch (error) {
+      // A stream's messages are decoded as they come.
+      describeUndecodable(error);
+      throw error;
     }
   })();
   return await next({ ...request, message });

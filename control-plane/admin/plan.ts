@@ -55,7 +55,7 @@ export function plan(state: StoreState, wanted: Wanted): Plan {
 }
 
 /** Whether two objects say the same, in every field. */
-export function sameObject(a: StoredObject, b: StoredObject): boolean {
+function sameObject(a: StoredObject, b: StoredObject): boolean {
   if (a.kind === "gatewayGroup" && b.kind === "gatewayGroup") return equals(GatewayGroupSchema, a.value, b.value);
   if (a.kind === "service" && b.kind === "service") return equals(ServiceSchema, a.value, b.value);
   return false;

@@ -178,6 +178,9 @@ test("a message that is too large is refused before it is read", async () => {
   const length = 65 * 1024 * 1024;
   const answer = await getStatus(bearer(testToken), `{"x":"${"x".repeat(length)}"}`);
   expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([429, "resource_exhausted"]);
+  expect(await (await fetch(`${plane.url}/metrics`)).text()).toContain(
+    'method="GetStatus",code="resource_exhausted"} 1',
+  );
 });
 
 const refusalOf = (options: Partial<Parameters<typeof runControlPlane>[0]>) =>

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { StartError } from "./start-error.ts";
 
 /** What every administrator token starts with, so that secret scanners find a leaked one. */
-export const TOKEN_PREFIX = "sluice_";
+const TOKEN_PREFIX = "sluice_";
 
 const TOKEN_PATTERN = /^sluice_[A-Za-z0-9_-]{43}$/;
 
@@ -30,7 +30,7 @@ export interface AdminToken {
 }
 
 /** Where a data directory has the token. */
-export const tokenFile = (dataDir: string) => join(dataDir, "admin-token");
+const tokenFile = (dataDir: string) => join(dataDir, "admin-token");
 
 /**
  * Takes the token that the environment gives, or the one in the data directory, which is made if there is none. Replicas on one

@@ -1,14 +1,13 @@
 import { create, type DescMessage, type Message, type MessageShape } from "@bufbuild/protobuf";
 import { type Path, reflect } from "@bufbuild/protobuf/reflect";
-import { createValidator } from "@bufbuild/protovalidate";
 
+import { ApplyRequestSchema } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
+import { validator } from "../model/constraints.ts";
 import type { Problem } from "../model/problem.ts";
-
-const validator = createValidator();
 
 // Valid objects in the place of those in the request: model/validate.ts judges them, all problems at once.
 const group = create(GatewayGroupSchema, { name: "x" });
@@ -27,6 +26,11 @@ export function requestProblems<Desc extends DescMessage>(schema: Desc, request:
     reason: reasonOf(ruleId),
     message,
   }));
+}
+
+/** Has the rules of the whole model compiled before the first write needs them; it takes some 0.2 s of CPU once. */
+export function compileRules(): void {
+  requestProblems(ApplyRequestSchema, create(ApplyRequestSchema));
 }
 
 /** A rule as the model's checks name it (model/constraints.ts); "uint32.lte" is "out_of_range". */

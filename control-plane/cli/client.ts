@@ -14,6 +14,7 @@ import { type Connection, findConnection } from "./connection.ts";
 import { CliError, ProblemsError } from "./errors.ts";
 import type { GatewaySource } from "./gateway-source.ts";
 import type { GlobalOptions } from "./options.ts";
+import { inFileOrder } from "./yaml/tree.ts";
 
 /** The admin API's services. What they throw, `explain` turns into what a user can act on. */
 export interface AdminClient {
@@ -84,10 +85,7 @@ export function problemsAt(error: unknown, source: GatewaySource, consequence: s
   if (!(error instanceof ConnectError)) return undefined;
   const problems = problemsOf(error);
   if (problems.length === 0) return undefined;
-  return new ProblemsError(
-    problems.map((problem) => source.toFileProblem(problem)),
-    consequence,
-  );
+  return new ProblemsError(inFileOrder(problems.map((problem) => source.toFileProblem(problem))), consequence);
 }
 
 const problemsOf = (error: ConnectError) => error.findDetails(ProblemsSchema).flatMap(({ problems }) => problems);

@@ -105,7 +105,7 @@ export async function readToken(directory: string): Promise<string | undefined> 
 }
 
 /** The addresses of the control plane that last started in a data directory. */
-export async function readControlPlaneFile(directory: string): Promise<ControlPlaneFile | undefined> {
+async function readControlPlaneFile(directory: string): Promise<ControlPlaneFile | undefined> {
   const path = join(directory, CONTROL_PLANE_FILE);
   const text = await readIfThere(path);
   if (text === undefined) return undefined;

@@ -2,8 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterAll, expect, test } from "vitest";
 
+import { GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 import { Balance, RetryOn } from "#sluice/model/v1/upstream_pb.ts";
 
 import { formatProblem } from "./errors.ts";
@@ -84,7 +86,7 @@ test.each([
   [
     "unknown field like no other",
     "services: [{ name: s, upstreams: [{ name: u, tls: { qqqqqq: 1 } }] }]",
-    "g.yaml:1:53: services[s].upstreams[u].tls.qqqqqq: is no field of a upstream tls; it has sni, verify, caCertificates and subjectAltNames",
+    "g.yaml:1:53: services[s].upstreams[u].tls.qqqqqq: is no field of an upstream tls; it has sni, verify, caCertificates and subjectAltNames",
   ],
   [
     "number for a text",
@@ -223,4 +225,22 @@ test("the server's complaints are found again in the file", async () => {
   expect(at("services[0].upstreams[1].hash_on.cookie")).toBe("25:17 services[orders].upstreams[reports].hashOn.cookie");
   expect(at("services[1].path_prefix")).toBe("42:5 services[shop-front].pathPrefix");
   expect(at("services[9].name")).toBe("undefined:undefined services[9][name]");
+});
+
+test("an object that the server's words name by its index is told by name and place", () => {
+  const result = read("services: [{ name: a }]", "services:\n  - name: b\n  - name: a");
+  if (!result.ok) throw new Error("has problems");
+  const message = "services[0] has the same name; names are unique";
+  expect(formatProblem(result.source.toFileProblem({ field: "services[2].name", message }))).toBe(
+    "x.yaml:3:11: services[a].name: services[a] (g.yaml:1) has the same name; names are unique",
+  );
+});
+
+test("nesting has a bound that the server shares, so that it is told with its place", () => {
+  const nested = (levels: number) =>
+    `services: [{ name: s, routes: [{ name: r, vars: [${"[AND, ".repeat(levels)}1${"]".repeat(levels)}] }] }]`;
+  const binary = toBinary(GatewaySchema, gateway(read(nested(30))));
+  expect(fromBinary(GatewaySchema, binary).services).toHaveLength(1);
+  expect(problems(read(nested(60)))).toContain("g.yaml:1:255: is nested more than 40 levels deep");
+  expect(problems(read(nested(5_000)))[0]).toMatch(/^g\.yaml:1:\d+: is nested too deeply$/);
 });

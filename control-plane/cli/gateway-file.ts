@@ -7,7 +7,7 @@ import { GatewaySource } from "./gateway-source.ts";
 import { parseYaml, startOf } from "./yaml/parse.ts";
 import { MessageReader } from "./yaml/read-message.ts";
 import { closest } from "./yaml/spelling.ts";
-import { type FileProblem, positionOf, type YamlNode } from "./yaml/tree.ts";
+import { type FileProblem, inFileOrder, positionOf, type YamlNode } from "./yaml/tree.ts";
 
 /** What a gateway's files hold, or all that is wrong with them. */
 export type GatewayRead =
@@ -141,21 +141,11 @@ function readRoots(roots: readonly YamlNode[], nodes: number, problems: readonly
     }),
   );
   const at = roots[0];
-  if (at === undefined) return { ok: false, problems: inOrder(problems) };
+  if (at === undefined) return { ok: false, problems: inFileOrder(problems) };
   const gateway = reader.message(GatewaySchema, { kind: "map", ...place(at), entries }, "").message as Gateway;
   const all = [...problems, ...reader.problems];
-  if (all.length > 0) return { ok: false, problems: inOrder(all) };
+  if (all.length > 0) return { ok: false, problems: inFileOrder(all) };
   return { ok: true, gateway, source: new GatewaySource(elements) };
 }
 
 const place = ({ file, offset }: YamlNode) => ({ file, offset });
-
-/** By file, line and column, so that they can be worked off from top to bottom. */
-function inOrder(problems: readonly FileProblem[]): FileProblem[] {
-  const key = ({ position }: FileProblem) => position ?? { file: "", line: 0, column: 0 };
-  return problems.toSorted((a, b) => {
-    const [left, right] = [key(a), key(b)];
-    if (left.file !== right.file) return left.file < right.file ? -1 : 1;
-    return left.line - right.line || left.column - right.column;
-  });
-}

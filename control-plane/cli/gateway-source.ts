@@ -20,7 +20,14 @@ export class GatewaySource {
   /** A problem that the server found, at its place in the files. */
   toFileProblem({ field, message }: { readonly field: string; readonly message: string }): FileProblem {
     const { position, words } = this.#walk(field);
-    return { position, field: words, message };
+    // The server knows other objects by their index, which nobody counts across files.
+    const text = message.replace(/\b(?:gatewayGroups|services)\[\d+\]/g, (other) => this.#inWords(other));
+    return { position, field: words, message: text };
+  }
+
+  #inWords(field: string): string {
+    const { position, words } = this.#walk(field);
+    return position === undefined ? words : `${words} (${position.file}:${position.line})`;
   }
 
   /** The place of an object, by its list and names: ("services", {name: "orders", gatewayGroup: "default"}). */

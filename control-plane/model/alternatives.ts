@@ -82,7 +82,7 @@ function merged(left: readonly Condition[], right: readonly Condition[]): readon
 }
 
 /** Equal for conditions that ask the same. */
-export function conditionKey({ variable, test, negated }: Condition): string {
+function conditionKey({ variable, test, negated }: Condition): string {
   const name = "name" in variable ? variable.name : "";
   const asked = test.kind === "range" ? `${test.from}..${test.to}` : JSON.stringify(test);
   return [negated, variable.kind, JSON.stringify(name), test.kind, asked].join(" ");

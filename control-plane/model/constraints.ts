@@ -9,7 +9,8 @@ import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 import type { StoredObject } from "./objects.ts";
 import { quoted, type Report } from "./problem.ts";
 
-const validator = createValidator();
+/** The process's only one: it compiles the rules of a message type once, which takes 0.1 s and more, and keeps them. */
+export const validator = createValidator();
 
 /** Reports every rule of the .proto that an object breaks. */
 export function checkMessage(object: StoredObject, report: Report): void {

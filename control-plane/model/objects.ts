@@ -51,15 +51,3 @@ export function withDefaults(object: StoredObject): StoredObject {
 /** The object as the admin API carries it. */
 export const toMessage = (object: StoredObject): ObjectMessage =>
   create(ObjectSchema, { kind: { case: object.kind, value: object.value } as ObjectMessage["kind"] });
-
-/** The object in an admin API message; undefined when the message holds none. */
-export function fromMessage({ kind }: ObjectMessage): StoredObject | undefined {
-  switch (kind.case) {
-    case "gatewayGroup":
-      return { kind: kind.case, value: kind.value };
-    case "service":
-      return { kind: kind.case, value: kind.value };
-    default:
-      return undefined;
-  }
-}

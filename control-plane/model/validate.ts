@@ -1,9 +1,10 @@
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
+import { type Ambiguity, ambiguousRoutes } from "./ambiguous.ts";
 import { checkMessage } from "./constraints.ts";
 import { checkGatewayGroup } from "./gateway-group.ts";
-import { keyOf, keyText, type StoredObject } from "./objects.ts";
+import { GATEWAY_GROUP_DEFAULT, keyOf, keyText, type StoredObject } from "./objects.ts";
 import type { Problem } from "./problem.ts";
 import { checkService } from "./service.ts";
 
@@ -33,6 +34,7 @@ export interface State {
 export function validate(written: readonly WrittenObject[], after: State): Problem[] {
   const problems: Problem[] = [];
   const firstByKey = new Map<string, string>();
+  const ambiguities = ambiguitiesIn(written, after);
   for (const { object, field } of written) {
     const report = (below: string, reason: string, message: string) => {
       problems.push({ field: join(field, below), reason, message });
@@ -45,8 +47,18 @@ export function validate(written: readonly WrittenObject[], after: State): Probl
     checkMessage(object, report);
     if (object.kind === "gatewayGroup") checkGatewayGroup(object.value, report);
     else checkService(object.value, after, report);
+    const ambiguous = object.kind === "service" ? ambiguities.get(object.value) : undefined;
+    for (const { position, message } of ambiguous ?? []) report(`routes[${position}]`, "ambiguous_route", message);
   }
   return problems;
+}
+
+/** Routes of written services that collide with those of other services of their group. */
+function ambiguitiesIn(written: readonly WrittenObject[], after: State): ReadonlyMap<Service, readonly Ambiguity[]> {
+  const services = written.flatMap(({ object }) => (object.kind === "service" ? [object.value] : []));
+  const groups = Map.groupBy(services, ({ gatewayGroup }) => gatewayGroup || GATEWAY_GROUP_DEFAULT);
+  const found = Array.from(groups, ([group, ofGroup]) => ambiguousRoutes(ofGroup, after.servicesOf(group)));
+  return new Map(found.flatMap((ofGroup) => [...ofGroup]));
 }
 
 const join = (field: string, below: string) => [field, below].filter((part) => part !== "").join(".");

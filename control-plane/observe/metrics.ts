@@ -109,9 +109,7 @@ class Series<Value> {
 }
 
 /** Seconds; from a read in memory to a write on a slow disk. */
-export const DURATION_BOUNDS_S = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-] as const;
+const DURATION_BOUNDS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
 /** The metrics of one control plane. Each part adds its own; /metrics shows them all. */
 export class MetricsRegistry {

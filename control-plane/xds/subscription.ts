@@ -127,7 +127,7 @@ export interface Push {
 export const wants = (sub: Subscription, name: string): boolean => sub.wildcard || sub.names.has(name);
 
 /** Whether there is something to tell the client, or to compare with what it holds. */
-export const isWaiting = (sub: Subscription): boolean =>
+const isWaiting = (sub: Subscription): boolean =>
   sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */

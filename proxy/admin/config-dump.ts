@@ -1,4 +1,12 @@
-import { create, type DescMessage, type JsonValue, type MessageInitShape, toBinary, toJson } from "@bufbuild/protobuf";
+import {
+  create,
+  createRegistry,
+  type DescMessage,
+  type JsonValue,
+  type MessageInitShape,
+  toBinary,
+  toJson,
+} from "@bufbuild/protobuf";
 import { type Any, anyPack, timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import { ConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
@@ -17,6 +25,15 @@ import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 import type { RefusedVersion } from "../xds/configuration.ts";
 import type { Resource } from "../xds/graph.ts";
 import type { AdminSource } from "./source.ts";
+
+/** With what the dump itself packs in Anys. */
+const dumpRegistry = createRegistry(
+  registry,
+  ClustersConfigDumpSchema,
+  EndpointsConfigDumpSchema,
+  ListenersConfigDumpSchema,
+  RoutesConfigDumpSchema,
+);
 
 /** What is known of one name: what is in use, what was refused last, or both. */
 interface Entry {
@@ -58,7 +75,10 @@ export function configDump(source: Pick<AdminSource, "active" | "refused">): Jso
       })),
     }),
   ];
-  return toJson(ConfigDumpSchema, create(ConfigDumpSchema, { configs }), { registry, useProtoFieldName: true });
+  return toJson(ConfigDumpSchema, create(ConfigDumpSchema, { configs }), {
+    registry: dumpRegistry,
+    useProtoFieldName: true,
+  });
 }
 
 const pack = <Desc extends DescMessage>(schema: Desc, value: MessageInitShape<Desc>): Any =>

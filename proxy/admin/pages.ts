@@ -1,6 +1,5 @@
 import { RE2JS } from "re2js";
 
-import { configDump } from "./config-dump.ts";
 import { format, json, noSuchFormat, type Page, text } from "./page.ts";
 import type { AdminSource } from "./source.ts";
 import { clustersJson, clustersText, listenersJson, listenersText, serverInfo } from "./status.ts";
@@ -30,7 +29,8 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
   "/config_dump": {
     method: "GET",
     help: "the configuration in use and what was refused, without secrets",
-    answer: (source) => json(configDump(source)),
+    // Loaded when it is asked for: it brings along all of Envoy's bootstrap, which nothing else here needs.
+    answer: async (source) => json((await import("./config-dump.ts")).configDump(source)),
   },
   "/drain_listeners": {
     method: "POST",

@@ -41,14 +41,14 @@ export function serverInfo(source: AdminSource): JsonValue {
 }
 
 /** /listeners as lines of "name::address". */
-export function listenersText(source: Pick<AdminSource, "active">): string {
+export function listenersText(source: Pick<AdminSource, "active" | "state">): string {
   return listeners(source)
     .map(({ name, host, port }) => `${name}::${hostPort(host, port)}`)
     .join("\n");
 }
 
 /** envoy.admin.v3.Listeners. */
-export function listenersJson(source: Pick<AdminSource, "active">): JsonValue {
+export function listenersJson(source: Pick<AdminSource, "active" | "state">): JsonValue {
   const listenerStatuses = listeners(source).map(({ name, host, port }) => ({
     name,
     localAddress: socketAddress(host, port),
@@ -56,7 +56,9 @@ export function listenersJson(source: Pick<AdminSource, "active">): JsonValue {
   return toJson(ListenersSchema, create(ListenersSchema, { listenerStatuses }), options);
 }
 
-function listeners(source: Pick<AdminSource, "active">): { name: string; host: string; port: number }[] {
+function listeners(source: Pick<AdminSource, "active" | "state">): { name: string; host: string; port: number }[] {
+  // What is configured, and not yet (or no longer) open in any worker.
+  if (source.state() === "PRE_INITIALIZING") return [];
   return [...source.active(resourceType("LDS")).values()].flatMap(({ name, message }) => {
     const where = listenAddress(message as Listener);
     return where === undefined ? [] : [{ name, ...where }];

@@ -30,6 +30,11 @@ test.each([
   ["/up/%252e%252e/a", "/up/%252e%252e/a"],
   ["/up/\\..\\..\\x", "/x"],
   ["/up/%c3%28", "/up/%c3%28"],
+  ["/up/%4%41", "/up/%254A"],
+  ["/up/%%34%31", "/up/%2541"],
+  ["/up/%%341", "/up/%2541"],
+  ["/up/%2%46", "/up/%252F"],
+  ["/up/%%41", "/up/%A"],
   ["/a?b/../c%41", "/a?b/../c%41"],
 ])("%s becomes %s", (target, path) => {
   expect(normalizePath(target, OPTIONS)).toEqual({ kind: "ok", path });
@@ -46,8 +51,6 @@ test("what is normalised stays as it is when normalised again", () => {
     fc.property(fc.array(part, { maxLength: 12 }), options, (parts, chosen) => {
       const once = normalizePath(`/${parts.join("")}`, chosen);
       if (once.kind !== "ok") return;
-      // One pass may lay bare an escape ("%%41…"), which is why nothing downstream decodes a second time.
-      fc.pre(!/%[^0-9a-f]|%.[^0-9a-f]|%.?$/i.test(parts.join("")));
       expect(normalizePath(once.path, chosen)).toEqual(once);
     }),
     { numRuns: 2_000 },

@@ -48,14 +48,38 @@ export function normalizePath(target: string, options: PathOptions): NormalizedP
 function unescape(path: string): string | undefined {
   let text = "";
   let kept = 0;
+  let broken = false;
+  const decoded: number[] = [];
   for (let i = path.indexOf("%"); i >= 0; i = path.indexOf("%", i + 1)) {
     const byte = (HEX[path.charCodeAt(i + 1)] ?? 255) * 16 + (HEX[path.charCodeAt(i + 2)] ?? 255);
     if (byte === 0) return undefined;
+    // No hexadecimal digits: 255 * 16 + x, or x * 16 + 255, where only 15 * 16 + 15 is a real one.
+    if (byte > 255 || (byte === 255 && HEX[path.charCodeAt(i + 1)] !== 15)) broken = true;
     if (!isUnreserved(byte)) continue;
-    text += path.slice(kept, i) + String.fromCharCode(byte);
+    text += path.slice(kept, i);
+    decoded.push(text.length);
+    text += String.fromCharCode(byte);
     kept = i + 3;
   }
-  return kept === 0 ? path : text + path.slice(kept);
+  if (kept === 0) return path;
+  text += path.slice(kept);
+  return broken ? escapeLaidBare(text, decoded) : text;
+}
+
+/**
+ * Where a decoded character completes an escape that wasn't one before ("%4%41" is not "%4A"), its "%" is escaped: what comes after us would
+ * decode it and read another path than the one that was routed. `decoded`: where decoded characters are.
+ */
+function escapeLaidBare(path: string, decoded: readonly number[]): string {
+  const percents = new Set<number>();
+  for (const at of decoded) {
+    for (const percent of [at - 2, at - 1])
+      if (/^%[0-9a-f]{2}/i.test(path.slice(percent, percent + 3))) percents.add(percent);
+  }
+  let escaped = path;
+  for (const at of [...percents].toSorted((a, b) => b - a))
+    escaped = `${escaped.slice(0, at)}%25${escaped.slice(at + 1)}`;
+  return escaped;
 }
 
 const escape = (char: string): string => `%${char.charCodeAt(0).toString(16).toUpperCase()}`;

@@ -21,6 +21,8 @@ export function peerOf(socket: Socket): Peer {
   };
 }
 
+const NO_FLAGS: readonly string[] = [];
+
 /** A RequestRecord at the start of its request. A class, so that every record has the same shape. */
 export class StreamRecord implements RequestRecord {
   startMs = Date.now();
@@ -35,7 +37,7 @@ export class StreamRecord implements RequestRecord {
   status = 0;
   responseHeaders: RequestRecord["responseHeaders"] = undefined;
   details = "";
-  flags: string[] = [];
+  flags: readonly string[] = NO_FLAGS;
   bytesReceived = 0;
   bytesSent = 0;
   upstreamHost: string | undefined = undefined;

@@ -76,8 +76,11 @@ export class Stream implements FilterStream, ChainEnds {
     record.head = head;
     record.originalPath = message.path;
     record.protocol = message.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
-    if (end) this.#requestEnded();
-    else this.requestFraming = message.chunked ? "chunked" : "length";
+    if (end) {
+      // The request is one head, which came just now.
+      this.requestDone = true;
+      record.requestEndAt = record.startedAt;
+    } else this.requestFraming = message.chunked ? "chunked" : "length";
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
     if (message.method === "CONNECT") return this.reply(replies.connectRefused);
     if (message.path === "*") return this.reply(replies.pathRejected);
@@ -167,7 +170,8 @@ export class Stream implements FilterStream, ChainEnds {
 
   /** Notes a response flag of Envoy's. */
   addFlag(flag: string): void {
-    if (!this.record.flags.includes(flag)) this.record.flags.push(flag);
+    const { record } = this;
+    if (!record.flags.includes(flag)) record.flags = [...record.flags, flag];
   }
 
   /** Answers by ourselves. Too late once a response has begun: then the stream is cut. */
@@ -187,7 +191,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
-    this.#respondHead(reply.status, headers, body.length === 0);
+    this.#respondHead(reply.status, headers, body.length === 0, performance.now());
     this.#responseDone = true;
     if (body.length > 0) {
       this.#downstream.sendData(body, 0, body.length);
@@ -197,13 +201,13 @@ export class Stream implements FilterStream, ChainEnds {
     this.#downstream.flush();
   }
 
-  #respondHead(status: number, headers: Headers, end: boolean): void {
+  #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
     const { record } = this;
     mutateResponseHeaders(headers, this.options, record.requestId);
     record.status = status;
     record.responseHeaders = headers;
-    record.responseStartAt = performance.now();
-    this.#movedAt = record.responseStartAt;
+    record.responseStartAt = now;
+    this.#movedAt = now;
     this.#responding = true;
     // The rest of the request may never come, and would be taken for the next one.
     if (!this.requestDone) this.#downstream.closeAfterResponse();
@@ -222,7 +226,8 @@ export class Stream implements FilterStream, ChainEnds {
     record.details = "via_upstream";
     this.#addServiceTime(headers);
     this.#chain?.responseHead(status, headers, end);
-    this.#respondHead(status, headers, end);
+    // Both happen in one go, so that one look at the clock does.
+    this.#respondHead(status, headers, end, record.responseHeadAt);
     if (end) this.#responseEnded();
   }
 

@@ -65,7 +65,8 @@ export function isAuthority(text: string): boolean {
     }
     i = end + 1;
   } else {
-    while (HOST[text.charCodeAt(i)] === 1) i++;
+    // The bound comes first: a lookup by NaN, which is what there is past the end, makes this access slow for good.
+    while (i < text.length && HOST[text.charCodeAt(i)] === 1) i++;
     if (i === 0) return false;
   }
   if (i === text.length) return true;

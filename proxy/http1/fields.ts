@@ -130,7 +130,10 @@ function interpret(message: Message, name: string, value: string): typeof KEEP |
       message.chunked = true;
       return DROP;
     default:
-      return name.startsWith("proxy-") ? DROP : KEEP;
+      if (!name.startsWith("proxy-")) return KEEP;
+      // Never standardised, but Envoy and others heed it (RFC 9112, C.2.2), and to close is always safe.
+      if (name === "proxy-connection" && tokensOf(value).includes("close")) message.close = true;
+      return DROP;
   }
 }
 
@@ -149,16 +152,29 @@ function interpretContentLength(message: Message, value: string): typeof KEEP | 
 }
 
 function interpretConnection(message: Message, value: string): typeof DROP | Violation {
+  // What nearly all messages say needs no list.
+  if (value === "keep-alive" || value === "Keep-Alive") {
+    message.keepAlive = true;
+    return DROP;
+  }
   for (const option of tokensOf(value)) {
     if (option === "close") message.close = true;
     else if (option === "keep-alive") message.keepAlive = true;
     else if (option === "upgrade") message.connectionUpgrade = true;
     else if (option === "") continue;
-    else if (!isToken(option)) return violations.connection;
+    else if (!isToken(option) || notConnectionsOwn.has(option)) return violations.connection;
     else (message.connectionNames ??= []).push(option);
   }
   return DROP;
 }
+
+/** What says where a request goes and came from can't be for one connection only; as Envoy, we refuse a peer that says so. */
+const notConnectionsOwn: ReadonlySet<string> = new Set([
+  "host",
+  "x-forwarded-for",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+]);
 
 const tokensOf = (value: string): string[] =>
   value

@@ -9,6 +9,15 @@ const HASH = 0x23;
 /** The longest request target, in bytes (RFC 9112, 3 recommends at least 8000). */
 export const TARGET_BYTES_MAX = 8192;
 
+/** The methods that Envoy takes without allow_custom_methods; they are case-sensitive (RFC 9110, 9.1). */
+const METHODS: ReadonlySet<string> = new Set(
+  (
+    "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PURGE " +
+    "ACL BIND CHECKOUT COPY LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY PROPFIND PROPPATCH " +
+    "REBIND REPORT SEARCH SOURCE SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+  ).split(" "),
+);
+
 /** The head of a request, checked. */
 export class RequestMessage extends Message {
   method = "";
@@ -37,6 +46,7 @@ export function parseRequestHead(text: string, limits: RequestLimits, isSecure: 
   while (TOKEN[text.charCodeAt(i)]) i++;
   if (i === 0 || text.charCodeAt(i) !== SP) return violations.startLine;
   message.method = text.slice(0, i);
+  if (!METHODS.has(message.method)) return violations.method;
   const from = ++i;
   while (TARGET[text.charCodeAt(i)] === 1) i++;
   if (i - from > TARGET_BYTES_MAX) return violations.uriTooLong;
@@ -56,12 +66,13 @@ export function parseRequestHead(text: string, limits: RequestLimits, isSecure: 
 
 function checkFraming(message: RequestMessage): Violation | undefined {
   // A 1.0 recipient doesn't know transfer codings (RFC 9112, 6.1).
-  if (message.isHttp10 && message.chunked) return violations.transferEncoding;
+  if (message.isHttp10 && message.chunked) return violations.transferEncodingOnHttp10;
   const { upgrade } = message;
   // RFC 9113 dropped h2c; passed on, it would open a tunnel around the gateway's rules.
   if (upgrade !== "" && upgrade.toLowerCase().includes("h2c")) {
-    message.upgrade = "";
-    message.connectionUpgrade = false;
+    const others = upgrade.split(",").filter((protocol) => protocol.trim().toLowerCase() !== "h2c");
+    message.upgrade = others.join(",").trim();
+    if (message.upgrade === "") message.connectionUpgrade = false;
   }
   return undefined;
 }
@@ -87,6 +98,12 @@ function applyTarget(message: RequestMessage, target: string): Violation | undef
   return applyAbsoluteForm(message, target);
 }
 
+/**
+ * What Envoy, too, takes as the authority of an absolute target: RFC 3986 also has empty ports, by which "http://a://b/" would be one, and
+ * "_!$&'()*+,;=%~" in names.
+ */
+const PLAIN_AUTHORITY = /^([\da-z.-]+|\[[\da-f:.]+\])(:\d+)?$/i;
+
 /** RFC 9112, 3.2.2: the target's authority counts and replaces whatever the host field says. */
 function applyAbsoluteForm(message: RequestMessage, target: string): Violation | undefined {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(target);
@@ -101,7 +118,7 @@ function applyAbsoluteForm(message: RequestMessage, target: string): Violation |
   const rest = target.slice(scheme[0].length);
   const end = rest.search(/[/?]/);
   const authority = end < 0 ? rest : rest.slice(0, end);
-  if (!isAuthority(authority)) return violations.host;
+  if (!isAuthority(authority) || !PLAIN_AUTHORITY.test(authority)) return violations.host;
   message.authority = authority;
   const path = end < 0 ? "/" : rest.slice(end);
   message.path = path.startsWith("/") ? path : `/${path}`;

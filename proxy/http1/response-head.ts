@@ -37,6 +37,6 @@ export function parseResponseHead(text: string, limits: FieldLimits): ResponseMe
   if (!text.startsWith("\r\n", i)) return violations.startLine;
   const violation = parseFields(text, i + 2, message, limits);
   if (violation !== undefined) return violation;
-  if (message.isHttp10 && message.chunked) return violations.transferEncoding;
+  if (message.isHttp10 && message.chunked) return violations.transferEncodingOnHttp10;
   return message;
 }

@@ -69,13 +69,13 @@ const refused: [title: string, payload: string, status?: number][] = [
   ["sec 1 chunk extension with bare LF", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n1;a\nb\r\na\r\n0\r\n\r\n`],
   ["sec 1 bare LF after the last chunk", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n0\n\n`],
   ["sec 9 malformed trailer", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n0\r\na b: c\r\n\r\n`],
-  ["sec 2 unknown transfer coding", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`],
-  ["sec 2 chunked, identity", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`],
-  ["sec 2 gzip, chunked", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`],
-  ["sec 2 identity", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: identity\r\n\r\n`],
-  ["sec 2 chunked twice", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}${CHUNKED}\r\n0\r\n\r\n`],
+  ["sec 2 unknown transfer coding", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n`, 501],
+  ["sec 2 chunked, identity", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n`, 501],
+  ["sec 2 gzip, chunked", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n`, 501],
+  ["sec 2 identity", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: identity\r\n\r\n`, 501],
+  ["sec 2 chunked twice", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}${CHUNKED}\r\n0\r\n\r\n`, 501],
   ["sec 2 vertical tab", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n`],
-  ["sec 2 quoted", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n`],
+  ["sec 2 quoted", `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n`, 501],
   ["sec 3 no host", "GET / HTTP/1.1\r\n\r\n"],
   ["sec 3 duplicate host", `GET / HTTP/1.1\r\n${HOST}${HOST}\r\n`],
   ["sec 3 empty host", "GET / HTTP/1.1\r\nHost: \r\n\r\n"],
@@ -105,6 +105,19 @@ const refused: [title: string, payload: string, status?: number][] = [
     413,
   ],
   ["sec 10 trailer bomb", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n0\r\n${"a: b\r\n".repeat(2_000)}\r\n`, 431],
+  ["a method that nobody knows", `FOO / HTTP/1.1\r\n${HOST}\r\n`],
+  ["a method in lower case", `get / HTTP/1.1\r\n${HOST}\r\n`],
+  ["sec 5 Connection that names host", `GET / HTTP/1.1\r\n${HOST}Connection: host\r\n\r\n`],
+  [
+    "sec 5 Connection that names x-forwarded-for",
+    `GET / HTTP/1.1\r\n${HOST}Connection: close, X-Forwarded-For\r\n\r\n`,
+  ],
+  ["sec 5 Connection that names x-forwarded-proto", `GET / HTTP/1.1\r\n${HOST}Connection: X-Forwarded-Proto\r\n\r\n`],
+  [
+    "sec 6 what else is upgraded to beside h2c",
+    `GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n`,
+    403,
+  ],
   ["HTTP/1.0 unless accepted", `GET / HTTP/1.0\r\n${HOST}\r\n`, 426],
 ];
 
@@ -161,11 +174,18 @@ test("sec 5 fields of this connection end here", async () => {
 test("sec 5 Connection cannot take away what the gateway sets or what frames the message", async () => {
   const seen = await forwarded(
     `POST / HTTP/1.1\r\n${HOST}Content-Length: 1\r\n` +
-      "Connection: host, content-length, x-forwarded-for, x-forwarded-proto, x-request-id\r\n\r\na",
+      "Authorization: a\r\nCookie: a=b\r\nConnection: content-length, authorization, cookie, x-request-id\r\n\r\na",
   );
-  for (const name of ["host", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-request-id"]) {
+  for (const name of ["host", "content-length", "authorization", "cookie", "x-forwarded-for", "x-request-id"]) {
     expect(seen).toContain(`"${name}",`);
   }
+});
+
+test("Proxy-Connection: close closes", async () => {
+  const { answer, seen } = await attack(`GET / HTTP/1.1\r\n${HOST}Proxy-Connection: close\r\n\r\n`);
+  expect(statusOf(answer)).toBe(200);
+  expect(answer).toContain("connection: close\r\n");
+  expect(seen).toHaveLength(1);
 });
 
 test("sec 6 h2c upgrades are dropped", async () => {

@@ -266,11 +266,12 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   /** Goes on to the next request once the current one is done on both sides. */
   #settle(): void {
-    if (this.#stream?.ended !== true || this.#state >= CLOSING) return;
+    const stream = this.#stream;
+    if (stream?.ended !== true || this.#state >= CLOSING) return;
     this.#response.flush();
     this.#stream = undefined;
     this.#requestPaused = false;
-    this.#times.idleSince = performance.now();
+    this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
     if (this.#consuming) return;

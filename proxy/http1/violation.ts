@@ -15,6 +15,7 @@ export class Violation {
 /** Every way in which an HTTP/1 message can be refused. */
 export const violations = {
   startLine: new Violation(400, "http1.invalid_start_line"),
+  method: new Violation(400, "http1.invalid_method"),
   version: new Violation(400, "http1.invalid_version"),
   lowVersion: new Violation(426, "low_version"),
   target: new Violation(400, "http1.invalid_url"),
@@ -30,7 +31,10 @@ export const violations = {
   tooManyFields: new Violation(431, "http1.too_many_headers"),
   contentLength: new Violation(400, "http1.invalid_content_length"),
   twoContentLengths: new Violation(400, "http1.multiple_content_lengths"),
-  transferEncoding: new Violation(400, "http1.invalid_transfer_encoding"),
+  /** A coding that we don't know (RFC 9112, 6.1). */
+  transferEncoding: new Violation(501, "http1.invalid_transfer_encoding"),
+  /** A 1.0 peer doesn't know transfer codings. */
+  transferEncodingOnHttp10: new Violation(400, "http1.invalid_transfer_encoding"),
   bothFramings: new Violation(400, "http1.content_length_and_chunked_not_allowed"),
   connection: new Violation(400, "http1.connection_header_rejected"),
   missingHost: new Violation(400, "missing_host_header"),

@@ -12,10 +12,13 @@ export function statusLine(status: number): string {
   return (statusLines[status] ??= `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`);
 }
 
-/** Field lines, each with CRLF. What is in them was checked when it was read, or is ours. */
+/**
+ * Field lines, each with CRLF. What is in them was checked when it was read, or is ours. Joined by "+", which knows that both sides are
+ * strings; a template asks each part for its text.
+ */
 export function fieldLines({ names, values }: Headers): string {
   let text = "";
-  for (let i = 0; i < names.length; i++) text += `${names[i]}: ${values[i]}\r\n`;
+  for (let i = 0; i < names.length; i++) text += (names[i] as string) + ": " + (values[i] as string) + "\r\n";
   return text;
 }
 

@@ -21,7 +21,7 @@ export interface RequestRecord {
   /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
   details: string;
   /** Envoy's response flags, "UF", "UH", …; empty for none. */
-  flags: string[];
+  flags: readonly string[];
   bytesReceived: number;
   bytesSent: number;
   /** "address:port" of the last endpoint tried. */

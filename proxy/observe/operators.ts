@@ -13,6 +13,12 @@ const between = (from: number, to: number) => (from < 0 || to < 0 ? undefined : 
 
 const unset: Operator = () => undefined;
 
+/** Operators whose text is ours: printable ASCII without quotes and backslashes. */
+const plain = new WeakSet<Operator>();
+
+/** Whether what an operator yields can stand in a log line as it is; nobody has to look at its characters then. */
+export const isPlain = (operator: Operator): boolean => plain.has(operator);
+
 const simple: Readonly<Record<string, Operator>> = {
   PROTOCOL: (record) => record.protocol,
   RESPONSE_CODE: (record) => record.status,
@@ -49,12 +55,30 @@ const simple: Readonly<Record<string, Operator>> = {
   HOSTNAME: () => hostname(),
 };
 
+for (const name of [
+  "PROTOCOL",
+  "RESPONSE_FLAGS",
+  "UPSTREAM_HOST",
+  "UPSTREAM_LOCAL_ADDRESS",
+  "DOWNSTREAM_REMOTE_ADDRESS",
+  "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+  "DOWNSTREAM_LOCAL_ADDRESS",
+]) {
+  plain.add(simple[name] as Operator);
+}
+
 const withPort = (address: string, port: number) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
 const requestHeader = (name: string): Operator => {
   const lower = name.toLowerCase();
   const read = headerReader(lower);
+  if (lower === ":method" || lower === ":authority") {
+    // The codec lets neither quotes nor backslashes into them.
+    const checked: Operator = ({ head }) => head && read(head);
+    plain.add(checked);
+    return checked;
+  }
   if (lower === "x-request-id") return ({ head, requestId }) => (head && read(head)) ?? requestId;
   return ({ head }) => head && read(head);
 };
@@ -85,8 +109,11 @@ export function compileOperator(text: string): Operator | string {
 
 function byName(name: string, argument: string | undefined): Operator | string {
   switch (name) {
-    case "START_TIME":
-      return compileStartTime(argument ?? "");
+    case "START_TIME": {
+      const time = compileStartTime(argument ?? "");
+      if (argument === undefined && typeof time !== "string") plain.add(time);
+      return time;
+    }
     case "REQ":
       return either(name, argument, requestHeader);
     case "RESP":

@@ -42,8 +42,8 @@ export class Domains<T> {
 
   /** What an authority (host and optional port) belongs to. */
   find(authority: string): T | undefined {
-    // Most clients send the host as it is configured.
-    const asSent = this.#ignorePort ? undefined : this.#exact.get(authority);
+    // Most clients send the host as it is configured, without a port.
+    const asSent = this.#ignorePort && authority.includes(":") ? undefined : this.#exact.get(authority);
     if (asSent !== undefined) return asSent;
     const host = asciiLower(this.#ignorePort ? withoutPort(authority) : authority);
     const exact = this.#exact.get(host);

@@ -66,6 +66,9 @@ export class ClientConnection implements BodySink, TimerOwner {
   #informational = 0;
   #upgrade = "";
   #error = "";
+  /** Whether the socket has ended, failed or been destroyed; what its own getters say, at the cost of a field. */
+  #gone = false;
+  #paused = false;
 
   constructor(pool: EndpointPool) {
     this.#pool = pool;
@@ -78,6 +81,7 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#socket
       .on(settings.tls === undefined ? "connect" : "secureConnect", () => this.#onConnect())
       .on("error", (error: NodeJS.ErrnoException) => {
+        this.#gone = true;
         this.#error = describe(error);
       })
       .on("end", () => this.#onEnd())
@@ -89,8 +93,7 @@ export class ClientConnection implements BodySink, TimerOwner {
   get usable(): boolean {
     return (
       this.#state === OPEN &&
-      !this.#socket.destroyed &&
-      this.#socket.readable &&
+      !this.#gone &&
       this.#pool.endpoint.alive &&
       this.tls === this.#pool.cluster.cluster.settings.tls
     );
@@ -136,10 +139,12 @@ export class ClientConnection implements BodySink, TimerOwner {
   }
 
   pause(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resume(): void {
+    this.#paused = false;
     this.#socket.resume();
   }
 
@@ -150,6 +155,7 @@ export class ClientConnection implements BodySink, TimerOwner {
   }
 
   destroy(): void {
+    this.#gone = true;
     this.#socket.destroy();
   }
 
@@ -231,8 +237,11 @@ export class ClientConnection implements BodySink, TimerOwner {
     const body = this.#body;
     this.#reusable = last || message.chunked || message.contentLength > 0;
     if (message.close || (message.isHttp10 && !message.keepAlive)) this.#reusable = false;
-    if (isBodiless(message.status, this.#method)) body.startLength(0);
-    else if (message.chunked) body.startChunked();
+    if (isBodiless(message.status, this.#method)) {
+      body.startLength(0);
+      // A body where none may be would be taken for the answer to the next request.
+      if (!last) this.#reusable = false;
+    } else if (message.chunked) body.startChunked();
     else if (message.contentLength >= 0) body.startLength(message.contentLength);
     else {
       body.startUntilClose();
@@ -250,7 +259,7 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#inBody = false;
     this.#receiver = undefined;
     // A receiver that was slow may have paused it.
-    this.#socket.resume();
+    if (this.#paused) this.resume();
     if (this.#reusable && this.#requestDone && this.usable) this.#pool.release(this);
     else this.destroy();
     if (message === undefined) receiver.onResponseEnd();
@@ -290,6 +299,7 @@ export class ClientConnection implements BodySink, TimerOwner {
 
   /** The endpoint has sent its last byte. */
   #onEnd(): void {
+    this.#gone = true;
     const receiver = this.#receiver;
     if (receiver !== undefined && this.#raw) {
       receiver.onResponseEnd();

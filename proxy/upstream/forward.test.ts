@@ -296,3 +296,13 @@ test("path and host are rewritten, the original path is told", async () => {
   expect(seen).toContain("x-envoy-original-path: /old?x=1\r\n");
   expect(path.records[0]?.originalPath).toBe("/old?x=1");
 });
+
+test("a body where none may be is never taken for the next response", async () => {
+  await using origin = await answering((n) =>
+    n === 1 ? "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\n" : OK,
+  );
+  await using path = await via(origin.port);
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 204 /);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
+});

@@ -141,7 +141,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     if (hostRewrite !== undefined) {
       host = hostRewrite.kind === "literal" ? hostRewrite.host : (this.#endpoint as Endpoint).hostname || host;
     }
-    const text = `${head.method} ${head.path} HTTP/1.1\r\nhost: ${host}\r\n${fieldLines(head.headers)}`;
+    const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
     return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   }
 

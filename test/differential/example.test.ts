@@ -2,74 +2,48 @@
  * The example gateway on the native proxy and on a real Envoy, which get the same resources: whatever is asked, both answer alike, and
  * the upstream sees the same request.
  */
-import { writeFile } from "node:fs/promises";
 import http from "node:http";
-import { join } from "node:path";
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { ControlPlane, exampleGateway, startEnvoy, startProxy, temporaryDir } from "../support/gateway.ts";
+import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
+import { exampleGateway } from "../support/gateway.ts";
 import { type Answer, type Ask, ask, webSocketEcho } from "../support/http.ts";
-import { freePort } from "../support/ports.ts";
-import type { Program } from "../support/processes.ts";
-import { envoy } from "../support/tools.ts";
 import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
-import { waitFor } from "../support/wait.ts";
 
 const REQUESTS = Number(process.env["SLUICE_DIFFERENTIAL_REQUESTS"] ?? 600);
 
-let dir: Awaited<ReturnType<typeof temporaryDir>>;
-let plane: ControlPlane;
+let planes: DataPlanes;
 let native: number;
 let envoyPort: number;
-const programs: Program[] = [];
 const upstreams: Upstream[] = [];
 const agent = new http.Agent({ keepAlive: true });
 
 beforeAll(async () => {
-  dir = await temporaryDir();
   const ports: Record<number, number> = {};
   for (const port of [9101, 9102, 9103, 9104]) {
     const upstream = await startUpstream(`u${port}`);
     upstreams.push(upstream);
     ports[port] = upstream.port;
   }
-  native = await freePort();
-  envoyPort = await freePort();
-  plane = await ControlPlane.start(join(dir.path, "data"));
-  programs.push(plane.program);
-  // Two groups with the same services: on one machine the two data planes can't share a listener's port.
-  const text = await exampleGateway({ ...ports, 9080: native });
-  const other = text
-    .replace("- name: default\n    listeners", "- name: envoy\n    listeners")
-    .replace("gatewayGroup: default ", "gatewayGroup: envoy ")
-    .replace("- name: shop-front\n", "- name: shop-front\n    gatewayGroup: envoy\n")
-    .replace(`port: ${native}`, `port: ${envoyPort}`);
-  for (const [name, content] of Object.entries({ native: text, envoy: other })) {
-    const file = join(dir.path, `${name}.yaml`);
-    await writeFile(file, content);
-    const applied = await plane.sluice("apply", "-f", file);
-    expect(applied.stderr).toBe("");
-    expect(applied.code).toBe(0);
-  }
-  programs.push((await startProxy(plane.xdsPort)).program);
-  programs.push((await startEnvoy(await envoy(), plane.xdsPort, { group: "envoy" })).program);
-  for (const port of [native, envoyPort]) {
-    await waitFor(
-      `traffic on ${port}`,
-      async () => (await ask(port, { headers: { host: "shop.example.com" } })).status === 200,
-    ).catch((error: unknown) => {
-      throw new Error(programs.map((program) => program.stdout + program.stderr).join("\n"), { cause: error });
-    });
-  }
+  const text = await exampleGateway(ports);
+  planes = await startDataPlanes((group, port) => {
+    const own = text.replace("port: 9080", `port: ${port}`);
+    if (group === "default") return own;
+    return own
+      .replace("- name: default\n    listeners", "- name: envoy\n    listeners")
+      .replace("gatewayGroup: default ", "gatewayGroup: envoy ")
+      .replace("- name: shop-front\n", "- name: shop-front\n    gatewayGroup: envoy\n");
+  }, "shop.example.com");
+  native = planes.native.port;
+  envoyPort = planes.envoy.port;
 });
 
 afterAll(async () => {
   agent.destroy();
-  for (const program of programs.reverse()) await program.stop();
+  await planes?.stop();
   for (const upstream of upstreams) await upstream.close();
-  await dir?.remove();
 });
 
 /** What must be alike: everything but times, random ids, and which of several equal nodes took the request. */

@@ -63,7 +63,10 @@ export async function benchHttp(seconds = 4): Promise<void> {
         join(prefix, "error.log"),
       ]);
       programs.push(program);
-      await waitFor(name, async () => (await ask(port, { path: "/", headers: { host: host(0) } })).status > 0);
+      await waitFor(name, async () => {
+        if (program.exited) throw new Error(`it ended: ${program.stderr}`);
+        return (await ask(port, { path: "/", headers: { host: host(0) } })).status > 0;
+      });
       return program;
     };
     await startNginx("upstream", upstreamPort, upstreamConfig(upstreamPort));
@@ -171,18 +174,26 @@ const gatewayFile = (ports: Record<"native" | "envoy", number>, upstreamPort: nu
 const nginxBase = `daemon off; worker_processes 1; pid nginx.pid;
 events { worker_connections 4096; }`;
 
+/** Debian's build would use folders of the system, which only an installed package has. */
+const nginxPaths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+  .map((name) => `${name}_temp_path ${name}_temp;`)
+  .join(" ");
+
+// One word of nginx's configuration has at most 4 KiB, so a larger body is put together from a variable.
 const upstreamConfig = (port: number) => `${nginxBase}
 http {
+  ${nginxPaths}
   access_log off; keepalive_requests 1000000000; keepalive_timeout 3600;
   server {
     listen 127.0.0.1:${port};
     location / { default_type text/plain; return 200 "hello from the upstream\\n"; }
-    location ~ 10k$ { default_type text/plain; return 200 "${"x".repeat(10_000)}"; }
+    location ~ 10k$ { default_type text/plain; set $kilo "${"x".repeat(1_000)}"; return 200 "${"$kilo".repeat(10)}"; }
   }
 }`;
 
 const proxyConfig = (port: number, upstreamPort: number) => `${nginxBase}
 http {
+  ${nginxPaths}
   log_format json escape=json '{"time":"$time_iso8601","method":"$request_method","path":"$request_uri","status":$status,'
     '"received":$request_length,"sent":$bytes_sent,"duration":$request_time,"upstream":"$upstream_addr","host":"$host",'
     '"id":"$request_id","client":"$remote_addr","agent":"$http_user_agent"}';

@@ -24,13 +24,7 @@ export async function bootstrapEnvoy(options: BootstrapOptions, terminal: Termin
 }
 
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
-export function envoyBootstrap({
-  xds,
-  group,
-  nodeId,
-  admin,
-  maxConnections,
-}: Omit<BootstrapOptions, keyof GlobalOptions>) {
+function envoyBootstrap({ xds, group, nodeId, admin, maxConnections }: Omit<BootstrapOptions, keyof GlobalOptions>) {
   const ads = { resource_api_version: "V3", ads: {}, initial_fetch_timeout: "0s" };
   return {
     node: { id: nodeId ?? hostname(), cluster: group },

@@ -53,8 +53,7 @@ export function parseYaml(path: string, text: string): Parsed {
     let nodes = 0;
     for (const document of documents) {
       for (const { code, pos, message } of [...document.errors, ...document.warnings]) {
-        const said = code === "DUPLICATE_KEY" ? "is a key that this mapping has already" : firstLine(message);
-        problems.push({ position: positionOf({ file, offset: pos[0] }), message: said });
+        problems.push({ position: positionOf({ file, offset: pos[0] }), message: inWords(code, message) });
       }
       if (document.errors.some(({ code }) => code !== "DUPLICATE_KEY")) continue;
       const builder = new Builder(document, file, problems);
@@ -67,9 +66,18 @@ export function parseYaml(path: string, text: string): Parsed {
   } catch (error) {
     // The parser recurses.
     if (!(error instanceof RangeError)) throw error;
-    return { roots: [], nodes: 0, problems: [{ position: startOf(path), message: "is nested too deeply" }] };
+    return { roots: [], nodes: 0, problems: [{ position: startOf(path), message: TOO_DEEP }] };
   }
 }
+
+function inWords(code: string, message: string): string {
+  if (code === "DUPLICATE_KEY") return "is a key that this mapping has already";
+  // The parser recurses, and tells of its own overflow as of an error in the text.
+  if (message.startsWith("Maximum call stack size")) return TOO_DEEP;
+  return firstLine(message);
+}
+
+const TOO_DEEP = "is nested too deeply";
 
 /** The first character of a file. */
 export const startOf = (file: string): Position => ({ file, line: 1, column: 1 });

@@ -7,8 +7,11 @@ import { readScalar } from "./read-scalar.ts";
 import { alternatives, closest, enumValue, shortName, writableValues } from "./spelling.ts";
 import { type FileProblem, type ListNode, type MapNode, positionOf, type YamlNode } from "./tree.ts";
 
-/** Deeper than any message of the model; `vars` expressions nest. */
-const DEPTH_MAX = 100;
+/**
+ * Deeper than any message of the model; `vars` expressions nest. A level is up to two messages (Value, ListValue), and a server reads no
+ * more than 100, within each other, from binary.
+ */
+const DEPTH_MAX = 40;
 
 const PROBLEMS_MAX = 100;
 
@@ -180,10 +183,12 @@ const labelOf = (desc: DescMessage) => desc.name.replace(/(?<=[a-z])(?=[A-Z])/g,
 function unknownField(key: string, fields: Iterable<string>, label: string): string {
   const names = [...fields];
   const meant = closest(key, names);
-  return `is no field of a ${label}; ${meant === undefined ? `it has ${alternatives(names).replace(/ or ([^ ]+)$/, " and $1")}` : `did you mean ${meant}?`}`;
+  const article = /^[aeiou]/.test(label) ? "an" : "a";
+  return `is no field of ${article} ${label}; ${meant === undefined ? `it has ${alternatives(names).replace(/ or ([^ ]+)$/, " and $1")}` : `did you mean ${meant}?`}`;
 }
 
 function unknownValue(text: string, values: readonly string[]): string {
   const meant = closest(text, values);
-  return `must be ${alternatives(values)}${text === "" || meant === undefined ? "" : `; did you mean ${meant}?`}`;
+  const hint = text === "" || meant === undefined || values.length === 1 ? "" : `; did you mean ${meant}?`;
+  return `must be ${alternatives(values)}${hint}`;
 }

@@ -66,3 +66,13 @@ export function positionOf({ file, offset }: Place): Position {
 /** The value at a key; undefined for other kinds of nodes too. */
 export const valueAt = (node: YamlNode | undefined, key: string): YamlNode | undefined =>
   node?.kind === "map" ? node.entries.get(key)?.value : undefined;
+
+/** By file, line and column, so that they can be worked off from top to bottom. */
+export function inFileOrder(problems: readonly FileProblem[]): FileProblem[] {
+  const key = ({ position }: FileProblem) => position ?? { file: "", line: 0, column: 0 };
+  return problems.toSorted((a, b) => {
+    const [left, right] = [key(a), key(b)];
+    if (left.file !== right.file) return left.file < right.file ? -1 : 1;
+    return left.line - right.line || left.column - right.column;
+  });
+}
