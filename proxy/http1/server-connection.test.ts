@@ -179,6 +179,25 @@ test("a client that goes away is noted as DC, and its upstream request given up"
   expect(it.path.records[0]).toMatchObject({ status: 200, flags: ["DC"], details: "downstream_remote_disconnect" });
 });
 
+test("a client that goes away is noticed although it has sent further requests", async () => {
+  const heads: string[] = [];
+  await using it = await scripted((head) => heads.push(head));
+  {
+    using client = new RawClient(it.port);
+    client.send(get("/first"));
+    await until(() => heads.length === 1);
+    const received = () => it.path.stats.get("downstream_cx_rx_bytes_total") ?? 0;
+    const before = received();
+    // Two reads, so that the second finds the first one held.
+    client.send(get("/second"));
+    await until(() => received() > before);
+    client.send(get("/third"));
+  }
+  await until(() => it.path.records.length === 1 && it.origin.sockets.size === 0);
+  expect(it.path.records[0]).toMatchObject({ originalPath: "/first", flags: ["DC"] });
+  expect(heads.length).toBe(1);
+});
+
 test("a client that goes away amid its body is noted as DC", async () => {
   await using it = await echoing();
   {

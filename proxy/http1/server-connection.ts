@@ -27,10 +27,10 @@ const RAW = 2;
 const CLOSING = 3;
 const CLOSED = 4;
 
-/**
- * A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back, at most one
- * read of it, and the socket is paused.
- */
+/** What a client may send ahead before its socket is paused. Below that we go on reading, since only a reader notices that a client left. */
+const HELD_BYTES_MAX = 65_536;
+
+/** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
   readonly scheme: "http" | "https" = "http";
 
@@ -198,7 +198,11 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   #hold(bytes: Buffer): void {
     this.#held = bytes;
-    this.#pause();
+    if (this.#isHoldingEnough()) this.#pause();
+  }
+
+  #isHoldingEnough(): boolean {
+    return this.#held !== undefined && this.#held.length >= HELD_BYTES_MAX;
   }
 
   #pause(): void {
@@ -208,7 +212,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   /** Reads on unless something still holds it up. */
   #unpause(): void {
-    if (!this.#paused || this.#requestPaused || this.#held !== undefined) return;
+    if (!this.#paused || this.#requestPaused || this.#isHoldingEnough()) return;
     this.#paused = false;
     this.#socket.resume();
   }

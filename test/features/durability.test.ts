@@ -1,4 +1,6 @@
 /** What survives `kill -9`, and how the proxy lives without its control plane. */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { createClient } from "@connectrpc/connect";
@@ -96,11 +98,8 @@ test("the proxy goes on without its control plane, and starts without it", { tim
   await plane.program.stop("SIGKILL");
   for (let i = 0; i < 20; i++) expect(await status("/old")).toBe(200);
 
-  await waitFor("the snapshot", async () => {
-    // What is on disk must be what is served before the proxy is killed as well.
-    const { readdir } = await import("node:fs/promises");
-    return (await readdir(proxyData)).length > 0;
-  });
+  // Another proxy may only take over from the disk what is there.
+  await waitFor("the snapshot", () => existsSync(join(proxyData, "proxy/px-1.snapshot")));
   await first.program.stop("SIGKILL");
   const second = await startProxy(plane.xdsPort, { data: proxyData });
   cleanups.push(() => second.program.stop("SIGKILL"));
@@ -113,7 +112,6 @@ test("the proxy goes on without its control plane, and starts without it", { tim
 });
 
 async function applyText(plane: ControlPlane, dir: string, text: string) {
-  const { writeFile } = await import("node:fs/promises");
   const file = join(dir, "gateway.yaml");
   await writeFile(file, text);
   return await plane.sluice("apply", "-f", file);
