@@ -52,10 +52,7 @@ export class ControlPlane {
       ...(more.args ?? []),
     ]);
     const started = new ControlPlane(program, data, adminPort, xdsPort);
-    await waitFor("the control plane", async () => {
-      if (program.exited) throw new Error(`it ended: ${program.stderr}`);
-      return (await ask(adminPort, { path: "/healthz" })).status === 200;
-    });
+    await waitUntilUp(program, adminPort, "/healthz");
     return started;
   }
 
@@ -92,7 +89,7 @@ export async function startProxy(
     ...["--workers", String(workers)],
     ...(data === undefined ? [] : ["--data", data]),
   ]);
-  await waitUntilReady(program, adminPort);
+  await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }
 
@@ -115,15 +112,21 @@ export async function startEnvoy(
     ...["--config-yaml", bootstrap.stdout],
     ...["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"],
   ]);
-  await waitUntilReady(program, adminPort);
+  await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }
 
-async function waitUntilReady(program: Program, adminPort: number): Promise<void> {
-  await waitFor("the data plane to be ready", async () => {
-    if (program.exited) throw new Error(`it ended: ${program.stderr}`);
-    const { status, body } = await ask(adminPort, { path: "/ready" });
-    if (status !== 200) throw new Error(`/ready: ${status} ${body}; ${program.stderr}`);
-    return true;
-  });
+/** Waits until a program's admin endpoint answers 200; one that doesn't come up is stopped, so that a failed test leaves nothing behind. */
+async function waitUntilUp(program: Program, adminPort: number, path: string): Promise<void> {
+  try {
+    await waitFor(`${program.name} to be up`, async () => {
+      if (program.exited) throw new Error(`it ended: ${program.stderr}`);
+      const { status, body } = await ask(adminPort, { path });
+      if (status !== 200) throw new Error(`${path}: ${status} ${body}; ${program.stderr}`);
+      return true;
+    });
+  } catch (error) {
+    await program.stop("SIGKILL");
+    throw error;
+  }
 }
