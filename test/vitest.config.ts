@@ -10,6 +10,6 @@ export default defineConfig({
     maxWorkers: 2,
     pool: "forks",
     testTimeout: 30_000,
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
   },
 });

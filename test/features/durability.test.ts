@@ -79,7 +79,7 @@ test("kill -9 under writes loses none of 1,000 that were acknowledged", { timeou
   expect(acknowledged.filter((name) => !found.has(name))).toEqual([]);
 });
 
-test("the proxy goes on without its control plane, and starts without it", { timeout: 60_000 }, async () => {
+test("the proxy goes on without its control plane, and starts without it", { timeout: 120_000 }, async () => {
   const dir = await temporaryDir();
   cleanups.push(() => dir.remove());
   const upstream = await startUpstream("only");

@@ -43,10 +43,14 @@ beforeAll(async () => {
     ...["--proxy-admin", `127.0.0.1:${proxyAdmin}`],
     ...["--workers", "1"],
   ]);
-  await waitFor("the first answer through the proxy", async () => {
-    if (up.exited) throw new Error(up.stderr);
-    return (await shop({ path: "/" })).status === 200;
-  });
+  await waitFor(
+    "the first answer through the proxy",
+    async () => {
+      if (up.exited) throw new Error(up.stderr);
+      return (await shop({ path: "/" })).status === 200;
+    },
+    60_000,
+  );
 });
 
 afterAll(async () => {

@@ -116,15 +116,22 @@ export async function startEnvoy(
   return { program, adminPort };
 }
 
+/** Long, since a machine that compiles everything for the first time, and does other things besides, takes long. */
+const START_MS_MAX = 60_000;
+
 /** Waits until a program's admin endpoint answers 200; one that doesn't come up is stopped, so that a failed test leaves nothing behind. */
 async function waitUntilUp(program: Program, adminPort: number, path: string): Promise<void> {
   try {
-    await waitFor(`${program.name} to be up`, async () => {
-      if (program.exited) throw new Error(`it ended: ${program.stderr}`);
-      const { status, body } = await ask(adminPort, { path });
-      if (status !== 200) throw new Error(`${path}: ${status} ${body}; ${program.stderr}`);
-      return true;
-    });
+    await waitFor(
+      `${program.name} to be up`,
+      async () => {
+        if (program.exited) throw new Error(`it ended: ${program.stderr}`);
+        const { status, body } = await ask(adminPort, { path });
+        if (status !== 200) throw new Error(`${path}: ${status} ${body}; ${program.stderr}`);
+        return true;
+      },
+      START_MS_MAX,
+    );
   } catch (error) {
     await program.stop("SIGKILL");
     throw error;
