@@ -186,6 +186,7 @@ class Proxy implements RunningProxy {
       prometheus: () => prometheusText(this.#samples()),
       stats: () => statsValues(this.#samples()),
       drainListeners: () => void this.#drain(),
+      reopenLogs: () => this.#workers.reopenLogs(),
     };
   }
 

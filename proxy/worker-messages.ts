@@ -14,6 +14,8 @@ export type ToWorker =
   | { readonly kind: "apply"; readonly sequence: number; readonly updates: readonly ResourceUpdate[] }
   /** Answered by `clusters`. */
   | { readonly kind: "list-clusters"; readonly id: number }
+  /** Open the access logs' files anew, after a rotation. */
+  | { readonly kind: "reopen-logs" }
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */
   | { readonly kind: "drain"; readonly timeMs: number };
 

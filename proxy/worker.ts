@@ -40,6 +40,9 @@ async function handle(message: ToWorker): Promise<void> {
     case "list-clusters":
       tell({ kind: "clusters", id: message.id, clusters: Array.from(runtime.clusters(), statusOf) });
       break;
+    case "reopen-logs":
+      runtime.sinks.reopen();
+      break;
     case "drain":
       await listeners.drain(message.timeMs);
       await runtime.close();

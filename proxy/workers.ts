@@ -100,6 +100,11 @@ export class Workers {
     return mergeClusters(answers);
   }
 
+  /** Has all workers open their access logs' files anew. */
+  reopenLogs(): void {
+    for (const { worker } of this.#slots) post(worker, { kind: "reopen-logs" });
+  }
+
   /** Closes the listeners of all workers; resolves when all connections have ended, at the latest after so many ms (and a little). */
   async drain(timeMs: number): Promise<void> {
     this.#ending = true;

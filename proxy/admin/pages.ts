@@ -57,6 +57,14 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
       return text(state, state === "LIVE" ? 200 : 503);
     },
   },
+  "/reopen_logs": {
+    method: "POST",
+    help: "open the access logs' files anew, after a rotation",
+    answer: (source) => {
+      source.reopenLogs();
+      return text("OK");
+    },
+  },
   "/server_info": {
     method: "GET",
     help: "version, state and uptime",

@@ -12,6 +12,7 @@ import type { AdminSource, ServerState } from "./source.ts";
 const log = pino({ level: "silent" });
 let state: ServerState = "LIVE";
 let drained = 0;
+let reopened = 0;
 
 const messages = {
   CDS: cluster("a"),
@@ -63,6 +64,9 @@ const source: AdminSource = {
   drainListeners: () => {
     drained++;
   },
+  reopenLogs: () => {
+    reopened++;
+  },
 };
 
 let admin: AdminServer;
@@ -103,6 +107,9 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(drained).toBe(0);
   expect(await get("/drain_listeners", "POST")).toBe("200 OK\n");
   expect(drained).toBe(1);
+  expect(await get("/reopen_logs")).toMatch(/^405 /);
+  expect(await get("/reopen_logs", "POST")).toBe("200 OK\n");
+  expect(reopened).toBe(1);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
 });

@@ -51,4 +51,6 @@ export interface AdminSource {
   stats(): Iterable<readonly [name: string, value: number | string]>;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
+  /** Has the files of access logs opened anew, after they were rotated. */
+  reopenLogs(): void;
 }

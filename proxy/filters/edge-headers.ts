@@ -77,8 +77,7 @@ export function mutateRequestHeaders(head: RequestHead, options: HttpOptions): s
     }
   }
   // Only a trusted proxy may say how its client reached it.
-  const isTrusted = !options.useRemoteAddress || options.xffNumTrustedHops > 0;
-  if (forwardedProto < 0 || !isTrusted) put(headers, forwardedProto, "x-forwarded-proto", scheme);
+  if (forwardedProto < 0 || options.useRemoteAddress) put(headers, forwardedProto, "x-forwarded-proto", scheme);
   if (options.via !== "") headers.set("via", joinVia(headers, options.via));
   return applyRequestId(headers, requestId, options);
 }

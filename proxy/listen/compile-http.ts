@@ -16,7 +16,6 @@ import type { HttpOptions } from "./options.ts";
 const defaults = {
   connectionIdleTimeoutMs: 3_600_000,
   streamIdleTimeoutMs: 300_000,
-  drainTimeoutMs: 5_000,
   delayedCloseTimeoutMs: 1_000,
   maxRequestHeadersKb: 60,
   maxHeadersCount: 100,
@@ -49,7 +48,6 @@ export function compileHttpOptions(
     streamIdleTimeoutMs: durationMs(message.streamIdleTimeout, defaults.streamIdleTimeoutMs),
     requestTimeoutMs: durationMs(message.requestTimeout, 0),
     requestHeadersTimeoutMs: durationMs(message.requestHeadersTimeout, 0),
-    drainTimeoutMs: durationMs(message.drainTimeout, defaults.drainTimeoutMs),
     delayedCloseTimeoutMs: durationMs(message.delayedCloseTimeout, defaults.delayedCloseTimeoutMs),
     normalizePath: message.normalizePath ?? false,
     mergeSlashes: message.mergeSlashes,
@@ -63,7 +61,6 @@ export function compileHttpOptions(
     stripAnyHostPort: message.stripPortMode.case === "stripAnyHostPort" && message.stripPortMode.value,
     stripTrailingHostDot: message.stripTrailingHostDot,
     useRemoteAddress: message.useRemoteAddress ?? false,
-    xffNumTrustedHops: message.xffNumTrustedHops,
     skipXffAppend: message.skipXffAppend,
     generateRequestId: message.generateRequestId ?? true,
     preserveExternalRequestId: message.preserveExternalRequestId,

@@ -83,7 +83,6 @@ test("defaults are Envoy's", () => {
       streamIdleTimeoutMs: 300_000,
       requestTimeoutMs: 0,
       requestHeadersTimeoutMs: 0,
-      drainTimeoutMs: 5_000,
       delayedCloseTimeoutMs: 1_000,
       headersWithUnderscores: "allow",
       normalizePath: false,

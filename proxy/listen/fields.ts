@@ -29,11 +29,11 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     stream_idle_timeout: "used",
     request_timeout: "used",
     request_headers_timeout: "used",
-    drain_timeout: "used",
+    // How long HTTP/2 clients are warned of a drain; HTTP/1 has only "connection: close".
+    drain_timeout: "ignored",
     delayed_close_timeout: "used",
     access_log: "used",
     use_remote_address: "used",
-    xff_num_trusted_hops: "used",
     skip_xff_append: "used",
     via: "used",
     generate_request_id: "used",

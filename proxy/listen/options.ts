@@ -22,7 +22,6 @@ export interface HttpOptions {
   readonly streamIdleTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly requestHeadersTimeoutMs: number;
-  readonly drainTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
   /** 0: no limit. */
@@ -35,7 +34,6 @@ export interface HttpOptions {
   readonly stripAnyHostPort: boolean;
   readonly stripTrailingHostDot: boolean;
   readonly useRemoteAddress: boolean;
-  readonly xffNumTrustedHops: number;
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
