@@ -1,6 +1,6 @@
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 
-import { Place } from "../compile.ts";
+import type { Place } from "../compile.ts";
 import { fromWire, toWire } from "../route/text.ts";
 import type { RequestRecord } from "./access-log.ts";
 import { compileOperator, isPlain, type Operator } from "./operators.ts";
@@ -68,74 +68,18 @@ export function compileJsonFormat(format: JsonObject, omitEmpty: boolean, place:
 }
 
 function compileObject(format: JsonObject, omitEmpty: boolean, place: Place): Format {
-  if (!omitEmpty) return compileWholeObject(format, place);
   const members = Object.entries(format).map(([key, value]) => ({
     key: `${JSON.stringify(key)}:`,
     value: compileValue(value, omitEmpty, place.field(key)),
   }));
   return (record) => {
-    const there: string[] = [];
+    let line = "{";
     for (const { key, value } of members) {
-      const text = value(record);
-      if (text !== undefined) there.push(key + text);
+      const text = value(record) ?? (omitEmpty ? undefined : "null");
+      if (text !== undefined) line = line + (line.length > 1 ? "," : "") + key + text;
     }
-    return `{${there.join(",")}}`;
+    return line + "}";
   };
-}
-
-/** A member of an object that writes all its members: what comes before its value, and where that comes from. */
-interface Member {
-  /** By whether the value before is a string whose quote is still open. */
-  readonly beforeText: readonly [string, string];
-  readonly beforeOther: readonly [string, string];
-  /** Undefined: the value is more than one operator. */
-  readonly operator: Operator | undefined;
-  readonly plain: boolean;
-  readonly render: (record: RequestRecord) => string | undefined;
-}
-
-/**
- * The usual shape of a log. Each piece that is joined is visited again when the block of lines is written, so quotes, comma and key between
- * two values are one piece, chosen by whether the values are strings.
- */
-function compileWholeObject(format: JsonObject, place: Place): Format {
-  const members = Object.entries(format).map(([key, value], index): Member => {
-    const operator = typeof value === "string" ? onlyOperator(value) : undefined;
-    const before = `${index === 0 ? "{" : ","}${JSON.stringify(key)}:`;
-    return {
-      beforeText: [`${before}"`, `"${before}"`],
-      beforeOther: [before, `"${before}`],
-      operator,
-      plain: operator !== undefined && isPlain(operator),
-      render: compileValue(value, false, place.field(key)),
-    };
-  });
-  if (members.length === 0) return () => "{}";
-  return (record) => {
-    let line = "";
-    let open: 0 | 1 = 0;
-    for (const { beforeText, beforeOther, operator, plain, render } of members) {
-      if (operator !== undefined) {
-        const value = operator(record);
-        if (typeof value === "string" && (plain || !NOT_PLAIN.test(value))) {
-          line = line + beforeText[open] + value;
-          open = 1;
-          continue;
-        }
-        line = line + beforeOther[open] + (typeof value === "string" ? quote(value) : (value ?? "null"));
-      } else {
-        line = line + beforeOther[open] + (render(record) ?? "null");
-      }
-      open = 0;
-    }
-    return line + (open === 1 ? '"}' : "}");
-  };
-}
-
-/** The operator that is all of a format string; undefined: there is more, or nothing, or it is wrong, which compileValue() reports. */
-function onlyOperator(format: string): Operator | undefined {
-  const [only, ...more] = parse(format, Place.root());
-  return typeof only === "function" && more.length === 0 ? only : undefined;
 }
 
 /** A value's JSON text, or undefined for unset. */
@@ -162,9 +106,11 @@ function compileString(
   const pieces = parse(format, place);
   const [only] = pieces;
   if (pieces.length === 1 && typeof only === "function") {
+    // What is ours, or checked by the codec, holds nothing to escape.
+    const asText = isPlain(only) ? (value: string) => `"${value}"` : quote;
     return (record) => {
       const value = only(record);
-      return typeof value === "string" ? quote(value) : value?.toString();
+      return typeof value === "string" ? asText(value) : value?.toString();
     };
   }
   const missing = omitEmpty ? "" : "-";
