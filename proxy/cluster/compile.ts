@@ -59,13 +59,15 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
   if (message.name === "") place.field("name").refuse("must not be empty");
   const connectTimeoutMs = durationMs(message.connectTimeout, CONNECT_TIMEOUT_MS_DEFAULT);
   if (connectTimeoutMs <= 0) place.field("connect_timeout").refuse("must be greater than 0");
+  const { sni, ...protocol } = compileProtocolOptions(message, place);
   return place.result({
     name: message.name,
     settings: {
       connectTimeoutMs,
-      tls: compileTransportSocket(message.transportSocket, place),
+      tls: compileTransportSocket(message.transportSocket, sni, place),
       breakers: compileBreakers(message),
-      ...compileProtocolOptions(message, place),
+      ...protocol,
+      tcpKeepaliveMs: compileTcpKeepalive(message, place),
     },
     discovery: compileDiscovery(message, place),
     balance: {
@@ -85,6 +87,19 @@ function compileBreakers({ circuitBreakers }: Cluster): ClusterSettings["breaker
     maxRequests: thresholds?.maxRequests ?? BREAKER_DEFAULT,
     maxRetries: thresholds?.maxRetries ?? MAX_RETRIES_DEFAULT,
   };
+}
+
+/** Seconds before the first probe where only the probes themselves are configured: Linux' own default. */
+const KEEPALIVE_TIME_S_DEFAULT = 7200;
+
+function compileTcpKeepalive({ upstreamConnectionOptions }: Cluster, place: Place): number | undefined {
+  const keepalive = upstreamConnectionOptions?.tcpKeepalive;
+  if (keepalive === undefined) return undefined;
+  const at = place.field("upstream_connection_options").field("tcp_keepalive");
+  // Node sets the time before the first probe, and leaves the rest to the system.
+  if (keepalive.keepaliveProbes !== undefined) at.field("keepalive_probes").refuse("not supported");
+  if (keepalive.keepaliveInterval !== undefined) at.field("keepalive_interval").refuse("not supported");
+  return (keepalive.keepaliveTime ?? KEEPALIVE_TIME_S_DEFAULT) * 1000;
 }
 
 function compileDiscovery(message: Cluster, place: Place): Discovery {

@@ -196,7 +196,7 @@ describe("what is wrong is told with its place", () => {
 
 test("defaults are Envoy's", () => {
   const { settings } = start([]);
-  expect(settings).toEqual({
+  expect(settings).toMatchObject({
     connectTimeoutMs: 5_000,
     tls: undefined,
     breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },

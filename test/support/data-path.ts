@@ -4,6 +4,7 @@ import { createServer as createHttp, type RequestListener } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
+import { http2Defaults } from "../../proxy/cluster/http2-options.ts";
 import {
   type ClusterStats,
   clusterStatNames,
@@ -54,6 +55,7 @@ export const endpointAt = (port: number): Endpoint => ({
   port,
   key: `127.0.0.1:${port}`,
   hostname: "",
+  additionalAddresses: [],
   weight: 1,
   priority: 0,
   healthy: true,
@@ -73,6 +75,10 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
       breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
       idleTimeoutMs: 3_600_000,
       maxRequestsPerConnection: 0,
+      maxConnectionDurationMs: 0,
+      protocol: "http1",
+      http2: http2Defaults,
+      tcpKeepaliveMs: undefined,
       ...settings,
     },
     pick(_hash, avoid) {
@@ -102,6 +108,7 @@ export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): R
   on: new Set(on),
   numRetries: 1,
   perTryTimeoutMs: 0,
+  perTryIdleTimeoutMs: 0,
   retriableStatusCodes: new Set(),
   applies: () => true,
   backOffBaseMs: 1,
