@@ -15,6 +15,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     dns_lookup_family: "used",
     ring_hash_lb_config: "used",
     least_request_lb_config: "used",
+    maglev_lb_config: "used",
     round_robin_lb_config: "used",
     upstream_connection_options: "used",
     common_lb_config: "used",
@@ -40,6 +41,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     maximum_ring_size: "used",
     hash_function: "used",
   },
+  "envoy.config.cluster.v3.Cluster.MaglevLbConfig": { table_size: "used" },
   "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": { choice_count: "used" },
   "envoy.config.cluster.v3.Cluster.CommonLbConfig": {
     healthy_panic_threshold: "used",

@@ -163,7 +163,7 @@ describe("what is wrong is told with its place", () => {
       "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address",
     ],
     ["a gap in priorities", { loadAssignment: { endpoints: [{ priority: 1 }] } }, "load_assignment.endpoints"],
-    ["a policy that is not there", { lbPolicy: Cluster_LbPolicy.MAGLEV }, "lb_policy"],
+    ["a policy that is not there", { lbPolicy: Cluster_LbPolicy.CLUSTER_PROVIDED }, "lb_policy"],
     [
       "a file of authorities that is missing",
       tls({

@@ -1,7 +1,6 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 
-import type { Headers } from "../headers.ts";
 import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
 import { HeadReader } from "../http1/head-reader.ts";
@@ -10,26 +9,10 @@ import { parseResponseHead, type ResponseMessage } from "../http1/response-head.
 import { Violation, violations } from "../http1/violation.ts";
 import { isBodiless } from "../http1/write.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
-import type { ResetReason } from "../reply.ts";
 import { describeFailure, openSocket } from "./dial.ts";
 import type { EndpointPool } from "./pool.ts";
+import type { ResponseReceiver } from "./response-receiver.ts";
 import { type ClientTls, clientTls } from "./tls.ts";
-
-/** What a connection tells the attempt that uses it. Pieces of bodies are valid during the call only. */
-export interface ResponseReceiver {
-  onInformational(message: ResponseMessage): void;
-  /** `end`: no body follows, and onResponseEnd() neither. */
-  onResponseHead(message: ResponseMessage, end: boolean): void;
-  onResponseData(bytes: Buffer, from: number, to: number): void;
-  /** `trailers`: what followed the body, if anything did. */
-  onResponseEnd(trailers?: Headers): void;
-  /** The connection takes more of the request's body again. */
-  onUpstreamWritable(): void;
-  /** The response will not be completed. `transportFailure`: what the transport said, "" if nothing. */
-  onUpstreamReset(reason: ResetReason, transportFailure: string): void;
-  /** The calls of one read are over. */
-  flush(): void;
-}
 
 /** Envoy's defaults for responses. */
 const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -113,7 +96,8 @@ export class ClientConnection implements BodySink, TimerOwner {
       !this.#gone &&
       this.#pool.endpoint.alive &&
       this.tls === this.#pool.cluster.cluster.settings.tls &&
-      (this.#secrets === undefined || this.#secrets.current)
+      (this.#secrets === undefined || this.#secrets.current) &&
+      !this.tooOld
     );
   }
 
@@ -122,9 +106,10 @@ export class ClientConnection implements BodySink, TimerOwner {
     return this.requests > 1;
   }
 
-  /** How long it has been open, in ms. */
-  get ageMs(): number {
-    return performance.now() - this.#openedAt;
+  /** Whether it has been open for longer than a connection may be (max_connection_duration). */
+  get tooOld(): boolean {
+    const { maxConnectionDurationMs } = this.#pool.cluster.cluster.settings;
+    return maxConnectionDurationMs > 0 && performance.now() - this.#openedAt >= maxConnectionDurationMs;
   }
 
   /** Sends the head of a request (request line and fields, without the empty line); its response goes to `receiver`. */

@@ -1,16 +1,16 @@
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
-import { fieldLines } from "../http1/write.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
-import type { ResponseReceiver } from "./connection.ts";
+import { outgoingHost, requestText } from "./outgoing-head.ts";
 import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
+import type { ResponseReceiver } from "./response-receiver.ts";
 import { isIdempotent, RetryState, retriesGrpcStatus, retriesReset, retriesStatus } from "./retry.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
@@ -127,8 +127,10 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     const { stream } = this;
     this.#connection = connection;
     stream.record.upstreamLocalAddress = connection.localAddress;
-    if (connection.isHttp2) this.#sendHttp2(connection);
-    else connection.send(this, stream.head.method, this.#requestText(), stream.requestFraming, stream.upgrade);
+    const { head, upgrade } = stream;
+    const host = outgoingHost(head, this.#action.hostRewrite, this.#endpoint as Endpoint);
+    if (connection.isHttp2) this.#sendHttp2(connection, host);
+    else connection.send(this, head.method, requestText(head, host, upgrade), stream.requestFraming, upgrade);
     // It may have been gone already, and this attempt with it.
     if (this.#connection !== connection) return;
     for (const piece of this.#body.pieces()) connection.sendData(piece);
@@ -144,29 +146,15 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     return this.#stream.upgrade;
   }
 
-  #sendHttp2(connection: Http2ClientStream): void {
+  #sendHttp2(connection: Http2ClientStream, authority: string): void {
     const { head, upgrade, requestPassed, requestTrailers } = this.#stream;
     const { method, scheme, path, headers } = head;
     const end = requestPassed && upgrade === "" && requestTrailers === undefined && this.#body.pieces().length === 0;
-    connection.sendRequest(this, { method, scheme, authority: this.#host(), path, headers, upgrade }, end);
+    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade }, end);
   }
 
   get stream(): Stream {
     return this.#stream;
-  }
-
-  #host(): string {
-    const { authority } = this.#stream.head;
-    const { hostRewrite } = this.#action;
-    if (hostRewrite === undefined) return authority;
-    return hostRewrite.kind === "literal" ? hostRewrite.host : (this.#endpoint as Endpoint).hostname || authority;
-  }
-
-  #requestText(): string {
-    const { head, upgrade } = this.#stream;
-    const host = this.#host();
-    const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
-    return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   }
 
   onPoolFailure(reason: ResetReason, transportFailure: string): void {

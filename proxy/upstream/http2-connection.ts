@@ -119,6 +119,12 @@ export class Http2Connection implements TimerOwner {
     user.onConnection(stream);
   }
 
+  /** The user no longer waits for what the endpoint says of upgrades. */
+  cancelUpgrade(user: PoolUser): void {
+    const at = this.#upgrades.indexOf(user);
+    if (at >= 0) this.#upgrades.splice(at, 1);
+  }
+
   /** The session, to open a stream of it; undefined: it is gone. */
   get session(): ClientHttp2Session | undefined {
     return this.#session?.destroyed === false && !this.#session.closed ? this.#session : undefined;

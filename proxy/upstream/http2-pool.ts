@@ -23,6 +23,11 @@ export class Http2Pool extends WaitingPool {
     this.enqueue(user);
   }
 
+  override cancel(user: PoolUser): void {
+    super.cancel(user);
+    for (const connection of this.#connections) connection.cancelUpgrade(user);
+  }
+
   /** Goes on with a connection on which HTTP/2 was agreed. */
   adopt(socket: Socket): void {
     this.takeOver();

@@ -3,8 +3,8 @@ import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "nod
 import { Headers } from "../headers.ts";
 import { ResponseMessage } from "../http1/response-head.ts";
 import type { ResetReason } from "../reply.ts";
-import type { ResponseReceiver } from "./connection.ts";
 import type { Http2Connection } from "./http2-connection.ts";
+import type { ResponseReceiver } from "./response-receiver.ts";
 
 /** Envoy's defaults for responses. */
 export const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -167,6 +167,7 @@ export class Http2ClientStream {
     const receiver = this.#receiver;
     if (receiver === undefined) return;
     this.#receivedBytes += bytes.length;
+    if (this.#expectedBytes >= 0 && this.#receivedBytes > this.#expectedBytes) return this.#violation();
     receiver.onResponseData(bytes, 0, bytes.length);
     receiver.flush();
   }

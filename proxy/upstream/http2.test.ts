@@ -197,6 +197,46 @@ test.each<[string, string, number]>([
   expect(origin.streams).toHaveLength(attempts);
 });
 
+test("trailers of the response are the request's own, and logged", async () => {
+  await using origin = await Origin.start((stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "5", "grpc-message": "none" }));
+    stream.end("message");
+  });
+  await using path = await start(origin);
+  expect(await exchange(path.port, GET)).toContain("message");
+  expect(path.records[0]?.responseTrailers).toMatchObject({
+    names: ["grpc-status", "grpc-message"],
+    values: ["5", "none"],
+  });
+});
+
+test("a response before the request's end ends the request without harm", async () => {
+  await using origin = await Origin.start((stream) => {
+    stream.respond({ ":status": 413 });
+    stream.end("too much");
+  });
+  await using path = await start(origin);
+  using client = new RawClient(path.port);
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nbegin");
+  expect(await client.end()).toMatch(/^HTTP\/1.1 413 [^]*too much/);
+  await until(() => origin.streams[0]?.closed === true);
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 413 /);
+  expect(origin.test.accepted).toBe(1);
+});
+
+test("per_try_idle_timeout ends a response on which nothing moves", async () => {
+  await using origin = await Origin.start((stream) => {
+    stream.respond({ ":status": 200 });
+    stream.write("begin");
+  });
+  const retry = retryPolicy(["5xx"], { perTryIdleTimeoutMs: 30 });
+  await using path = await start(origin, {}, { action: { retry } });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200[^]*begin/);
+  expect(path.stats.get("upstream_rq_per_try_idle_timeout")).toBe(1);
+  expect(path.records[0]?.flags).toEqual(["SI"]);
+});
+
 test("a client that leaves cancels its stream, and only that", async () => {
   await using origin = await Origin.start((stream) => {
     stream.respond();

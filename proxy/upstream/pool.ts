@@ -46,7 +46,7 @@ export class EndpointPool extends WaitingPool {
       connection.destroy();
       return;
     }
-    if (settings.maxConnectionDurationMs > 0 && connection.ageMs >= settings.maxConnectionDurationMs) {
+    if (connection.tooOld) {
       this.cluster.stats.upstream_cx_max_duration_reached.inc();
       connection.destroy();
       return;

@@ -7,12 +7,14 @@ import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { afterAll, expect, test } from "vitest";
 
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { registry } from "#proto/registry.ts";
 
 import { TestAuthority } from "../../test/support/certificates.ts";
 import { clusterOf, DataPath, endpointAt, exchange, TestServer, until } from "../../test/support/data-path.ts";
 import type { ClusterSettings } from "../cluster/cluster.ts";
 import { compileCluster } from "../cluster/compile.ts";
+import { compileSecret, type Secret } from "../tls/secret.ts";
 
 const read = (name: string) => readFileSync(join(import.meta.dirname, "testdata", name), "utf8");
 const [key, cert] = [read("origin.key.pem"), read("origin.cert.pem")];
@@ -155,6 +157,51 @@ test("a session is resumed on the next connection, unless none is to be kept", a
     false,
     false,
   ]);
+});
+
+test("secrets come by SDS: another version is for new connections, and the old ones end", async () => {
+  const peers: (string | undefined)[] = [];
+  const server = createServer({ key, cert, requestCert: true, ca: authority.cert }, (socket) => {
+    peers.push(socket.getPeerX509Certificate()?.subject);
+    socket.on("error", () => {}).on("data", () => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+  });
+  await using origin = await TestServer.listen(server);
+  const sds = (name: string) => ({ name, sdsConfig: { ads: {} } });
+  const settings = settingsOf({
+    commonTlsContext: {
+      tlsCertificateSdsSecretConfigs: [sds("own")],
+      combinedValidationContext: {
+        defaultValidationContext: san("DNS", { exact: "origin.test" }),
+        validationContextSdsSecretConfig: sds("trust"),
+      },
+    },
+  });
+  const secrets = new Map<string, Secret>();
+  const put = (name: string, secret: JsonObject) => {
+    const compiled = compileSecret(fromJson(SecretSchema, { name, ...secret }));
+    if (!compiled.ok) throw new Error(JSON.stringify(compiled.problems));
+    secrets.set(name, compiled.value);
+  };
+  const own = (name: string) => {
+    const issued = authority.issue({ name });
+    put("own", {
+      tlsCertificate: { certificateChain: { inlineString: issued.cert }, privateKey: { inlineString: issued.key } },
+    });
+  };
+  await using path = await DataPath.start({ cluster: clusterOf([endpointAt(origin.port)], settings), secrets });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 503 /);
+  expect(path.records[0]?.upstreamTransportFailure).toBe("TLS_error:_Secret_is_not_supplied_by_SDS");
+
+  put("trust", { validationContext: { trustedCa: { inlineString: cert } } });
+  own("first");
+  for (let n = 0; n < 2; n++) expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 /);
+  expect(peers).toEqual(["CN=first"]);
+  own("second");
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 /);
+  expect(peers).toEqual(["CN=first", "CN=second"]);
+  await until(() => origin.sockets.size === 1);
+  put("trust", { validationContext: { trustedCa: { inlineString: authority.cert } } });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 503 /);
 });
 
 test("versions without overlap are 503 with OpenSSL's reason", async () => {

@@ -17,6 +17,7 @@ import { type RunningListener, startListener } from "../../proxy/listen/listener
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
+import type { Secret } from "../../proxy/tls/secret.ts";
 
 /** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
 export class TestStats implements DataPathStats {
@@ -155,6 +156,8 @@ export interface DataPathOptions {
   action?: Partial<ForwardAction>;
   route?: Route["action"] | null;
   cluster?: Cluster | null;
+  /** By name; may change while it runs. */
+  secrets?: ReadonlyMap<string, Secret>;
 }
 
 /** A running data path with what it logged and counted. */
@@ -174,7 +177,7 @@ export class DataPath implements AsyncDisposable {
     const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
     const runtime: Runtime = {
       stats: path.stats,
-      secret: () => undefined,
+      secret: (name) => changes.secrets?.get(name),
       cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
       routeTable: (name) =>
         name === "routes"
