@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 import { Headers } from "../headers.ts";
 import type { RequestMessage } from "../http1/request-head.ts";
 import type { Framing } from "../http1/outbox.ts";

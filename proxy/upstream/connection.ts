@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
 import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
