@@ -36,6 +36,7 @@ export class StreamRecord implements RequestRecord {
   originalPath = "";
   status = 0;
   responseHeaders: RequestRecord["responseHeaders"] = undefined;
+  responseTrailers: RequestRecord["responseTrailers"] = undefined;
   details = "";
   flags: readonly string[] = NO_FLAGS;
   bytesReceived = 0;

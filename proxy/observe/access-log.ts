@@ -18,6 +18,8 @@ export interface RequestRecord {
   /** 0: no response was begun. */
   status: number;
   responseHeaders: { get(name: string): string | undefined } | undefined;
+  /** What followed the response's body, such as grpc-status; undefined: nothing. */
+  responseTrailers: { get(name: string): string | undefined } | undefined;
   /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
   details: string;
   /** Envoy's response flags, "UF", "UH", …; empty for none. */

@@ -22,6 +22,7 @@ const record = (parts: Partial<RequestRecord> = {}): RequestRecord => ({
   originalPath: "/old?q",
   status: 200,
   responseHeaders: { get: (name) => (name === "x-answer" ? "42" : undefined) },
+  responseTrailers: undefined,
   details: "via_upstream",
   flags: [],
   bytesReceived: 3,
