@@ -1,3 +1,5 @@
+import type { IdentityOptions } from "../filters/client-address.ts";
+import type { ClientCertOptions } from "../filters/client-cert.ts";
 import type { FilterFactory } from "../filters/filter.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 
@@ -34,6 +36,10 @@ export interface HttpOptions {
   readonly stripAnyHostPort: boolean;
   readonly stripTrailingHostDot: boolean;
   readonly useRemoteAddress: boolean;
+  /** Undefined: Envoy's defaults. */
+  readonly identity?: IdentityOptions;
+  /** What the upstream is told of client certificates; undefined: nothing. */
+  readonly clientCert?: ClientCertOptions | undefined;
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;

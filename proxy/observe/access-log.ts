@@ -1,3 +1,4 @@
+import type { Peer } from "../filters/record.ts";
 import type { RequestHead } from "../request.ts";
 
 /** What an access log can tell of one request; the data path fills it while the request goes on. Times are ms of performance.now(). */
@@ -36,6 +37,8 @@ export interface RequestRecord {
   downstreamLocalAddress: string;
   downstreamRemoteAddress: string;
   downstreamRemotePort: number;
+  /** Whoever is at the other end of the connection, and how it is secured. */
+  readonly peer: Peer;
 }
 
 /** One configured access log. */

@@ -37,6 +37,11 @@ const record = (parts: Partial<RequestRecord> = {}): RequestRecord => ({
   downstreamLocalAddress: "127.0.0.1:9080",
   downstreamRemoteAddress: "192.0.2.1",
   downstreamRemotePort: 40_000,
+  peer: {
+    downstreamLocalAddress: "127.0.0.1:9080",
+    downstreamRemoteAddress: "192.0.2.7",
+    downstreamRemotePort: 40_001,
+  },
   ...parts,
 });
 
