@@ -41,6 +41,10 @@ export class StreamRecord implements RequestRecord {
   originalPath = "";
   status = 0;
   responseHeaders: RequestRecord["responseHeaders"] = undefined;
+  responseTrailers: RequestRecord["responseTrailers"] = undefined;
+  localReplyBody: string | undefined = undefined;
+  dynamicMetadata: RequestRecord["dynamicMetadata"] = undefined;
+  trace: RequestRecord["trace"] = undefined;
   details = "";
   flags: readonly string[] = NO_FLAGS;
   bytesReceived = 0;

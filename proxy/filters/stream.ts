@@ -189,18 +189,27 @@ export class Stream implements FilterStream, ChainEnds {
     this.record.details = reply.details;
     if (this.#responding) return this.#cut();
     const headers = new Headers();
-    const body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let { status } = reply;
+    let body = Buffer.from(reply.body as string);
+    let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
-    this.#mutateResponse(reply.status, headers);
+    this.#mutateResponse(status, headers);
+    const { localReplies } = this.options;
+    if (localReplies !== undefined) {
+      this.record.status = status;
+      const rewritten = localReplies(body.toString(), headers, this.record);
+      ({ status, contentType } = rewritten);
+      body = Buffer.from(rewritten.body);
+    }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
-      headers.add("content-type", "text/plain");
+      if (!headers.has("content-type")) headers.add("content-type", contentType);
     }
     // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
-    this.#respondHead(reply.status, headers, body.length === 0, performance.now());
+    this.#respondHead(status, headers, body.length === 0, performance.now());
     this.#responseDone = true;
     if (body.length > 0) {
       this.#downstream.sendData(body, 0, body.length);

@@ -10,6 +10,7 @@ import {
 } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 
 import { durationMs, type Place } from "../compile.ts";
+import { compileLocalReplies } from "../filters/local-reply.ts";
 import { compileClientCert, compileIdentity } from "./compile-identity.ts";
 import type { HttpOptions } from "./options.ts";
 
@@ -68,6 +69,7 @@ export function compileHttpOptions(
     generateRequestId: message.generateRequestId ?? true,
     preserveExternalRequestId: message.preserveExternalRequestId,
     alwaysSetRequestIdInResponse: message.alwaysSetRequestIdInResponse,
+    localReplies: compileLocalReplies(message.localReplyConfig, place.field("local_reply_config")),
     acceptHttp10: message.httpProtocolOptions?.acceptHttp10 ?? false,
     via: message.via,
     upgrades: compileUpgrades(message, place),

@@ -19,6 +19,13 @@ export interface RequestRecord {
   /** 0: no response was begun. */
   status: number;
   responseHeaders: { get(name: string): string | undefined } | undefined;
+  responseTrailers: { get(name: string): string | undefined } | undefined;
+  /** The body of an answer that the proxy gives itself, while its final form is being made. */
+  localReplyBody: string | undefined;
+  /** What filters left for others, by namespace. */
+  dynamicMetadata: ReadonlyMap<string, unknown> | undefined;
+  /** The request's trace; undefined: tracing is off. */
+  trace: { readonly sampled: boolean; readonly traceId: string; readonly spanId: string } | undefined;
   /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
   details: string;
   /** Envoy's response flags, "UF", "UH", …; empty for none. */

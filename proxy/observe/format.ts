@@ -48,6 +48,20 @@ export function compileTextFormat(format: string, omitEmpty: boolean, place: Pla
   };
 }
 
+/** Compiles a text format whose values stay as they are: for bodies, not for lines. */
+export function compileRawFormat(format: string, omitEmpty: boolean, place: Place): Format {
+  const pieces = parseFormat(format, place);
+  const missing = omitEmpty ? "" : "-";
+  return (record) => {
+    let text = "";
+    for (const piece of pieces) {
+      const value = typeof piece === "string" ? piece : (piece(record) ?? missing);
+      text += typeof value === "string" && typeof piece !== "string" ? fromWire(value) : value;
+    }
+    return text;
+  };
+}
+
 // A line that a client can break in two is two lines, of which the client wrote the second.
 // Control characters: neither printable ASCII nor beyond ASCII.
 const CONTROL = /[^ -~\u0080-\uffff]/;

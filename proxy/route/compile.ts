@@ -8,6 +8,7 @@ import {
 import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
 
 import { type Compiled, Place } from "../compile.ts";
+import { isGrpcType } from "../observe/grpc-status.ts";
 import { Domains } from "./domains.ts";
 import { compileForward } from "./forward.ts";
 import { compileMutations, type Mutations, nest } from "./header-mutations.ts";
@@ -87,8 +88,7 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
   return { tests, fraction: compileFraction(match, place) };
 }
 
-/** RouteMatch.grpc: the content type is application/grpc or application/grpc+something. */
-const isGrpc: HeadTest = ({ headers }) => /^application\/grpc(\+|$)/.test(headers.get("content-type") ?? "");
+const isGrpc: HeadTest = ({ headers }) => isGrpcType(headers.get("content-type"));
 
 // Runtime values are not supported, so that the default is the value.
 const denominators: Readonly<Record<Denominator, number>> = {
