@@ -4,8 +4,10 @@ import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
-import { type LocalReply, redirect, replies } from "../reply.ts";
+import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
+import type { HeaderMutation } from "../route/header-mutations.ts";
+import type { RouteTable } from "../route/route.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
@@ -37,6 +39,10 @@ export class Stream implements FilterStream, ChainEnds {
   requestPassed = false;
   /** What follows the request's body, once it has passed the filters. */
   requestTrailers: Headers | undefined = undefined;
+  /** The routes of the time when the request began. */
+  table: RouteTable | undefined = undefined;
+  /** What the route changes of the response's header fields. */
+  responseMutation: HeaderMutation | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
   idleTimeoutMs: number;
 
@@ -97,7 +103,9 @@ export class Stream implements FilterStream, ChainEnds {
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
       head.headers.add("content-length", "0");
     }
-    record.requestId = mutateRequestHeaders(head, options);
+    this.table = this.listener.runtime.routeTable(options.routeConfigName);
+    const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
+    if (refused !== 0) return this.reply(addressUnknown(refused));
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
@@ -185,18 +193,28 @@ export class Stream implements FilterStream, ChainEnds {
     this.record.details = reply.details;
     if (this.#responding) return this.#cut();
     const headers = new Headers();
-    const body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let { status } = reply;
+    let body = Buffer.from(reply.body as string);
+    let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
+    this.#mutateResponse(status, headers);
+    const { localReplies } = this.options;
+    if (localReplies !== undefined) {
+      this.record.status = status;
+      const rewritten = localReplies(body.toString(), headers, this.record);
+      ({ status, contentType } = rewritten);
+      body = Buffer.from(rewritten.body);
+    }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
-      headers.add("content-type", "text/plain");
+      if (!headers.has("content-type")) headers.add("content-type", contentType);
     }
     // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
-    this.#chain?.responseHead(reply.status, headers, body.length === 0);
-    this.#respondHead(reply.status, headers, body.length === 0, performance.now());
+    this.#chain?.responseHead(status, headers, body.length === 0);
+    this.#respondHead(status, headers, body.length === 0, performance.now());
     if (body.length === 0) this.#responseEnded();
     else {
       this.onUpstreamData(body, 0, body.length);
@@ -207,7 +225,7 @@ export class Stream implements FilterStream, ChainEnds {
 
   #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
     const { record } = this;
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = status;
     record.responseHeaders = headers;
     record.responseStartAt = now;
@@ -229,10 +247,19 @@ export class Stream implements FilterStream, ChainEnds {
     const { record } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
+    this.#mutateResponse(status, headers);
     this.#chain?.responseHead(status, headers, end);
     // Both happen in one go, so that one look at the clock does.
     this.#respondHead(status, headers, end, record.responseHeadAt);
     if (end) this.#responseEnded();
+  }
+
+  #mutateResponse(status: number, headers: Headers): void {
+    if (this.responseMutation === undefined) return;
+    // For command operators in values.
+    this.record.status = status;
+    this.record.responseHeaders = headers;
+    this.responseMutation(headers, this.record);
   }
 
   /** Counts from the end of the request; a response that comes sooner has no such time. */
@@ -246,7 +273,8 @@ export class Stream implements FilterStream, ChainEnds {
     const { record, listener } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    this.#mutateResponse(101, headers);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = 101;
     record.responseHeaders = headers;
     record.responseStartAt = performance.now();
