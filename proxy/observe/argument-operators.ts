@@ -23,7 +23,8 @@ export function grpcStatusOperator(argument: string | undefined): Operator | str
 export function environmentOperator(argument: string | undefined): Operator | string {
   if (argument === undefined || argument === "") return "%ENVIRONMENT% needs the name of a variable";
   const value = process.env[argument];
-  const wire = value === undefined ? undefined : toWire(value);
+  // As Envoy, which writes "-" in JSON as well.
+  const wire = value === undefined ? "-" : toWire(value);
   return () => wire;
 }
 
