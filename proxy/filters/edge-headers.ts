@@ -1,5 +1,3 @@
-import { randomUUID } from "node:crypto";
-
 import type { Headers } from "../headers.ts";
 import { dateNow } from "../listen/clock.ts";
 import type { HttpOptions } from "../listen/options.ts";
@@ -8,6 +6,7 @@ import { addressFromForwardedFor, DEFAULT_IDENTITY, detectAddress } from "./clie
 import { mutateClientCert } from "./client-cert.ts";
 import { cleaned } from "./internal-headers.ts";
 import type { StreamRecord } from "./record.ts";
+import { newRequestId } from "./request-ids.ts";
 
 const LETTER_X = 0x78;
 
@@ -122,7 +121,7 @@ function applyRequestId(headers: Headers, at: number, options: HttpOptions, edge
   // An edge proxy makes its own id, so that clients can't choose what logs and traces are found by.
   const keep = at >= 0 && (options.preserveExternalRequestId || !edge);
   if (keep || !options.generateRequestId) return at < 0 ? undefined : headers.values[at];
-  const id = randomUUID();
+  const id = newRequestId();
   put(headers, at, "x-request-id", id);
   return id;
 }

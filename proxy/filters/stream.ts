@@ -1,5 +1,6 @@
+import { performance } from "node:perf_hooks";
+
 import { Headers } from "../headers.ts";
-import type { RequestMessage } from "../http1/request-head.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
@@ -10,7 +11,7 @@ import type { RouteTable } from "../route/route.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
-import type { Downstream } from "./downstream.ts";
+import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
 import { normalizePath } from "./path.ts";
@@ -40,6 +41,8 @@ export class Stream implements FilterStream, ChainEnds {
   table: RouteTable | undefined = undefined;
   /** What the route changes of the response's header fields. */
   responseMutation: HeaderMutation | undefined = undefined;
+  /** What follows the request's body, once it has passed the filters. */
+  requestTrailers: Headers | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
   idleTimeoutMs: number;
 
@@ -73,7 +76,7 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   /** The head is there; `end`: the request has no body. */
-  begin(message: RequestMessage, end: boolean): void {
+  begin(message: IncomingRequest, end: boolean): void {
     const { options, record, head } = this;
     head.method = message.method;
     head.headers = message.headers;
@@ -81,7 +84,7 @@ export class Stream implements FilterStream, ChainEnds {
     head.path = message.path;
     record.head = head;
     record.originalPath = message.path;
-    record.protocol = message.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
+    record.protocol = message.protocol;
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
@@ -119,11 +122,11 @@ export class Stream implements FilterStream, ChainEnds {
     else this.#chain.requestData(piece);
   }
 
-  onRequestEnd(): void {
+  onRequestEnd(trailers?: Headers): void {
     if (this.#ended) return;
     this.#requestEnded();
-    if (this.#chain === undefined || this.upgraded) this.requestEnd();
-    else this.#chain.requestEnd();
+    if (this.#chain === undefined || this.upgraded) this.requestEnd(trailers);
+    else this.#chain.requestEnd(trailers);
     if (this.upgraded && this.#responseDone) this.#finish();
   }
 
@@ -163,7 +166,8 @@ export class Stream implements FilterStream, ChainEnds {
     this.#forward?.onRequestData(piece);
   }
 
-  requestEnd(): void {
+  requestEnd(trailers: Headers | undefined): void {
+    this.requestTrailers = trailers;
     this.requestPassed = true;
     this.#forward?.onRequestEnd();
   }
@@ -209,13 +213,13 @@ export class Stream implements FilterStream, ChainEnds {
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
+    this.#chain?.responseHead(status, headers, body.length === 0);
     this.#respondHead(status, headers, body.length === 0, performance.now());
-    this.#responseDone = true;
-    if (body.length > 0) {
-      this.#downstream.sendData(body, 0, body.length);
-      this.#downstream.sendEnd();
+    if (body.length === 0) this.#responseEnded();
+    else {
+      this.onUpstreamData(body, 0, body.length);
+      this.onUpstreamEnd();
     }
-    this.#finish();
     this.#downstream.flush();
   }
 
@@ -292,18 +296,19 @@ export class Stream implements FilterStream, ChainEnds {
     return this.#chain.responseData(bytes, from, to);
   }
 
-  onUpstreamEnd(): void {
+  onUpstreamEnd(trailers?: Headers): void {
     if (this.#ended) return;
-    if (this.#chain === undefined || this.upgraded) this.responseEnd();
-    else this.#chain.responseEnd();
+    if (this.#chain === undefined || this.upgraded) this.responseEnd(trailers);
+    else this.#chain.responseEnd(trailers);
   }
 
   responseData(bytes: Buffer, from: number, to: number): boolean {
     return this.#downstream.sendData(bytes, from, to);
   }
 
-  responseEnd(): void {
-    this.#downstream.sendEnd();
+  responseEnd(trailers: Headers | undefined): void {
+    this.record.responseTrailers = trailers;
+    this.#downstream.sendEnd(trailers);
     this.#responseEnded();
   }
 

@@ -33,6 +33,10 @@ export class RequestMessage extends Message {
     super(true);
     this.isSecure = isSecure;
   }
+
+  get protocol(): "HTTP/1.0" | "HTTP/1.1" {
+    return this.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
+  }
 }
 
 export interface RequestLimits extends FieldLimits {

@@ -19,6 +19,7 @@ export interface RequestRecord {
   /** 0: no response was begun. */
   status: number;
   responseHeaders: { get(name: string): string | undefined } | undefined;
+  /** What followed the response's body, such as grpc-status; undefined: nothing. */
   responseTrailers: { get(name: string): string | undefined } | undefined;
   /** The body of an answer that the proxy gives itself, while its final form is being made. */
   localReplyBody: string | undefined;
