@@ -37,12 +37,12 @@ export class Stream implements FilterStream, ChainEnds {
   requestDone = false;
   /** Whether it has also passed the filters to its last byte. */
   requestPassed = false;
-  /** What follows the request's body, once it has passed the filters. */
-  requestTrailers: Headers | undefined = undefined;
   /** The routes of the time when the request began. */
   table: RouteTable | undefined = undefined;
   /** What the route changes of the response's header fields. */
   responseMutation: HeaderMutation | undefined = undefined;
+  /** What follows the request's body, once it has passed the filters. */
+  requestTrailers: Headers | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
   idleTimeoutMs: number;
 

@@ -23,15 +23,19 @@ export function grpcStatusOperator(argument: string | undefined): Operator | str
 export function environmentOperator(argument: string | undefined): Operator | string {
   if (argument === undefined || argument === "") return "%ENVIRONMENT% needs the name of a variable";
   const value = process.env[argument];
-  const wire = value === undefined ? undefined : toWire(value);
+  // As Envoy, which writes "-" in JSON as well.
+  const wire = value === undefined ? "-" : toWire(value);
   return () => wire;
 }
 
-/** QUERY_PARAM(X): the first of that name, as it stands in the path. */
+/** QUERY_PARAM(X): the first of that name, with its escapes decoded. */
 export function queryParamOperator(argument: string | undefined): Operator | string {
   if (argument === undefined || argument === "") return "%QUERY_PARAM% needs the name of a parameter";
   const name = toWire(argument);
-  return ({ head }) => head && queryParameter(head.path, name);
+  return ({ head }) => {
+    const value = head && queryParameter(head.path, name);
+    return value?.replace(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  };
 }
 
 /**

@@ -147,7 +147,15 @@ function compileValue(
     const elements = format.map((element, index) => compileValue(element, omitEmpty, place.item("", index)));
     return (record) => `[${elements.map((element) => element(record) ?? "null").join(",")}]`;
   }
-  if (format !== null && typeof format === "object") return compileObject(format, omitEmpty, place);
+  if (format !== null && typeof format === "object") {
+    const render = compileObject(format, omitEmpty, place);
+    if (!omitEmpty) return render;
+    // An object of which nothing is left is left out, too.
+    return (record) => {
+      const text = render(record);
+      return text === "{}" ? undefined : text;
+    };
+  }
   const constant = JSON.stringify(format);
   return () => constant;
 }

@@ -28,6 +28,12 @@ const plain = new WeakSet<Operator>();
 /** Whether what an operator yields can stand in a log line as it is; nobody has to look at its characters then. */
 export const isPlain = (operator: Operator): boolean => plain.has(operator);
 
+/** The upstream's address, once there was a connection to it; which endpoint was tried is UPSTREAM_HOST. */
+const connected = ({ upstreamHost, upstreamLocalAddress }: RequestRecord) =>
+  upstreamLocalAddress === undefined ? undefined : upstreamHost;
+
+const apply = <T>(text: string | undefined, read: (text: string) => T) => (text === undefined ? undefined : read(text));
+
 const simple: Readonly<Record<string, Operator>> = {
   PROTOCOL: (record) => record.protocol,
   RESPONSE_CODE: (record) => record.status,
@@ -61,9 +67,9 @@ const simple: Readonly<Record<string, Operator>> = {
   GRPC_STATUS_NUMBER: grpcStatusOperator("NUMBER") as Operator,
   RESPONSE_FLAGS_LONG: (record) => (record.flags.length === 0 ? "-" : record.flags.map(longFlag).join(",")),
   UPSTREAM_CLUSTER_RAW: (record) => record.upstreamCluster && toWire(record.upstreamCluster),
-  UPSTREAM_REMOTE_ADDRESS: (record) => record.upstreamHost,
-  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: ({ upstreamHost }) => upstreamHost && ipOf(upstreamHost),
-  UPSTREAM_REMOTE_PORT: ({ upstreamHost }) => upstreamHost && portOf(upstreamHost),
+  UPSTREAM_REMOTE_ADDRESS: connected,
+  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (record) => apply(connected(record), ipOf),
+  UPSTREAM_REMOTE_PORT: (record) => apply(connected(record), portOf),
   UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: ({ upstreamLocalAddress }) => upstreamLocalAddress && ipOf(upstreamLocalAddress),
   UPSTREAM_LOCAL_PORT: ({ upstreamLocalAddress }) => upstreamLocalAddress && portOf(upstreamLocalAddress),
   DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: ({ downstreamLocalAddress }) => ipOf(downstreamLocalAddress),
