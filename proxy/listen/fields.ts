@@ -23,6 +23,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     http_filters: "used",
     common_http_protocol_options: "used",
     http_protocol_options: "used",
+    http2_protocol_options: "used",
     server_name: "used",
     server_header_transformation: "used",
     max_request_headers_kb: "used",
@@ -74,6 +75,20 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     max_requests_per_connection: "used",
   },
   "envoy.config.core.v3.Http1ProtocolOptions": { allow_absolute_url: "used", accept_http_10: "used" },
+  "envoy.config.core.v3.Http2ProtocolOptions": {
+    hpack_table_size: "used",
+    max_concurrent_streams: "used",
+    initial_stream_window_size: "used",
+    initial_connection_window_size: "used",
+    allow_connect: "used",
+    connection_keepalive: "used",
+    // A request that is no HTTP always ends its stream, and never the connection.
+    override_stream_error_on_invalid_http_message: "ignored",
+    stream_error_on_invalid_http_messaging: "ignored",
+    // Which of Envoy's two codecs it uses.
+    use_oghttp2_codec: "ignored",
+  },
+  "envoy.config.core.v3.KeepaliveSettings": { interval: "used", timeout: "used" },
   "envoy.config.accesslog.v3.AccessLog": { name: "ignored", typed_config: "used" },
   "envoy.extensions.access_loggers.file.v3.FileAccessLog": { path: "used", log_format: "used" },
   "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": { log_format: "used" },

@@ -1,4 +1,5 @@
 import type { FilterFactory } from "../filters/filter.ts";
+import type { Http2Options } from "../http2/options.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 
 /** A Listener with its HttpConnectionManager, made ready for use (listen/compile.ts makes it). Immutable. */
@@ -14,6 +15,9 @@ export interface ListenerOptions {
 export interface HttpOptions {
   readonly statPrefix: string;
   readonly routeConfigName: string;
+  /** What clients may speak; "auto": either, as ALPN or their first bytes say. */
+  readonly codec: "auto" | "http1" | "http2";
+  readonly http2: Http2Options;
   readonly serverName: string;
   readonly serverHeader: "overwrite" | "append-if-absent" | "pass-through";
   readonly maxRequestHeadersKb: number;
