@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
-
 import type { Headers } from "../headers.ts";
 import { dateNow } from "../listen/clock.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import type { RequestHead } from "../request.ts";
+import { newRequestId } from "./request-ids.ts";
 
 /** What only the gateway itself may tell an upstream (Envoy: cleanInternalHeaders and the sanitising of edge requests). */
 const INTERNAL = new Set([
@@ -92,7 +91,7 @@ function applyRequestId(headers: Headers, at: number, options: HttpOptions): str
   // An edge proxy makes its own id, so that clients can't choose what logs and traces are found by.
   const keep = at >= 0 && (options.preserveExternalRequestId || !options.useRemoteAddress);
   if (keep || !options.generateRequestId) return at < 0 ? undefined : headers.values[at];
-  const id = randomUUID();
+  const id = newRequestId();
   put(headers, at, "x-request-id", id);
   return id;
 }

@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";

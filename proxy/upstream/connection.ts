@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
 import type { Headers } from "../headers.ts";
 import { type BodySink, BodyReader } from "../http1/body.ts";
