@@ -47,6 +47,8 @@ function forward(stream: Stream, action: ForwardAction): Forward | undefined {
     return undefined;
   }
   if (action.idleTimeoutMs !== undefined) stream.setIdleTimeout(action.idleTimeoutMs);
+  const durationMs = action.streamDuration?.(head);
+  if (durationMs !== undefined) stream.setMaxDuration(durationMs);
   const hash = action.hash?.(head);
   const { headers } = head;
   const path = action.rewritePath?.(head.path);

@@ -12,9 +12,11 @@ import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
+import { isGrpc, toTrailersOnly } from "./grpc.ts";
 import { normalizePath } from "./path.ts";
 import { type Peer, StreamRecord } from "./record.ts";
 import { route } from "./router.ts";
+import { safeTrailers } from "./trailers.ts";
 
 /**
  * One request and its response, whatever protocol carries them: what Envoy calls an active stream. The codec pushes the request in, the
@@ -44,6 +46,7 @@ export class Stream implements FilterStream, ChainEnds {
   #forward: Forward | undefined = undefined;
   #chain: Chain | undefined = undefined;
   #movedAt: number;
+  #durationMs = 0;
   #responding = false;
   #responseDone = false;
   #ended = false;
@@ -85,6 +88,7 @@ export class Stream implements FilterStream, ChainEnds {
       record.requestEndAt = record.startedAt;
     } else this.requestFraming = message.chunked ? "chunked" : "length";
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
+    if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
     if (message.method === "CONNECT") return this.reply(replies.connectRefused);
     if (message.path === "*") return this.reply(replies.pathRejected);
     const normalized = normalizePath(message.path, options);
@@ -114,8 +118,9 @@ export class Stream implements FilterStream, ChainEnds {
     else this.#chain.requestData(piece);
   }
 
-  onRequestEnd(trailers?: Headers): void {
+  onRequestEnd(untrusted?: Headers): void {
     if (this.#ended) return;
+    const trailers = safeTrailers(untrusted);
     this.#requestEnded();
     if (this.#chain === undefined || this.upgraded) this.requestEnd(trailers);
     else this.#chain.requestEnd(trailers);
@@ -185,8 +190,14 @@ export class Stream implements FilterStream, ChainEnds {
     this.record.details = reply.details;
     if (this.#responding) return this.#cut();
     const headers = new Headers();
-    const body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let { status } = reply;
+    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
+    if (isGrpc(this.head.headers)) {
+      toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
+      status = 200;
+      body = NO_BODY;
+    }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
       headers.add("content-type", "text/plain");
@@ -195,8 +206,8 @@ export class Stream implements FilterStream, ChainEnds {
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
-    this.#chain?.responseHead(reply.status, headers, body.length === 0);
-    this.#respondHead(reply.status, headers, body.length === 0, performance.now());
+    this.#chain?.responseHead(status, headers, body.length === 0);
+    this.#respondHead(status, headers, body.length === 0, performance.now());
     if (body.length === 0) this.#responseEnded();
     else {
       this.onUpstreamData(body, 0, body.length);
@@ -268,8 +279,9 @@ export class Stream implements FilterStream, ChainEnds {
     return this.#chain.responseData(bytes, from, to);
   }
 
-  onUpstreamEnd(trailers?: Headers): void {
+  onUpstreamEnd(untrusted?: Headers): void {
     if (this.#ended) return;
+    const trailers = safeTrailers(untrusted);
     if (this.#chain === undefined || this.upgraded) this.responseEnd(trailers);
     else this.#chain.responseEnd(trailers);
   }
@@ -324,11 +336,24 @@ export class Stream implements FilterStream, ChainEnds {
     if (ms > 0) this.#downstream.wakeWithin(ms);
   }
 
-  /** Looks whether the stream has idled too long. Returns in how many ms to look again; Infinity: never. */
+  /** How long the stream may take from its first byte to its last, in ms; 0: as long as it likes. */
+  setMaxDuration(ms: number): void {
+    this.#durationMs = ms;
+    if (ms > 0) this.#downstream.wakeWithin(ms);
+  }
+
+  /** Looks whether the stream has idled or lasted too long. Returns in how many ms to look again; Infinity: never. */
   onIdleCheck(now: number): number {
-    if (this.idleTimeoutMs === 0 || this.#ended) return Number.POSITIVE_INFINITY;
+    if (this.#ended) return Number.POSITIVE_INFINITY;
+    const whole = this.#durationMs === 0 ? Number.POSITIVE_INFINITY : this.record.startedAt + this.#durationMs - now;
+    if (whole <= 0) {
+      this.listener.stats.downstream_rq_max_duration_reached.inc();
+      this.reply(replies.streamDuration);
+      return Number.POSITIVE_INFINITY;
+    }
+    if (this.idleTimeoutMs === 0) return whole;
     const left = this.#movedAt + this.idleTimeoutMs - now;
-    if (left > 0) return left;
+    if (left > 0) return Math.min(left, whole);
     this.listener.stats.downstream_rq_idle_timeout.inc();
     this.reply(this.requestDone ? replies.idleResponse : replies.idleRequest);
     return Number.POSITIVE_INFINITY;
@@ -368,6 +393,8 @@ const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
   remoteAddress: peer.downstreamRemoteAddress,
   remotePort: peer.downstreamRemotePort,
 });
+
+const NO_BODY = Buffer.alloc(0);
 
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();

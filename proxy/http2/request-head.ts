@@ -1,3 +1,5 @@
+import { randomBytes } from "node:crypto";
+
 import type { IncomingRequest } from "../filters/downstream.ts";
 import { Headers } from "../headers.ts";
 import { isAuthority, isToken, TARGET } from "../http1/chars.ts";
@@ -7,6 +9,7 @@ import { type Violation, violations as common } from "../http1/violation.ts";
 import { violations } from "./violation.ts";
 
 const COLON = 0x3a;
+const WEBSOCKET_KEY_BYTES = 16;
 const CONTENT_LENGTH = /^\d{1,15}$/;
 
 /** The head of a request, checked. */
@@ -118,5 +121,9 @@ function applyTarget(request: Http2Request, scheme: string, protocol: string): V
   request.method = "GET";
   request.connectionUpgrade = true;
   request.upgrade = protocol;
+  // RFC 8441, 5: not used over HTTP/2, but an HTTP/1.1 server insists on it (RFC 6455, 4.2.1).
+  if (protocol === "websocket" && !request.headers.has("sec-websocket-key")) {
+    request.headers.add("sec-websocket-key", randomBytes(WEBSOCKET_KEY_BYTES).toString("base64"));
+  }
   return undefined;
 }

@@ -56,6 +56,8 @@ export class Http2Connection implements StreamOwner, TimerOwner {
       .on("stream", (http2, _headers, flags, fields: string[]) => this.#onStream(http2, flags, fields))
       .on("error", () => listener.stats.downstream_cx_protocol_error.inc())
       .on("close", () => this.#onClose());
+    // The listener lets clients close one half, which HTTP/2 has no meaning for: nobody is there to take the responses.
+    socket.once("end", () => this.destroy());
     this.#session.setLocalWindowSize(http.http2.connectionWindowBytes);
     const { connectionIdleTimeoutMs, maxConnectionDurationMs } = http;
     if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);

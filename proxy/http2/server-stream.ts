@@ -106,12 +106,13 @@ export class ServedStream implements Downstream {
 
   sendUpgrade(headers: Headers): void {
     this.#upgraded = true;
+    // It answers the key that stood in for the client's (RFC 8441, 5).
+    headers.remove("sec-websocket-accept");
     this.#head = responseFields(200, headers);
     this.flush();
-    if (this.#requestEnded) {
-      this.stream.onRequestEnd();
-      this.stream.flushRequest();
-    } else this.#read();
+    if (!this.#requestEnded) return this.#read();
+    this.stream.onRequestEnd();
+    this.stream.flushRequest();
   }
 
   sendData(bytes: Buffer, from: number, to: number): boolean {
@@ -140,7 +141,7 @@ export class ServedStream implements Downstream {
     this.#complete = true;
     if (!http2.writableEnded) http2.end(piece);
     // The rest of the request is of no use any more. With code NO_ERROR this waits until the response is out (RFC 9113, 8.1).
-    if (!this.#requestEnded && !this.#mayTrail) http2.close(constants.NGHTTP2_NO_ERROR);
+    if (!this.#requestEnded && !this.#mayTrail && !this.#upgraded) http2.close(constants.NGHTTP2_NO_ERROR);
   }
 
   /** False: the response is complete with its head. */
@@ -207,10 +208,7 @@ export class ServedStream implements Downstream {
   #onClose(): void {
     this.#pieces = [];
     const complete = this.#complete && this.#http2.rstCode === constants.NGHTTP2_NO_ERROR;
-    if (!this.stream.ended) {
-      if (this.#upgraded) this.stream.onRequestEnd();
-      this.stream.onDownstreamReset();
-    }
+    if (!this.stream.ended) this.stream.onDownstreamReset();
     this.#owner.onStreamClosed(this, complete);
   }
 }

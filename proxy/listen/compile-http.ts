@@ -92,6 +92,7 @@ function compileCommon(message: HttpProtocolOptions | undefined, place: Place) {
     connectionIdleTimeoutMs: durationMs(message?.idleTimeout, defaults.connectionIdleTimeoutMs),
     maxHeadersCount,
     maxConnectionDurationMs: durationMs(message?.maxConnectionDuration, 0),
+    maxStreamDurationMs: durationMs(message?.maxStreamDuration, 0),
     maxRequestsPerConnection: message?.maxRequestsPerConnection ?? 0,
     headersWithUnderscores: known(
       underscores,

@@ -61,6 +61,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     upgrade_type: "used",
     enabled: "used",
   },
+  "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": {},
   "envoy.extensions.filters.http.router.v3.Router": {
     // Statistics and traces only.
     dynamic_stats: "ignored",
@@ -70,6 +71,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.core.v3.HttpProtocolOptions": {
     idle_timeout: "used",
     max_connection_duration: "used",
+    max_stream_duration: "used",
     max_headers_count: "used",
     headers_with_underscores_action: "used",
     max_requests_per_connection: "used",

@@ -28,6 +28,7 @@ export interface HttpOptions {
   readonly requestHeadersTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
+  readonly maxStreamDurationMs: number;
   /** 0: no limit. */
   readonly maxRequestsPerConnection: number;
   readonly headersWithUnderscores: "allow" | "reject" | "drop";

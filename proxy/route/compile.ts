@@ -9,6 +9,7 @@ import {
 import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
 
 import { type Compiled, Place } from "../compile.ts";
+import { isGrpc } from "../filters/grpc.ts";
 import { Domains } from "./domains.ts";
 import { compileForward } from "./forward.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
@@ -76,6 +77,7 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
     const test = compileQueryMatcher(matcher, place.item("query_parameters", index));
     if (test !== undefined) tests.push(test);
   });
+  if (match.grpc !== undefined) tests.push(({ headers }) => isGrpc(headers));
   return { tests, fraction: compileFraction(match, place) };
 }
 

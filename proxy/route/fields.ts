@@ -44,7 +44,9 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     runtime_fraction: "used",
     headers: "used",
     query_parameters: "used",
+    grpc: "used",
   },
+  "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": {},
   "envoy.config.route.v3.HeaderMatcher": {
     name: "used",
     exact_match: "used",
@@ -91,10 +93,16 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     auto_host_rewrite: "used",
     timeout: "used",
     idle_timeout: "used",
+    max_stream_duration: "used",
     retry_policy: "used",
     priority: "used",
     hash_policy: "used",
     upgrade_configs: "used",
+  },
+  "envoy.config.route.v3.RouteAction.MaxStreamDuration": {
+    max_stream_duration: "used",
+    grpc_timeout_header_max: "used",
+    grpc_timeout_header_offset: "used",
   },
   "envoy.config.route.v3.RouteAction.UpgradeConfig": { upgrade_type: "used", enabled: "used" },
   "envoy.config.route.v3.WeightedCluster": {

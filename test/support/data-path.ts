@@ -126,6 +126,7 @@ const HTTP: HttpOptions = {
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
   maxConnectionDurationMs: 0,
+  maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,
   headersWithUnderscores: "allow",
   normalizePath: true,
