@@ -81,7 +81,8 @@ export class Http2Connection implements StreamOwner, TimerOwner {
 
   #onStream(http2: ServerHttp2Stream, flags: number, fields: string[]): void {
     const { http } = this.#listener.options;
-    // Reset before we came to look at it.
+    // Even a stream that is over before we come to look at it may yet have an error to tell.
+    http2.on("error", ignore);
     if (http2.destroyed) return this.#count(false, 0);
     const served = new ServedStream(this, http2);
     const stream = new Stream(served, this.#listener, this.#peer, performance.now());
@@ -184,3 +185,6 @@ export class Http2Connection implements StreamOwner, TimerOwner {
     this.#onClosed(this);
   }
 }
+
+/** What matters of a stream's error is that "close" follows. */
+function ignore(): void {}

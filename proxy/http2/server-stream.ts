@@ -50,12 +50,12 @@ export class ServedStream implements Downstream {
   #requestEnded = false;
   #upgraded = false;
 
+  /** The owner listens for errors. */
   constructor(owner: StreamOwner, http2: ServerHttp2Stream) {
     this.#owner = owner;
     this.#http2 = http2;
     this.scheme = owner.scheme;
-    // What matters of an error is that "close" follows.
-    http2.on("error", ignore).on("close", () => this.#onClose());
+    http2.on("close", () => this.#onClose());
   }
 
   /** Hands the request to the stream; `end`: it has no body. */
@@ -212,5 +212,3 @@ export class ServedStream implements Downstream {
     this.#owner.onStreamClosed(this, complete);
   }
 }
-
-function ignore(): void {}
