@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";

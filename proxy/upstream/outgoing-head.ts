@@ -3,10 +3,9 @@ import { fieldLines } from "../http1/write.ts";
 import type { RequestHead } from "../request.ts";
 import type { HostRewrite } from "../route/route.ts";
 
-/** The host that the endpoint is told. */
+/** The host that the endpoint is told. The router has done the other rewrites; this one needs to know the endpoint. */
 export function outgoingHost({ authority }: RequestHead, rewrite: HostRewrite | undefined, endpoint: Endpoint): string {
-  if (rewrite === undefined) return authority;
-  return rewrite.kind === "literal" ? rewrite.host : endpoint.hostname || authority;
+  return rewrite?.kind === "auto" ? endpoint.hostname || authority : authority;
 }
 
 /** A request's head in HTTP/1.1: request line and fields, without the empty line. */

@@ -13,9 +13,11 @@ import {
   listenerStatNames,
   type Runtime,
 } from "../../proxy/listen/context.ts";
+import { edgeDefaults } from "../../proxy/http2/options.ts";
 import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
+import { NO_MUTATIONS } from "../../proxy/route/header-mutations.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
 import type { Secret } from "../../proxy/tls/secret.ts";
 
@@ -121,6 +123,8 @@ export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): R
 const HTTP: HttpOptions = {
   statPrefix: "http",
   routeConfigName: "routes",
+  codec: "auto",
+  http2: edgeDefaults,
   serverName: "sluice",
   serverHeader: "overwrite",
   maxRequestHeadersKb: 60,
@@ -131,6 +135,7 @@ const HTTP: HttpOptions = {
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
   maxConnectionDurationMs: 0,
+  maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,
   headersWithUnderscores: "allow",
   normalizePath: true,
@@ -184,7 +189,8 @@ export class DataPath implements AsyncDisposable {
           ? {
               name,
               clusters: new Set(),
-              match: () => (route === null ? undefined : { name: "r", virtualHost: "v", action }),
+              match: () =>
+                route === null ? undefined : { name: "r", virtualHost: "v", mutations: NO_MUTATIONS, action },
             }
           : undefined,
     };
