@@ -12,6 +12,8 @@ import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cor
 import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { CustomHeaderConfigSchema } from "#envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header_pb.ts";
+import { XffConfigSchema } from "#envoy/extensions/http/original_ip_detection/xff/v3/xff_pb.ts";
 import { LeastRequestSchema } from "#envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts";
 import { MaglevSchema } from "#envoy/extensions/load_balancing_policies/maglev/v3/maglev_pb.ts";
 import { RandomSchema } from "#envoy/extensions/load_balancing_policies/random/v3/random_pb.ts";
@@ -41,6 +43,8 @@ export const registry = createRegistry(
   HttpConnectionManagerSchema,
   DownstreamTlsContextSchema,
   RawBufferSchema,
+  XffConfigSchema,
+  CustomHeaderConfigSchema,
   FileAccessLogSchema,
   StdoutAccessLogSchema,
   StderrAccessLogSchema,

@@ -100,6 +100,8 @@ export const invalidBase64: LocalReply = reply(
   undefined,
   "Bad gRPC-web request, invalid base64 data.",
 );
+/** Who the client is can't be told, and the configuration asks for a refusal then. */
+export const addressUnknown = (status: number): LocalReply => reply(status, "rejecting because detection failed");
 
 /** Envoy lets the route choose between 503 and 404. */
 export const clusterNotFound = (status: number): LocalReply => reply(status, "cluster_not_found", "NC");

@@ -1,34 +1,18 @@
 import type { Headers } from "../headers.ts";
+import { grpcStatusOfHttp, isGrpcType } from "../observe/grpc-status.ts";
 
 /** https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
 export const DEADLINE_EXCEEDED = 4;
-const UNKNOWN = 2;
-
-/** Status of an answer by HTTP alone, as gRPC clients read it, and as Envoy writes it (Grpc::Utility::httpToGrpcStatus). */
-const byHttpStatus: ReadonlyMap<number, number> = new Map([
-  [400, 13],
-  [401, 16],
-  [403, 7],
-  [404, 12],
-  [429, 14],
-  [502, 14],
-  [503, 14],
-  [504, 14],
-]);
-
 const GRPC = "application/grpc";
 
-/** Whether a message's fields say that it is gRPC: `application/grpc`, with or without "+proto" and the like. */
-export function isGrpc(headers: Headers): boolean {
-  const type = headers.get("content-type");
-  return type?.startsWith(GRPC) === true && (type.length === GRPC.length || type[GRPC.length] === "+");
-}
+/** Whether a message's fields say that it is gRPC. */
+export const isGrpc = (headers: Headers): boolean => isGrpcType(headers.get("content-type"));
 
 /** Turns the head of a reply into one that gRPC clients understand: trailers-only, the text as grpc-message; it has no body then. */
 export function toTrailersOnly(headers: Headers, status: number, text: string, grpcStatus: number | undefined): void {
   headers.remove("content-length");
   headers.set("content-type", GRPC);
-  headers.set("grpc-status", String(grpcStatus ?? byHttpStatus.get(status) ?? UNKNOWN));
+  headers.set("grpc-status", String(grpcStatus ?? grpcStatusOfHttp(status)));
   if (text !== "") headers.set("grpc-message", percentEncode(text));
 }
 

@@ -4,8 +4,10 @@ import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
-import { type LocalReply, redirect, replies } from "../reply.ts";
+import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
+import type { HeaderMutation } from "../route/header-mutations.ts";
+import type { RouteTable } from "../route/route.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
@@ -37,6 +39,10 @@ export class Stream implements FilterStream, ChainEnds {
   requestDone = false;
   /** Whether it has also passed the filters to its last byte. */
   requestPassed = false;
+  /** The routes of the time when the request began. */
+  table: RouteTable | undefined = undefined;
+  /** What the route changes of the response's header fields. */
+  responseMutation: HeaderMutation | undefined = undefined;
   /** What follows the request's body, once it has passed the filters. */
   requestTrailers: Headers | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
@@ -101,7 +107,9 @@ export class Stream implements FilterStream, ChainEnds {
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
       head.headers.add("content-length", "0");
     }
-    record.requestId = mutateRequestHeaders(head, options);
+    this.table = this.listener.runtime.routeTable(options.routeConfigName);
+    const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
+    if (refused !== 0) return this.reply(addressUnknown(refused));
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
@@ -191,8 +199,17 @@ export class Stream implements FilterStream, ChainEnds {
     if (this.#responding) return this.#cut();
     const headers = new Headers();
     let { status } = reply;
-    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let body = Buffer.from(reply.body as string);
+    let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
+    this.#mutateResponse(status, headers);
+    const { localReplies } = this.options;
+    if (localReplies !== undefined) {
+      this.record.status = status;
+      const rewritten = localReplies(body.toString(), headers, this.record);
+      ({ status, contentType } = rewritten);
+      body = Buffer.from(rewritten.body);
+    }
     if (isGrpc(this.head.headers)) {
       toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
       status = 200;
@@ -200,7 +217,7 @@ export class Stream implements FilterStream, ChainEnds {
     }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
-      headers.add("content-type", "text/plain");
+      if (!headers.has("content-type")) headers.add("content-type", contentType);
     }
     // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
@@ -218,7 +235,7 @@ export class Stream implements FilterStream, ChainEnds {
 
   #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
     const { record } = this;
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = status;
     record.responseHeaders = headers;
     record.responseStartAt = now;
@@ -240,10 +257,19 @@ export class Stream implements FilterStream, ChainEnds {
     const { record } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
+    this.#mutateResponse(status, headers);
     this.#chain?.responseHead(status, headers, end);
     // Both happen in one go, so that one look at the clock does.
     this.#respondHead(status, headers, end, record.responseHeadAt);
     if (end) this.#responseEnded();
+  }
+
+  #mutateResponse(status: number, headers: Headers): void {
+    if (this.responseMutation === undefined) return;
+    // For command operators in values.
+    this.record.status = status;
+    this.record.responseHeaders = headers;
+    this.responseMutation(headers, this.record);
   }
 
   /** Counts from the end of the request; a response that comes sooner has no such time. */
@@ -257,7 +283,8 @@ export class Stream implements FilterStream, ChainEnds {
     const { record, listener } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    this.#mutateResponse(101, headers);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = 101;
     record.responseHeaders = headers;
     record.responseStartAt = performance.now();

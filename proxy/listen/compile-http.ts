@@ -11,6 +11,8 @@ import {
 
 import { durationMs, type Place } from "../compile.ts";
 import { compileHttp2Options } from "./compile-http2.ts";
+import { compileLocalReplies } from "../filters/local-reply.ts";
+import { compileClientCert, compileIdentity } from "./compile-identity.ts";
 import type { HttpOptions } from "./options.ts";
 
 /** Envoy's defaults (proxy-parity part 4), in ms, KiB and fields. */
@@ -61,10 +63,13 @@ export function compileHttpOptions(
     stripAnyHostPort: message.stripPortMode.case === "stripAnyHostPort" && message.stripPortMode.value,
     stripTrailingHostDot: message.stripTrailingHostDot,
     useRemoteAddress: message.useRemoteAddress ?? false,
+    identity: compileIdentity(message, place),
+    clientCert: compileClientCert(message, place),
     skipXffAppend: message.skipXffAppend,
     generateRequestId: message.generateRequestId ?? true,
     preserveExternalRequestId: message.preserveExternalRequestId,
     alwaysSetRequestIdInResponse: message.alwaysSetRequestIdInResponse,
+    localReplies: compileLocalReplies(message.localReplyConfig, place.field("local_reply_config")),
     acceptHttp10: message.httpProtocolOptions?.acceptHttp10 ?? false,
     via: message.via,
     upgrades: compileUpgrades(message, place),

@@ -141,9 +141,8 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     const { head, upgrade } = this.#stream;
     const { hostRewrite } = this.#action;
     let host = head.authority;
-    if (hostRewrite !== undefined) {
-      host = hostRewrite.kind === "literal" ? hostRewrite.host : (this.#endpoint as Endpoint).hostname || host;
-    }
+    // The router has done the other rewrites; this one needs to know the endpoint.
+    if (hostRewrite?.kind === "auto") host = (this.#endpoint as Endpoint).hostname || host;
     const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
     return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   }

@@ -16,6 +16,7 @@ import { edgeDefaults } from "../../proxy/http2/options.ts";
 import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
+import { NO_MUTATIONS } from "../../proxy/route/header-mutations.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
 
 /** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
@@ -178,7 +179,8 @@ export class DataPath implements AsyncDisposable {
           ? {
               name,
               clusters: new Set(),
-              match: () => (route === null ? undefined : { name: "r", virtualHost: "v", action }),
+              match: () =>
+                route === null ? undefined : { name: "r", virtualHost: "v", mutations: NO_MUTATIONS, action },
             }
           : undefined,
     };
