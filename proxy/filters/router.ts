@@ -8,7 +8,7 @@ import type { Stream } from "./stream.ts";
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
 export function route(stream: Stream): Forward | undefined {
   const { listener, head, options, record } = stream;
-  const table = listener.runtime.routeTable(options.routeConfigName);
+  const table = options.inlineRoutes ?? listener.runtime.routeTable(options.routeConfigName);
   const found = table?.match(head);
   if (found === undefined) {
     listener.stats.no_route.inc();

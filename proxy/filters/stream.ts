@@ -5,6 +5,7 @@ import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import { type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
+import { withoutPort } from "../route/domains.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
@@ -89,6 +90,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (normalized.kind === "redirect") return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
     head.path = normalized.path;
     head.authority = normalizeAuthority(message.authority, this.listener.port, options);
+    if (this.listener.misdirects?.(withoutPort(head.authority)) === true) return this.reply(replies.misdirected);
     if (message.connectionUpgrade && message.upgrade !== "") this.upgrade = message.upgrade;
     // RFC 9110, 8.6: where a body could be, a request says that there is none.
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {

@@ -32,7 +32,7 @@ const HELD_BYTES_MAX = 65_536;
 
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
-  readonly scheme: "http" | "https" = "http";
+  readonly scheme: "http" | "https";
 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
@@ -57,14 +57,21 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   /** What was written when a client that ended its half was last looked at. */
   #graceBytes = -1;
 
-  constructor(socket: Socket, listener: ListenerState, onClosed: (connection: ServerConnection) => void) {
+  /** `from`: what was found out about the connection before it came here. */
+  constructor(
+    socket: Socket,
+    listener: ListenerState,
+    onClosed: (connection: ServerConnection) => void,
+    from: { readonly scheme: "http" | "https"; readonly peer?: Peer | undefined } = { scheme: "http" },
+  ) {
     this.#socket = socket;
+    this.scheme = from.scheme;
     this.#listener = listener;
     this.#onClosed = onClosed;
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
-    this.#peer = peerOf(socket);
+    this.#peer = from.peer ?? peerOf(socket);
     listener.stats.downstream_cx_total.inc();
     listener.stats.downstream_cx_active.inc();
     socket
@@ -77,15 +84,17 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const { connectionIdleTimeoutMs, maxConnectionDurationMs } = listener.options.http;
     if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);
     if (maxConnectionDurationMs > 0) this.wakeWithin(maxConnectionDurationMs);
+    // Whoever looked at its first bytes paused it.
+    if (socket.isPaused()) socket.resume();
   }
 
   get sentBytes(): number {
     return this.#response.bodyBytes;
   }
 
-  /** Serves no further request: closes now if idle, else after the response. */
+  /** Serves at most one more request: closes when it has been idle for a moment, else after the response. */
   drain(): void {
-    if (this.#state === READING && this.#stream === undefined && !this.#request.inHead) this.#closeGracefully();
+    if (this.#state === READING && this.#stream === undefined) this.wakeWithin(1);
   }
 
   destroy(): void {
@@ -365,7 +374,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       this.#replyToNone(left);
       return Number.POSITIVE_INFINITY;
     }
-    const left = times.checkIdle(now);
+    const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);
     if (left <= 0) this.#closeGracefully();
     return left;
   }
