@@ -57,11 +57,11 @@ export class Chain {
     return this.#connections.size + this.#handshakes.size;
   }
 
-  /** Takes a connection; `peer`: its addresses if they are not the socket's own. */
-  accept(socket: Socket, peer: Peer | undefined): void {
+  /** Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own. */
+  accept(socket: Socket, serverName: string, peer: Peer | undefined): void {
     if (this.#tls === undefined) return this.#serve(socket, "http", "", peer);
     this.#handshakes.add(socket);
-    this.#tls.accept(socket, (handshake) => {
+    this.#tls.accept(socket, serverName, (handshake) => {
       this.#handshakes.delete(socket);
       if (handshake.ok) this.#serve(handshake.socket, "https", handshake.socket.alpnProtocol || "", peer);
       else this.#checkDrained();

@@ -10,17 +10,24 @@ import { unpack } from "#proto/registry.ts";
 
 import { durationMs, type Place } from "../compile.ts";
 import type { Inspection } from "./inspector.ts";
+import type { FilterChainOptions } from "./options.ts";
 
 /** Envoy's listener_filters_timeout (proxy-parity part 4). */
 const TIMEOUT_MS_DEFAULT = 15_000;
 
 /** What the listener filters of a Listener come to; undefined: nothing is looked at. */
-export function compileInspection(message: Listener, place: Place): Inspection | undefined {
+export function compileInspection(
+  message: Listener,
+  compiled: readonly FilterChainOptions[],
+  place: Place,
+): Inspection | undefined {
   const chains = message.filterChains.map(({ filterChainMatch }) => filterChainMatch);
   // As Envoy, which adds a tls_inspector where matches can't do without one.
   let tls = chains.some(
     (match) => match !== undefined && (match.serverNames.length > 0 || match.transportProtocol === "tls"),
   );
+  // A certificate is chosen before the handshake (tls-server.ts).
+  if (compiled.some((chain) => (chain.tls?.certificates.length ?? 0) > 1)) tls = true;
   let http = false;
   let proxyProtocol: Inspection["proxyProtocol"];
   message.listenerFilters.forEach(({ configType }, index) => {

@@ -47,7 +47,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
     chains: all,
     table: takesAll ? undefined : table,
     defaultChain,
-    inspection: compileInspection(message, place),
+    inspection: compileInspection(message, all, place),
   });
 }
 

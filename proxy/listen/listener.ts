@@ -166,7 +166,7 @@ class TcpListener implements RunningListener {
       socket.destroy();
       return;
     }
-    chain.accept(socket, found.source && peerFrom(found.source));
+    chain.accept(socket, found.serverName, found.source && peerFrom(found.source));
   }
 
   /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */

@@ -1,13 +1,6 @@
 import { constants } from "node:crypto";
 import type { Socket } from "node:net";
-import {
-  createSecureContext,
-  createServer,
-  type SecureContext,
-  type SecureContextOptions,
-  type Server,
-  type TLSSocket,
-} from "node:tls";
+import { createServer, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
 
 import { peerProblem } from "../tls/validation.ts";
 import type { TlsCertificate } from "../tls/certificate.ts";
@@ -34,38 +27,25 @@ export class TlsServer {
   readonly #tls: DownstreamTls;
   readonly #runtime: Pick<Runtime, "secret">;
   readonly #sharedTicketKeys: () => TicketKeys | undefined;
-  readonly #server: Server;
   /** Handshakes under way, by the client's address and port, which are those of one connection. */
   readonly #pending = new Map<string, (handshake: Handshake) => void>();
   #credentials: Credentials | undefined = undefined;
-  /** Contexts of the present credentials, by the certificates in them. */
-  readonly #contexts = new Map<string, SecureContext>();
+  /** By the certificates that they have, of the present credentials. */
+  readonly #servers = new Map<string, Server>();
 
   constructor(tls: DownstreamTls, runtime: Pick<Runtime, "secret">, ticketKeys: () => TicketKeys | undefined) {
     this.#tls = tls;
     this.#runtime = runtime;
     this.#sharedTicketKeys = ticketKeys;
-    const { applicationProtocols: ours, validation } = tls;
-    this.#server = createServer({
-      requestCert: tls.requireClientCertificate || validation.length > 0,
-      // We look ourselves, since there is more to look at than the chain.
-      rejectUnauthorized: false,
-      handshakeTimeout: tls.handshakeTimeoutMs,
-      SNICallback: (name, callback) => callback(null, this.#context(name.toLowerCase())),
-      // Without a protocol in common the handshake ends with an alert (RFC 7301, 3.2).
-      ...(ours.length > 0 && {
-        ALPNCallback: ({ protocols }: { protocols: readonly string[] }) => ours.find((one) => protocols.includes(one)),
-      }),
-    });
-    this.#server
-      .on("secureConnection", (socket) => this.#secured(socket))
-      .on("tlsClientError", (error, socket) => this.#settle(socket, { ok: false, reason: error.message }))
-      .on("OCSPRequest", (certificate, _issuer, callback) => callback(null, this.#staple(certificate)));
   }
 
-  /** Shakes hands on a connection; on failure it is closed. The callback comes once, perhaps at once. */
-  accept(socket: Socket, done: (handshake: Handshake) => void): void {
-    if (!this.#refresh()) {
+  /**
+   * Shakes hands on a connection; on failure it is closed. The callback comes once, perhaps at once. `serverName`: what its ClientHello names, lower case,
+   * which matters only if there are several certificates.
+   */
+  accept(socket: Socket, serverName: string, done: (handshake: Handshake) => void): void {
+    const credentials = this.#refresh();
+    if (credentials === undefined) {
       socket.destroy();
       return done({ ok: false, reason: "a secret has not come yet" });
     }
@@ -76,32 +56,52 @@ export class TlsServer {
       this.#pending.delete(key);
       done({ ok: false, reason: "the client closed the connection" });
     });
-    this.#server.emit("connection", socket);
+    this.#serverFor(credentials, serverName).emit("connection", socket);
   }
 
-  /** Takes new versions of secrets into use. False: one is missing. */
-  #refresh(): boolean {
+  /** The secrets as they are now; undefined: one is missing. */
+  #refresh(): Credentials | undefined {
     const found = resolveCredentials(this.#tls, this.#runtime);
-    if (found === undefined) return false;
+    if (found === undefined) return undefined;
     const now = { ...found, ticketKeys: found.ticketKeys ?? this.#sharedTicketKeys() };
-    if (this.#credentials !== undefined && sameCredentials(now, this.#credentials)) return true;
+    if (this.#credentials !== undefined && sameCredentials(now, this.#credentials)) return this.#credentials;
+    this.#servers.clear();
     this.#credentials = now;
-    this.#contexts.clear();
-    // For clients that name no server.
-    this.#server.setSecureContext(this.#contextOptions(certificatesFor(now.certificates, "")));
-    return true;
+    return now;
   }
 
-  #context(serverName: string): SecureContext | undefined {
-    const all = this.#credentials?.certificates ?? [];
+  /**
+   * A server with all certificates for a name. Node's SNICallback would not do: of the context that it gives, one certificate only is taken over,
+   * so that a client which can't use its key type would be turned away.
+   */
+  #serverFor(credentials: Credentials, serverName: string): Server {
+    const { certificates: all } = credentials;
     const chosen = certificatesFor(all, serverName);
     const key = chosen.map((one) => all.indexOf(one)).join(",");
-    let context = this.#contexts.get(key);
-    if (context === undefined) {
-      context = createSecureContext(this.#contextOptions(chosen));
-      this.#contexts.set(key, context);
+    let server = this.#servers.get(key);
+    if (server === undefined) {
+      server = this.#createServer(chosen);
+      this.#servers.set(key, server);
     }
-    return context;
+    return server;
+  }
+
+  #createServer(certificates: readonly TlsCertificate[]): Server {
+    const { applicationProtocols: ours, requireClientCertificate, validation, handshakeTimeoutMs } = this.#tls;
+    return createServer({
+      ...this.#contextOptions(certificates),
+      requestCert: requireClientCertificate || validation.length > 0,
+      // We look ourselves, since there is more to look at than the chain.
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeTimeoutMs,
+      // Without a protocol in common the handshake ends with an alert (RFC 7301, 3.2).
+      ...(ours.length > 0 && {
+        ALPNCallback: ({ protocols }: { protocols: readonly string[] }) => ours.find((one) => protocols.includes(one)),
+      }),
+    })
+      .on("secureConnection", (socket) => this.#secured(socket))
+      .on("tlsClientError", (error, socket) => this.#settle(socket, { ok: false, reason: error.message }))
+      .on("OCSPRequest", (certificate, _issuer, callback) => callback(null, this.#staple(certificate)));
   }
 
   #contextOptions(certificates: readonly TlsCertificate[]): SecureContextOptions & { ticketKeys?: Buffer } {
