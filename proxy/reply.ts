@@ -95,6 +95,8 @@ export const malformed = (violation: Violation): LocalReply => {
 /** What Envoy's codec lets through and its connection manager then refuses: without a body and without the flag of a protocol error. */
 const refusedAboveCodec: ReadonlySet<Violation> = new Set([violations.missingHost, violations.fragment]);
 
+/** Who the client is can't be told, and the configuration asks for a refusal then. */
+export const addressUnknown = (status: number): LocalReply => reply(status, "rejecting because detection failed");
 /** The text form of gRPC-Web is base64. */
 export const invalidBase64: LocalReply = reply(
   400,
@@ -102,8 +104,6 @@ export const invalidBase64: LocalReply = reply(
   undefined,
   "Bad gRPC-web request, invalid base64 data.",
 );
-/** Who the client is can't be told, and the configuration asks for a refusal then. */
-export const addressUnknown = (status: number): LocalReply => reply(status, "rejecting because detection failed");
 
 /** Envoy lets the route choose between 503 and 404. */
 export const clusterNotFound = (status: number): LocalReply => reply(status, "cluster_not_found", "NC");

@@ -1,6 +1,6 @@
 import type { Headers } from "../headers.ts";
 import type { RequestHead } from "../request.ts";
-import { isGrpc } from "./grpc.ts";
+import { isGrpc } from "../grpc-status.ts";
 import { Base64Decoder } from "./base64.ts";
 import type { Filter, FilterFactory, FilterStream } from "./filter.ts";
 import { invalidBase64 } from "../reply.ts";

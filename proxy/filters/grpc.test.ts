@@ -17,7 +17,8 @@ import { Http2Client } from "../../test/support/http2-client.ts";
 import { Place } from "../compile.ts";
 import { Headers } from "../headers.ts";
 import { compileStreamDuration } from "../route/stream-duration.ts";
-import { grpcTimeoutMs, isGrpc, toGrpcTimeout, toTrailersOnly } from "./grpc.ts";
+import { isGrpc } from "../grpc-status.ts";
+import { grpcTimeoutMs, toGrpcTimeout, toTrailersOnly } from "./grpc.ts";
 
 const CALL = { ":method": "POST", ":path": "/pkg.Service/Method", "content-type": "application/grpc", te: "trailers" };
 

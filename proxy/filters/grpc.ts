@@ -1,17 +1,12 @@
+import { GRPC_TYPE, grpcStatusOfHttp } from "../grpc-status.ts";
 import type { Headers } from "../headers.ts";
-import { grpcStatusOfHttp, isGrpcType } from "../observe/grpc-status.ts";
 
 /** https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
 export const DEADLINE_EXCEEDED = 4;
-const GRPC = "application/grpc";
-
-/** Whether a message's fields say that it is gRPC. */
-export const isGrpc = (headers: Headers): boolean => isGrpcType(headers.get("content-type"));
-
 /** Turns the head of a reply into one that gRPC clients understand: trailers-only, the text as grpc-message; it has no body then. */
 export function toTrailersOnly(headers: Headers, status: number, text: string, grpcStatus: number | undefined): void {
   headers.remove("content-length");
-  headers.set("content-type", GRPC);
+  headers.set("content-type", GRPC_TYPE);
   headers.set("grpc-status", String(grpcStatus ?? grpcStatusOfHttp(status)));
   if (text !== "") headers.set("grpc-message", percentEncode(text));
 }

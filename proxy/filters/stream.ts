@@ -15,7 +15,8 @@ import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
-import { isGrpc, toTrailersOnly } from "./grpc.ts";
+import { isGrpc } from "../grpc-status.ts";
+import { toTrailersOnly } from "./grpc.ts";
 import { normalizePath } from "./path.ts";
 import { type Peer, StreamRecord } from "./record.ts";
 import { route } from "./router.ts";
@@ -201,7 +202,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (this.#responding) return this.#cut();
     const headers = new Headers();
     let { status } = reply;
-    let body = Buffer.from(reply.body as string);
+    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
     let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
     this.#mutateResponse(status, headers);

@@ -10,9 +10,9 @@ import {
 } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 
 import { durationMs, type Place } from "../compile.ts";
-import { compileHttp2Options } from "./compile-http2.ts";
 import { compileLocalReplies } from "../filters/local-reply.ts";
 import { compileClientCert, compileIdentity } from "./compile-identity.ts";
+import { compileHttp2Options } from "./compile-http2.ts";
 import type { HttpOptions } from "./options.ts";
 
 /** Envoy's defaults (proxy-parity part 4), in ms, KiB and fields. */

@@ -178,20 +178,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     max_requests_per_connection: "used",
   },
   "envoy.config.core.v3.Http1ProtocolOptions": { allow_absolute_url: "used", accept_http_10: "used" },
-  "envoy.config.core.v3.Http2ProtocolOptions": {
-    hpack_table_size: "used",
-    max_concurrent_streams: "used",
-    initial_stream_window_size: "used",
-    initial_connection_window_size: "used",
-    allow_connect: "used",
-    connection_keepalive: "used",
-    // A request that is no HTTP always ends its stream, and never the connection.
-    override_stream_error_on_invalid_http_message: "ignored",
-    stream_error_on_invalid_http_messaging: "ignored",
-    // Which of Envoy's two codecs it uses.
-    use_oghttp2_codec: "ignored",
-  },
-  "envoy.config.core.v3.KeepaliveSettings": { interval: "used", timeout: "used" },
   "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig": {
     mappers: "used",
     body_format: "used",
@@ -235,6 +221,20 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.accesslog.v3.ResponseFlagFilter": { flags: "used" },
   "envoy.config.accesslog.v3.GrpcStatusFilter": { statuses: "used", exclude: "used" },
   "envoy.config.accesslog.v3.LogTypeFilter": { types: "used", exclude: "used" },
+  "envoy.config.core.v3.Http2ProtocolOptions": {
+    hpack_table_size: "used",
+    max_concurrent_streams: "used",
+    initial_stream_window_size: "used",
+    initial_connection_window_size: "used",
+    allow_connect: "used",
+    connection_keepalive: "used",
+    // A request that is no HTTP always ends its stream, and never the connection.
+    override_stream_error_on_invalid_http_message: "ignored",
+    stream_error_on_invalid_http_messaging: "ignored",
+    // Which of Envoy's two codecs it uses.
+    use_oghttp2_codec: "ignored",
+  },
+  "envoy.config.core.v3.KeepaliveSettings": { interval: "used", timeout: "used" },
   "envoy.extensions.access_loggers.file.v3.FileAccessLog": { path: "used", log_format: "used" },
   "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": { log_format: "used" },
   "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": { log_format: "used" },

@@ -14,8 +14,8 @@ import { headerReader } from "./matchers.ts";
 import type { PathMatch } from "./path.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import { prefixRewrite, regexRewrite } from "./rewrite.ts";
-import { compileStreamDuration } from "./stream-duration.ts";
 import type { ClusterChoice, ForwardAction, RetryPolicy } from "./route.ts";
+import { compileStreamDuration } from "./stream-duration.ts";
 
 /** RouteAction.timeout: "If not specified, the default is 15s". */
 const TIMEOUT_MS_DEFAULT = 15_000;

@@ -1,6 +1,6 @@
 import type { RequestHead } from "../request.ts";
-import type { StreamDuration } from "./stream-duration.ts";
 import type { Mutations } from "./header-mutations.ts";
+import type { StreamDuration } from "./stream-duration.ts";
 
 /** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). Immutable. */
 export interface RouteTable {

@@ -1,4 +1,4 @@
-import type { RequestRecord } from "./access-log.ts";
+import type { RequestRecord } from "./observe/access-log.ts";
 
 /** gRPC's status codes by number, as GRPC_STATUS(CAMEL_STRING) writes them. */
 export const grpcStatusNames = [
@@ -25,7 +25,6 @@ const UNKNOWN = 2;
 
 /** What an HTTP status means to a gRPC client (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md). */
 const fromHttp: Readonly<Record<number, number>> = {
-  200: 2,
   400: 13,
   401: 16,
   403: 7,
@@ -36,7 +35,7 @@ const fromHttp: Readonly<Record<number, number>> = {
   504: 14,
 };
 
-/** The gRPC status that a client makes of an answer by HTTP alone. */
+/** The gRPC status of an answer that has none of its own (Envoy Grpc::Utility::httpToGrpcStatus). */
 export const grpcStatusOfHttp = (status: number): number => fromHttp[status] ?? UNKNOWN;
 
 /** The gRPC status of a response: of its trailers, else of its head, else what its HTTP status means (Envoy Grpc::Common::getGrpcStatus). */
@@ -46,8 +45,10 @@ export function grpcStatus({ responseTrailers, responseHeaders, status }: Reques
   return status === 0 ? undefined : grpcStatusOfHttp(status);
 }
 
-/** RouteMatch.grpc, and what Envoy counts as a gRPC request: the content type is application/grpc or application/grpc+something. */
-export const isGrpcType = (contentType: string | undefined): boolean =>
-  contentType !== undefined &&
-  contentType.startsWith("application/grpc") &&
-  (contentType.length === 16 || contentType[16] === "+");
+export const GRPC_TYPE = "application/grpc";
+
+/** Whether a message's fields say that it is gRPC: `application/grpc`, with or without "+proto" and the like (RouteMatch.grpc). */
+export function isGrpc(headers: { get(name: string): string | undefined }): boolean {
+  const type = headers.get("content-type");
+  return type?.startsWith(GRPC_TYPE) === true && (type.length === GRPC_TYPE.length || type[GRPC_TYPE.length] === "+");
+}
