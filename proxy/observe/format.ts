@@ -14,8 +14,8 @@ export const DEFAULT_TEXT_FORMAT =
   '%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" ' +
   '"%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n';
 
-/** Literal text and operators of a format string, in turn. */
-function parse(format: string, place: Place): (string | Operator)[] {
+/** Literal text and operators of a format string, in turn; what is wrong with it is reported at `place`. */
+export function parseFormat(format: string, place: Place): (string | Operator)[] {
   const pieces: (string | Operator)[] = [];
   // An argument may hold percent signs of its own: START_TIME(%Y).
   for (const [piece] of format.matchAll(/%%|%[^%(]*(?:\([^)]*\))?[^%(]*%|[^%]+|%/g)) {
@@ -32,7 +32,7 @@ function parse(format: string, place: Place): (string | Operator)[] {
 
 /** Compiles a text format. Unset values are "-", or nothing with `omitEmpty`; control characters are written as \xNN. */
 export function compileTextFormat(format: string, omitEmpty: boolean, place: Place): Format {
-  const pieces = parse(format, place);
+  const pieces = parseFormat(format, place);
   const missing = omitEmpty ? "" : "-";
   return (record) => {
     let line = "";
@@ -45,6 +45,20 @@ export function compileTextFormat(format: string, omitEmpty: boolean, place: Pla
       }
     }
     return line;
+  };
+}
+
+/** Compiles a text format whose values stay as they are: for bodies, not for lines. */
+export function compileRawFormat(format: string, omitEmpty: boolean, place: Place): Format {
+  const pieces = parseFormat(format, place);
+  const missing = omitEmpty ? "" : "-";
+  return (record) => {
+    let text = "";
+    for (const piece of pieces) {
+      const value = typeof piece === "string" ? piece : (piece(record) ?? missing);
+      text += typeof value === "string" && typeof piece !== "string" ? fromWire(value) : value;
+    }
+    return text;
   };
 }
 
@@ -111,7 +125,7 @@ function compileMember(key: string, format: JsonValue, omitEmpty: boolean, place
     beforeText: [`${name}:"`, `,${name}:"`, `",${name}:"`],
   } as const;
   if (typeof format === "string") {
-    const pieces = parse(format, place);
+    const pieces = parseFormat(format, place);
     const [only] = pieces;
     if (pieces.length === 1 && typeof only === "function") {
       // What is ours, or checked by the codec, holds nothing to escape.
@@ -133,7 +147,15 @@ function compileValue(
     const elements = format.map((element, index) => compileValue(element, omitEmpty, place.item("", index)));
     return (record) => `[${elements.map((element) => element(record) ?? "null").join(",")}]`;
   }
-  if (format !== null && typeof format === "object") return compileObject(format, omitEmpty, place);
+  if (format !== null && typeof format === "object") {
+    const render = compileObject(format, omitEmpty, place);
+    if (!omitEmpty) return render;
+    // An object of which nothing is left is left out, too.
+    return (record) => {
+      const text = render(record);
+      return text === "{}" ? undefined : text;
+    };
+  }
   const constant = JSON.stringify(format);
   return () => constant;
 }
@@ -143,7 +165,7 @@ function compileString(
   omitEmpty: boolean,
   place: Place,
 ): (record: RequestRecord) => string | undefined {
-  const pieces = parse(format, place);
+  const pieces = parseFormat(format, place);
   const [only] = pieces;
   const value = pieces.length === 1 && typeof only === "function" ? only : joinPieces(pieces, omitEmpty);
   return (record) => {
