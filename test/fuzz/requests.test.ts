@@ -31,6 +31,9 @@ function piecesOf(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return ends.map((end, i) => bytes.subarray(ends[i - 1] ?? 0, end));
 }
 
+/** Cases of which ours accepted something. */
+let accepted = 0;
+
 /** What is wrong with how some bytes are read; "" if nothing. */
 async function examine(text: string, cuts: readonly number[], acceptHttp10: boolean): Promise<string> {
   const bytes = Buffer.from(text.replaceAll("§", "t0000001t"), "latin1");
@@ -40,6 +43,7 @@ async function examine(text: string, cuts: readonly number[], acceptHttp10: bool
     return `cut at ${cuts.join()} ${JSON.stringify(text)}\n    ${JSON.stringify(ours)}\n    ${JSON.stringify(cut)}\n`;
   }
   if (ours.requests.length === 0) return "";
+  accepted++;
   const differs = difference(ours, await llhttp.read(bytes));
   if (differs === undefined) return "";
   const known = fuzzExceptions.some((exception) => exception.difference.test(differs) && exception.applies.test(text));
@@ -58,12 +62,11 @@ test.each(kept.map((bytes) => [bytes]))("kept: %j", async (bytes) => {
 
 test(`${CASES} generated cases`, { timeout: TIMEOUT_MS }, async () => {
   const findings: string[] = [];
-  let accepted = 0;
+  accepted = 0;
   for (let done = 0; done < CASES && findings.length < FINDINGS_MAX; done += BATCH) {
     const cases: RawRequest[] = fc.sample(mutated, { seed: SEED + done, numRuns: Math.min(BATCH, CASES - done) });
     for (const { bytes, cuts } of cases) {
       const acceptHttp10 = cuts.length % 2 === 1;
-      if (readByOurs([Buffer.from(bytes, "latin1")], acceptHttp10).requests.length > 0) accepted++;
       const finding = await examine(bytes, cuts, acceptHttp10);
       if (finding !== "") findings.push(finding);
     }
