@@ -109,7 +109,8 @@ function interpret(message: Message, name: string, value: string): typeof KEEP |
       message.host = value;
       return DROP;
     case 6:
-      if (name !== "expect" || !message.isRequest || value.toLowerCase() !== "100-continue") return KEEP;
+      if (name !== "expect") return interpretOther(message, name, value);
+      if (!message.isRequest || value.toLowerCase() !== "100-continue") return KEEP;
       message.expectContinue = true;
       return DROP;
     case 7:

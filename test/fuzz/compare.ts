@@ -8,23 +8,31 @@ const READ_AND_DROPPED =
 export function difference(ours: RequestReading, theirs: RequestReading): string | undefined {
   for (const [i, request] of ours.requests.entries()) {
     const other = theirs.requests[i];
-    if (other === undefined) return `request ${i + 1}: only ours reads it`;
+    if (other === undefined) return `request ${i + 1}: ${theirs.refused ? "refused" : "only ours reads it"}`;
     // One that ours refused amid its body was not accepted.
     const broken = ours.refused && !request.complete;
-    const differs = broken ? undefined : requestDifference(request, other);
+    const refusedAmidBody = theirs.refused && !other.complete && request.body.startsWith(other.body);
+    const differs = broken
+      ? undefined
+      : (headDifference(request, other) ?? bodyDifference(request, other, refusedAmidBody));
     if (differs !== undefined) return `request ${i + 1}: ${differs}`;
   }
   // Beyond the last request that ours took it refused, waits, or has closed; the other may have read on, but not between ours.
   return undefined;
 }
 
-function requestDifference(ours: ReadRequest, theirs: ReadRequest): string | undefined {
+function headDifference(ours: ReadRequest, theirs: ReadRequest): string | undefined {
   if (ours.method !== theirs.method) return `method ${ours.method}, ${theirs.method}`;
   if (ours.target !== theirs.target) return `target ${ours.target}, ${theirs.target}`;
   if (ours.authority !== theirs.authority) return `authority ${ours.authority}, ${theirs.authority}`;
-  if (ours.body !== theirs.body) return `body ${JSON.stringify(ours.body)}, ${JSON.stringify(theirs.body)}`;
-  if (ours.complete !== theirs.complete) return `complete ${ours.complete}, ${theirs.complete}`;
   return fieldDifference(ours, theirs);
+}
+
+function bodyDifference(ours: ReadRequest, theirs: ReadRequest, refused: boolean): string | undefined {
+  if (ours.body === theirs.body && ours.complete === theirs.complete) return undefined;
+  if (refused) return "refused";
+  if (ours.body !== theirs.body) return `body ${JSON.stringify(ours.body)}, ${JSON.stringify(theirs.body)}`;
+  return `complete ${ours.complete}, ${theirs.complete}`;
 }
 
 /** Ours must be theirs, in their order, without those that ours drops, which are the known ones and those that Connection names. */

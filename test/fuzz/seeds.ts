@@ -7,4 +7,5 @@ export const kept: readonly string[] = [
   "POST /§ HTTP/1.0\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabcGET /§smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n",
   // As long as "transfer-encoding", by which fields that concern us are found: it went on although it is the proxy's own.
   "GET /§ HTTP/1.1\r\nHost: a.test\r\nProxy-Connec0tion: close\r\nX-A: 1\r\n\r\n",
+  "DELETE /§ HTTP/1.1\r\nHost: a.test\r\nProxy-: 1\r\nProxy-Connection: close\r\n\r\n",
 ];
