@@ -9,8 +9,11 @@ import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/fi
 import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cors/v3/cors_pb.ts";
+import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { CustomHeaderConfigSchema } from "#envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header_pb.ts";
+import { XffConfigSchema } from "#envoy/extensions/http/original_ip_detection/xff/v3/xff_pb.ts";
 import { LeastRequestSchema } from "#envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts";
 import { MaglevSchema } from "#envoy/extensions/load_balancing_policies/maglev/v3/maglev_pb.ts";
 import { RandomSchema } from "#envoy/extensions/load_balancing_policies/random/v3/random_pb.ts";
@@ -18,6 +21,7 @@ import { RingHashSchema } from "#envoy/extensions/load_balancing_policies/ring_h
 import { RoundRobinSchema } from "#envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts";
 import { PreviousHostsPredicateSchema } from "#envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { RawBufferSchema } from "#envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import {
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
@@ -34,16 +38,20 @@ export const registry = createRegistry(
   ClusterLoadAssignmentSchema,
   ListenerSchema,
   RouteConfigurationSchema,
+  SecretSchema,
   // Listeners.
   HttpConnectionManagerSchema,
   DownstreamTlsContextSchema,
   RawBufferSchema,
+  XffConfigSchema,
+  CustomHeaderConfigSchema,
   FileAccessLogSchema,
   StdoutAccessLogSchema,
   StderrAccessLogSchema,
   HttpGrpcAccessLogConfigSchema,
   // HTTP filters and their settings per route.
   RouterSchema,
+  GrpcWebSchema,
   CorsSchema,
   CorsPolicySchema,
   PreviousHostsPredicateSchema,

@@ -1,5 +1,6 @@
 import type { Cluster } from "../cluster/cluster.ts";
 import type { RouteTable } from "../route/route.ts";
+import type { Secret } from "../tls/secret.ts";
 
 /** A sum that only grows. */
 export interface Counter {
@@ -44,6 +45,7 @@ export const listenerStatNames = {
     "downstream_rq_timeout",
     "downstream_rq_header_timeout",
     "downstream_rq_idle_timeout",
+    "downstream_rq_max_duration_reached",
     "downstream_rq_too_large",
     "downstream_rq_ws_on_non_ws_route",
     "no_route",
@@ -117,5 +119,7 @@ export interface DataPathStats {
 export interface Runtime {
   routeTable(name: string): RouteTable | undefined;
   cluster(name: string): Cluster | undefined;
+  /** The present version of a secret, another object with each version: ask anew for each handshake. Undefined: it has not come yet. */
+  secret(name: string): Secret | undefined;
   readonly stats: DataPathStats;
 }
