@@ -1,12 +1,18 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { toBinary } from "@bufbuild/protobuf";
 
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
+import type { Certificate } from "#sluice/model/v1/certificate_pb.ts";
+import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
-import type { ObjectKey, StoredObject } from "../model/objects.ts";
+import { type CertificateFacts, certificateFacts } from "../model/certificate.ts";
+import { keyText, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
 import { toListener } from "./listener.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { encodeRouteConfiguration } from "./route-configuration.ts";
+import { toCaSecret, toCertificateSecret } from "./secrets.ts";
 import { type EncodedResource, type ServicePart, translateService } from "./service.ts";
 import { VirtualHosts } from "./virtual-hosts.ts";
 
@@ -40,7 +46,12 @@ const rds = resourceType("RDS").typeUrl;
 export class GroupTranslation {
   readonly #services = new Map<string, readonly EncodedResource[]>();
   readonly #virtualHosts = new VirtualHosts();
+  /** By kind and name. */
+  readonly #secrets = new Map<string, readonly EncodedResource[]>();
+  readonly #certificates = new Map<string, CertificateFacts>();
+  #group: GatewayGroup | undefined;
   #listeners: readonly EncodedResource[] = [];
+  #listenersStale = false;
   readonly #staged: ResourceChange[] = [];
   #isNew = true;
 
@@ -56,8 +67,12 @@ export class GroupTranslation {
   /** Takes in the newest state of one object; what that changes is told by the next commit. */
   stage({ key, object }: ObjectChange): TranslationFailure | undefined {
     try {
-      if (key.kind === "gatewayGroup") this.#applyGroup(object, this.#staged);
-      else this.#applyService(key.name, object, this.#staged);
+      if (key.kind === "gatewayGroup") this.#applyGroup(valueOf("gatewayGroup", object));
+      else if (key.kind === "service") this.#applyService(key.name, object, this.#staged);
+      else if (key.kind === "certificate") this.#applyCertificate(key.name, valueOf("certificate", object));
+      else if (key.kind === "caCertificate")
+        this.#applySecret(keyText(key), valueOf("caCertificate", object), toCaSecret);
+      // Registries become no resources: what is found there comes to the endpoints (endpoints.ts).
       return undefined;
     } catch (error) {
       return { key, error };
@@ -66,6 +81,7 @@ export class GroupTranslation {
 
   /** What everything that was staged since the last commit changes, what objects share included. */
   commit(): readonly ResourceChange[] {
+    if (this.#listenersStale) this.#makeListeners();
     const changes = this.#staged.splice(0);
     if (this.#virtualHosts.rebuild() || this.#isNew) {
       const bytes = encodeRouteConfiguration(this.#virtualHosts.encoded);
@@ -75,14 +91,44 @@ export class GroupTranslation {
     return changes;
   }
 
-  #applyGroup(object: StoredObject | undefined, changes: ResourceChange[]): void {
-    const group = object?.kind === "gatewayGroup" ? object.value : undefined;
-    const listeners = (group?.listeners ?? []).map((listener): EncodedResource => {
-      const bytes = group === undefined ? new Uint8Array() : toBinary(ListenerSchema, toListener(group, listener));
-      return { typeUrl: lds, name: listener.name, bytes };
-    });
-    changes.push(...difference(this.#listeners, listeners));
+  #applyGroup(group: GatewayGroup | undefined): void {
+    // With the certificates as they are, so that a group that can't be translated is told now, and changes nothing.
+    if (group !== undefined) this.#listenersOf(group);
+    this.#group = group;
+    this.#listenersStale = true;
+  }
+
+  #applyCertificate(name: string, certificate: Certificate | undefined): void {
+    this.#applySecret(`certificate ${name}`, certificate, toCertificateSecret);
+    const facts = certificate && certificateFacts(certificate);
+    // Listeners know what it is for, not what is in it.
+    if (isDeepStrictEqual(facts, this.#certificates.get(name))) return;
+    if (facts === undefined) this.#certificates.delete(name);
+    else this.#certificates.set(name, facts);
+    this.#listenersStale = true;
+  }
+
+  #applySecret<Value>(key: string, value: Value | undefined, toSecret: (value: Value) => EncodedResource): void {
+    const after = value === undefined ? [] : [toSecret(value)];
+    this.#staged.push(...difference(this.#secrets.get(key) ?? [], after));
+    if (after.length === 0) this.#secrets.delete(key);
+    else this.#secrets.set(key, after);
+  }
+
+  /** What the group and all of its certificates together become. */
+  #makeListeners(): void {
+    const listeners = this.#group === undefined ? [] : this.#listenersOf(this.#group);
+    this.#staged.push(...difference(this.#listeners, listeners));
     this.#listeners = listeners;
+    this.#listenersStale = false;
+  }
+
+  #listenersOf(group: GatewayGroup): readonly EncodedResource[] {
+    return group.listeners.flatMap((listener): EncodedResource[] => {
+      const resource = toListener(group, listener, this.#certificates);
+      if (resource === undefined) return [];
+      return [{ typeUrl: lds, name: listener.name, bytes: toBinary(ListenerSchema, resource) }];
+    });
   }
 
   #applyService(name: string, object: StoredObject | undefined, changes: ResourceChange[]): void {
