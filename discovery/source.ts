@@ -87,8 +87,10 @@ export const LIST_MAX = 10_000;
 /** Endpoints that one service may have; a registry that tells of more gives a bad answer. */
 export const ENDPOINTS_MAX = 100_000;
 
-/** A service key as one string, for maps and messages: "orders", "orders namespace=shop cluster=dc2". */
+/** A service key as one string, for maps and messages: "orders", "orders namespace=shop cluster=dc2". Different for different keys. */
 export function keyText({ service, namespace, group, cluster }: ServiceKey): string {
   const more = Object.entries({ namespace, group, cluster }).filter(([, value]) => value !== "");
-  return [service, ...more.map(([name, value]) => `${name}=${value}`)].join(" ");
+  return [plain(service), ...more.map(([name, value]) => `${name}=${plain(value)}`)].join(" ");
 }
+
+const plain = (text: string) => (/[\s"=]/.test(text) ? JSON.stringify(text) : text);
