@@ -105,7 +105,7 @@ async function listPages<T extends KubernetesObject>({ api, path, sink, signal }
     try {
       do {
         const query = new URLSearchParams({ limit: String(LIST_LIMIT), ...(next ? { continue: next } : {}) });
-        const page = await api.get<{ metadata?: ListMeta; items?: T[] | null }>(`${path}?${query}`, signal);
+        const page = await api.get<{ metadata?: ListMeta; items?: T[] | null }>(`${path}?${query.toString()}`, signal);
         const { resourceVersion, continue: more = "" } = page.metadata ?? {};
         if (!resourceVersion) throw new DiscoveryError("bad_answer", `${path}: a list without a resourceVersion`);
         for (const item of page.items ?? []) objects.push(item);
@@ -154,7 +154,7 @@ async function watch<T extends KubernetesObject>(
     stall.abort(new DiscoveryError("unreachable", `${path}: nothing from the watch for ${Math.round(ms / 1000)} s`));
   let watchdog = setTimeout(hangs, watchMs + times.bookmarkQuietMs, watchMs + times.bookmarkQuietMs);
   try {
-    for await (const lines of api.lines(`${path}?${query}`, abort)) {
+    for await (const lines of api.lines(`${path}?${query.toString()}`, abort)) {
       for (const line of lines) {
         events++;
         const event = parseEvent<T>(path, line);

@@ -97,7 +97,7 @@ export class KubernetesSource implements Source {
       do {
         const query = new URLSearchParams({ limit: "500", ...(next ? { continue: next } : {}) });
         const page = await this.#api.get<{ metadata?: { continue?: string }; items?: Service[] | null }>(
-          `${path}?${query}`,
+          `${path}?${query.toString()}`,
           signal,
         );
         for (const { name, namespace, ports } of (page.items ?? []).map(toServiceInfo)) {

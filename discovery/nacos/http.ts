@@ -72,7 +72,7 @@ export class NacosHttp {
   }
 
   async #send(server: NacosServer, { method, path, query, form, signal }: HttpQuestion): Promise<HttpAnswer> {
-    const url = `${server.http}${path}${query === undefined ? "" : `?${new URLSearchParams(query)}`}`;
+    const url = `${server.http}${path}${query === undefined ? "" : `?${new URLSearchParams(query).toString()}`}`;
     const { statusCode, body } = await request(url, {
       method,
       dispatcher: this.#agent,
@@ -80,7 +80,7 @@ export class NacosHttp {
       ...(form === undefined
         ? {}
         : {
-            body: String(new URLSearchParams(form)),
+            body: new URLSearchParams(form).toString(),
             headers: { "content-type": "application/x-www-form-urlencoded" },
           }),
     });

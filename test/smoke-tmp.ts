@@ -1,0 +1,17 @@
+import { NacosConnection } from "../discovery/nacos/connection.ts";
+import { NacosHttp } from "../discovery/nacos/http.ts";
+import { NacosLogin } from "../discovery/nacos/login.ts";
+import { serversOf } from "../discovery/nacos/settings.ts";
+const settings = { addresses: ["http://127.0.0.1:"+(process.argv[2]??"38848")], username: "nacos", password: process.argv[3]??"interop123" };
+const http = new NacosHttp(settings); const login = new NacosLogin(http, settings.username, settings.password);
+const c = await NacosConnection.open({ server: serversOf(settings)[0]!, tls: {}, namespace: "public", headers: async () => ({ accessToken: await login.token() }), pushed: (m) => console.log("PUSH", JSON.stringify(m)) }, new AbortController().signal);
+const show = async (t: string, b: object) => console.log(t, JSON.stringify(await c.request(t, b).catch((e) => String(e))));
+await show("SubscribeServiceRequest", { namespace: "public", groupName: "DEFAULT_GROUP", serviceName: "orders", clusters: "", subscribe: true, module: "naming" });
+const B = settings.addresses[0]+"/nacos"; const T = await login.token();
+const r = await fetch(B+"/v3/admin/ns/instance?accessToken="+T, { method: "POST", body: new URLSearchParams({ serviceName: "orders", ip: "10.0.0."+Math.floor(5+Math.random()*200), port: "8080", ephemeral: "false" }) }); console.log(await r.text());
+await new Promise((r)=>setTimeout(r, 4000));
+await show("InstanceRequest", { namespace: "public", groupName: "DEFAULT_GROUP", serviceName: "eph", type: "registerInstance", instance: { ip: "10.1.0.1", port: 80, weight: 1, healthy: true, enabled: true, ephemeral: true, clusterName: "DEFAULT", metadata: {} }, module: "naming" });
+await show("SubscribeServiceRequest", { namespace: "public", groupName: "DEFAULT_GROUP", serviceName: "eph", clusters: "", subscribe: true, module: "naming" });
+await show("InstanceRequest", { namespace: "public", groupName: "DEFAULT_GROUP", serviceName: "eph", type: "registerInstance", instance: { ip: "10.1.0.1", port: 80, weight: 0.5, healthy: true, enabled: true, ephemeral: true, clusterName: "DEFAULT", metadata: {a: "b"} }, module: "naming" });
+await new Promise((r)=>setTimeout(r, 3000));
+c.close(); await http.close();
