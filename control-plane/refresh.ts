@@ -8,7 +8,7 @@
  */
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 
-import { type ObjectKey, keyText } from "./model/objects.ts";
+import { keyOf, keyText } from "./model/objects.ts";
 import type { Store } from "./store/store.ts";
 import type { Transaction } from "./store/transaction.ts";
 import { GroupTranslation, type ObjectChange, type TranslationFailure } from "./translate/group.ts";
@@ -107,17 +107,11 @@ class RefreshLoop {
   }
 
   async fill(): Promise<void> {
-    const { revision, gatewayGroups, services } = await this.#options.store.snapshot();
-    await this.#publish(revision, [
-      ...gatewayGroups.map((value): ObjectChange => {
-        const key: ObjectKey = { kind: "gatewayGroup", gatewayGroup: value.name, name: value.name };
-        return { key, object: { kind: "gatewayGroup", value } };
-      }),
-      ...services.map((value): ObjectChange => {
-        const key: ObjectKey = { kind: "service", gatewayGroup: value.gatewayGroup, name: value.name };
-        return { key, object: { kind: "service", value } };
-      }),
-    ]);
+    const { revision, objects } = await this.#options.store.snapshot();
+    await this.#publish(
+      revision,
+      objects.map((object) => ({ key: keyOf(object), object })),
+    );
     // A cache that is filled in part would look like removals to data planes.
     if (!this.#closed.signal.aborted) this.#options.cache.markReady();
   }

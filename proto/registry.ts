@@ -18,6 +18,7 @@ import { RingHashSchema } from "#envoy/extensions/load_balancing_policies/ring_h
 import { RoundRobinSchema } from "#envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts";
 import { PreviousHostsPredicateSchema } from "#envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { RawBufferSchema } from "#envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import {
   DownstreamTlsContextSchema,
   UpstreamTlsContextSchema,
@@ -34,6 +35,7 @@ export const registry = createRegistry(
   ClusterLoadAssignmentSchema,
   ListenerSchema,
   RouteConfigurationSchema,
+  SecretSchema,
   // Listeners.
   HttpConnectionManagerSchema,
   DownstreamTlsContextSchema,

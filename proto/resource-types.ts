@@ -4,11 +4,12 @@ import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 
 /** An xDS resource type that Sluice serves and its proxy takes. */
 export interface ResourceType {
   /** As operators and Envoy's documentation say it. */
-  readonly shortName: "CDS" | "EDS" | "LDS" | "RDS";
+  readonly shortName: "CDS" | "EDS" | "SDS" | "LDS" | "RDS";
   readonly typeUrl: string;
   readonly schema: DescMessage;
   /** The field that carries the resource's name. */
@@ -28,6 +29,8 @@ const type = (
 export const resourceTypes: readonly ResourceType[] = [
   type("CDS", ClusterSchema, "name", true),
   type("EDS", ClusterLoadAssignmentSchema, "clusterName", false),
+  // Clusters name secrets, too; both wait for them, so that here it only matters that they are not last.
+  type("SDS", SecretSchema, "name", false),
   type("LDS", ListenerSchema, "name", true),
   type("RDS", RouteConfigurationSchema, "name", false),
 ];

@@ -4,6 +4,7 @@ import type { Cluster as ClusterMessage } from "#envoy/config/cluster/v3/cluster
 import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
 import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
+import type { Secret as SecretMessage } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { resourceTypeByUrl } from "#proto/resource-types.ts";
 
 import { type Assignment, compileAssignment, NO_ENDPOINTS } from "./cluster/assignment.ts";
@@ -17,6 +18,7 @@ import type { ListenerOptions } from "./listen/options.ts";
 import { LogSinks } from "./observe/file-sink.ts";
 import { compileRouteConfiguration } from "./route/compile.ts";
 import type { RouteTable } from "./route/route.ts";
+import { compileSecret, type Secret } from "./tls/secret.ts";
 
 /** A resource put in place or, when `bytes` is null, taken away. */
 export interface RuntimeUpdate {
@@ -35,6 +37,7 @@ const WARMING_MS_MAX = 5_000;
 type Part =
   | { readonly kind: "CDS"; readonly value: ClusterConfig }
   | { readonly kind: "EDS"; readonly value: Assignment }
+  | { readonly kind: "SDS"; readonly value: Secret }
   | { readonly kind: "LDS"; readonly value: CompiledListener }
   | { readonly kind: "RDS"; readonly value: RouteTable };
 
@@ -45,6 +48,8 @@ function compile(typeUrl: string, message: Message, sinks: LogSinks): Compiled<P
       return partOf(kind, compileCluster(message as ClusterMessage));
     case "EDS":
       return partOf(kind, compileAssignment(message as ClusterLoadAssignment, false, Place.root()));
+    case "SDS":
+      return partOf(kind, compileSecret(message as SecretMessage));
     case "LDS":
       return partOf(kind, compileListener(message as Listener, sinks));
     case "RDS":
@@ -77,6 +82,7 @@ export class WorkerRuntime implements Runtime {
   readonly #changed: ListenerChanged;
   readonly #clusters = new LiveClusters();
   readonly #routeTables = new Map<string, RouteTable>();
+  readonly #secrets = new Map<string, Secret>();
   readonly #listeners = new Map<string, CompiledListener>();
   /** The last update that is not in place yet; updates are never carried out in another order than they came. */
   #applying: Promise<void> | undefined;
@@ -92,6 +98,10 @@ export class WorkerRuntime implements Runtime {
 
   cluster(name: string): Cluster | undefined {
     return this.#clusters.get(name);
+  }
+
+  secret(name: string): Secret | undefined {
+    return this.#secrets.get(name);
   }
 
   /** All clusters, for /clusters. */
@@ -158,6 +168,9 @@ export class WorkerRuntime implements Runtime {
       case "EDS":
         this.#clusters.assign(name, part.value);
         break;
+      case "SDS":
+        this.#secrets.set(name, part.value);
+        break;
       case "RDS":
         this.#routeTables.set(name, part.value);
         break;
@@ -179,6 +192,9 @@ export class WorkerRuntime implements Runtime {
         break;
       case "EDS":
         this.#clusters.assign(name, NO_ENDPOINTS);
+        break;
+      case "SDS":
+        this.#secrets.delete(name);
         break;
       case "RDS":
         this.#routeTables.delete(name);

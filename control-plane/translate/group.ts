@@ -57,7 +57,8 @@ export class GroupTranslation {
   stage({ key, object }: ObjectChange): TranslationFailure | undefined {
     try {
       if (key.kind === "gatewayGroup") this.#applyGroup(object, this.#staged);
-      else this.#applyService(key.name, object, this.#staged);
+      else if (key.kind === "service") this.#applyService(key.name, object, this.#staged);
+      // Registries become no resources: what is found there comes to the endpoints (endpoints.ts).
       return undefined;
     } catch (error) {
       return { key, error };

@@ -57,6 +57,9 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
     case "EDS":
       // Endpoints never wait for clusters: they are the fast path, and Envoy accepts clusters only once it has their endpoints.
       return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS")) };
+    case "SDS":
+      // Nor do secrets: a rotated certificate is late already, and whoever names a new one waits for it.
+      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busyOrLeaving("LDS")) };
     case "LDS":
     case "RDS": {
       // A first sync in several responses: routes to clusters of a later one would find none.
@@ -121,6 +124,7 @@ export function noteOrderSettled(
     case "LDS":
       if (settled.changed.size > 0) order.listenersAcceptedMs = nowMs;
       break;
+    case "SDS":
     case "RDS":
       break;
   }

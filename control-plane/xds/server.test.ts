@@ -113,8 +113,9 @@ test.each([
   ["endpoint.v3.EndpointDiscoveryService", "Endpoints", EDS],
   ["listener.v3.ListenerDiscoveryService", "Listeners", LDS],
   ["route.v3.RouteDiscoveryService", "Routes", RDS],
+  ["secret.v3.SecretDiscoveryService", "Secrets", typeUrlOf("SDS")],
 ])("T6 the separate service %s", async (service, noun, typeUrl) => {
-  const types = ["CDS", "EDS", "LDS", "RDS"] as const;
+  const types = ["CDS", "EDS", "SDS", "LDS", "RDS"] as const;
   await using rig = await startXdsRig(types.map((type) => resource(type, "a")));
   const delta = rig.delta({ method: `/envoy.service.${service}/Delta${noun}` });
   delta.send({ typeUrl, resourceNamesSubscribe: ["a"] });

@@ -14,6 +14,7 @@ import { AggregatedDiscoveryService } from "#envoy/service/discovery/v3/ads_pb.t
 import { EndpointDiscoveryService } from "#envoy/service/endpoint/v3/eds_pb.ts";
 import { ListenerDiscoveryService } from "#envoy/service/listener/v3/lds_pb.ts";
 import { RouteDiscoveryService } from "#envoy/service/route/v3/rds_pb.ts";
+import { SecretDiscoveryService } from "#envoy/service/secret/v3/sds_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
@@ -71,6 +72,8 @@ const methods: readonly [DescMethod, StreamProtocol, ResourceType | undefined][]
   [ListenerDiscoveryService.method.deltaListeners, delta, resourceType("LDS")],
   [RouteDiscoveryService.method.streamRoutes, sotw, resourceType("RDS")],
   [RouteDiscoveryService.method.deltaRoutes, delta, resourceType("RDS")],
+  [SecretDiscoveryService.method.streamSecrets, sotw, resourceType("SDS")],
+  [SecretDiscoveryService.method.deltaSecrets, delta, resourceType("SDS")],
 ];
 
 /**

@@ -9,7 +9,7 @@ import {
 } from "@bufbuild/protobuf";
 import { type Any, anyPack, timestampFromMs } from "@bufbuild/protobuf/wkt";
 
-import { ConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
+import { ConfigDumpSchema, SecretsConfigDumpSchema } from "#envoy/admin/v3/config_dump_pb.ts";
 import {
   ClientResourceStatus,
   ClustersConfigDumpSchema,
@@ -33,6 +33,7 @@ const dumpRegistry = createRegistry(
   EndpointsConfigDumpSchema,
   ListenersConfigDumpSchema,
   RoutesConfigDumpSchema,
+  SecretsConfigDumpSchema,
 );
 
 /** What is known of one name: what is in use, what was refused last, or both. */
@@ -72,6 +73,13 @@ export function configDump(source: Pick<AdminSource, "active" | "refused">): Jso
       dynamicRouteConfigs: entries("RDS").map((entry) => ({
         ...shared(entry),
         ...only("routeConfig", entry.resource),
+      })),
+    }),
+    pack(SecretsConfigDumpSchema, {
+      dynamicActiveSecrets: entries("SDS").map((entry) => ({
+        name: entry.name,
+        ...shared(entry),
+        ...only("secret", entry.resource),
       })),
     }),
   ];

@@ -1,7 +1,8 @@
-import { toBinary } from "@bufbuild/protobuf";
+import { fromJson, type Message, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import type { Resource } from "../xds/graph.ts";
@@ -19,8 +20,9 @@ const messages = {
   EDS: assignment("a", 9101),
   LDS: listener("l", 8080, "r"),
   RDS: routes("r", { "/": "a" }),
+  SDS: fromJson(SecretSchema, { name: "s", genericSecret: { secret: { inlineString: "hush" } } }) as Message,
 };
-const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r" };
+const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r", SDS: "s" };
 
 function active(type: ResourceType): Map<string, Resource> {
   const message = messages[type.shortName];
@@ -180,6 +182,8 @@ test("/config_dump has what is in use and what was refused, in Envoy's shape", a
     dynamic_listeners: [{ name: "l", active_state: { version_info: "v1", listener: { name: "l" } } }],
   });
   expect(dump("RoutesConfigDump")).toMatchObject({ dynamic_route_configs: [{ route_config: { name: "r" } }] });
+  expect(dump("SecretsConfigDump")).toMatchObject({ dynamic_active_secrets: [{ name: "s", version_info: "v1" }] });
+  expect(JSON.stringify(configs)).not.toContain("hush");
 });
 
 test("only addresses of this machine are loopback", () => {

@@ -43,6 +43,7 @@ export function compileTransportSocket(socket: TransportSocket | undefined, plac
 
 function compileTls(context: UpstreamTlsContext, place: Place): UpstreamTls {
   const at = place.field("common_tls_context");
+  refuseOfServers(context.commonTlsContext, at);
   const validation = context.commonTlsContext?.validationContextType;
   if (validation?.case !== undefined && validation.case !== "validationContext") {
     at.refuse("of the validation contexts only an inline validation_context is supported");
@@ -51,6 +52,24 @@ function compileTls(context: UpstreamTlsContext, place: Place): UpstreamTls {
     return { sni: context.sni, verify: false, ca: undefined, subjectAltNames: [] };
   }
   return { sni: context.sni, ...compileValidation(validation.value, at.field("validation_context")) };
+}
+
+/** Fields that only our listeners honour; both sides share the message. */
+function refuseOfServers(context: UpstreamTlsContext["commonTlsContext"], place: Place): void {
+  if (context === undefined) return;
+  const refuse = (name: string, isSet: boolean) => {
+    if (isSet) place.field(name).refuse("this field is not supported");
+  };
+  refuse("tls_params", context.tlsParams !== undefined);
+  refuse("tls_certificates", context.tlsCertificates.length > 0);
+  refuse("tls_certificate_sds_secret_configs", context.tlsCertificateSdsSecretConfigs.length > 0);
+  refuse("alpn_protocols", context.alpnProtocols.length > 0);
+  const type = context.validationContextType;
+  if (type.case !== "validationContext") return;
+  const { verifyCertificateHash: hashes, verifyCertificateSpki: spkis, crl } = type.value;
+  refuse("validation_context.verify_certificate_hash", hashes.length > 0);
+  refuse("validation_context.verify_certificate_spki", spkis.length > 0);
+  refuse("validation_context.crl", crl !== undefined);
 }
 
 /** As in Envoy, nothing is verified without authorities to trust. */

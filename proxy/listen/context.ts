@@ -1,5 +1,6 @@
 import type { Cluster } from "../cluster/cluster.ts";
 import type { RouteTable } from "../route/route.ts";
+import type { Secret } from "../tls/secret.ts";
 
 /** A sum that only grows. */
 export interface Counter {
@@ -117,5 +118,7 @@ export interface DataPathStats {
 export interface Runtime {
   routeTable(name: string): RouteTable | undefined;
   cluster(name: string): Cluster | undefined;
+  /** The present version of a secret, another object with each version: ask anew for each handshake. Undefined: it has not come yet. */
+  secret(name: string): Secret | undefined;
   readonly stats: DataPathStats;
 }

@@ -15,7 +15,12 @@ import { ListenError, startListener } from "./listener.ts";
 
 test("a port that is taken is a clear error", async () => {
   await using path = await DataPath.start({});
-  const runtime = { stats: new TestStats(), cluster: () => undefined, routeTable: () => undefined };
+  const runtime = {
+    stats: new TestStats(),
+    cluster: () => undefined,
+    secret: () => undefined,
+    routeTable: () => undefined,
+  };
   const second = startListener({ ...path.options(), port: path.port }, { runtime });
   await expect(second).rejects.toThrow(ListenError);
   await expect(second).rejects.toThrow(`listener test: cannot listen on 127.0.0.1:${path.port}: the port is taken`);

@@ -19,6 +19,9 @@ export interface RefusedVersion {
   readonly attemptMs: number;
 }
 
+/** What is named by others comes after them: a name that nobody needs is not taken. */
+const RESTORE_ORDER = ["CDS", "EDS", "LDS", "SDS", "RDS"] as const satisfies readonly ResourceType["shortName"][];
+
 /** Refused names remembered per type; a control plane that invents names must not fill our memory. */
 const REFUSED_MAX = 1000;
 
@@ -116,7 +119,7 @@ export class Configuration implements Conversation {
    * is left out and told in the log; the control plane is asked for it anew.
    */
   async restore(resources: readonly StoredResource[]): Promise<void> {
-    for (const type of resourceTypes) {
+    for (const type of RESTORE_ORDER.map(resourceType)) {
       const own = resources.filter(({ typeUrl }) => typeUrl === type.typeUrl);
       const refusals = await this.#take(type, own, new Set());
       if (refusals.length > 0)
@@ -260,7 +263,7 @@ export class Configuration implements Conversation {
   /** Takes into use what has become whole, and asks for what is now needed. Clusters first: their endpoints warm meanwhile (W1). */
   #settle(patienceMs = WARMING_MS_MAX): void {
     const updates = this.#graph.settle(performance.now(), patienceMs);
-    for (const shortName of ["EDS", "RDS"] as const) {
+    for (const shortName of ["EDS", "SDS", "RDS"] as const) {
       const type = resourceType(shortName);
       const request = this.#subscriptions.want(type.typeUrl, this.#graph.needed(type));
       if (request !== undefined) this.#send?.(request);

@@ -1,6 +1,9 @@
-import { toBinary } from "@bufbuild/protobuf";
+import { fromJson, type Message, toBinary } from "@bufbuild/protobuf";
 import { beforeEach, expect, test } from "vitest";
 
+import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
+import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { Graph, WARMING_MS_MAX } from "./graph.ts";
@@ -31,7 +34,9 @@ function remove(shortName: ShortName, name: string): string[] {
 
 const settle = () =>
   graph.settle(nowMs).map(({ typeUrl, name, bytes }) => {
-    const shortName = (["CDS", "EDS", "LDS", "RDS"] as const).find((one) => resourceType(one).typeUrl === typeUrl);
+    const shortName = (["CDS", "EDS", "SDS", "LDS", "RDS"] as const).find(
+      (one) => resourceType(one).typeUrl === typeUrl,
+    );
     return `${bytes === null ? "-" : "+"}${shortName} ${name}`;
   });
 
@@ -156,4 +161,47 @@ test("D11 to remove what isn't there is harmless", () => {
 test("all() can be applied from nothing", () => {
   whole();
   expect(graph.all().map(({ name }) => name)).toEqual(["a", "a", "r", "l"]);
+});
+
+const tlsListener = (name: string, ...secrets: string[]): Message =>
+  fromJson(
+    ListenerSchema,
+    {
+      name,
+      filterChains: [
+        {
+          transportSocket: {
+            name: "tls",
+            typedConfig: {
+              "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+              commonTlsContext: {
+                tlsCertificateSdsSecretConfigs: secrets.map((one) => ({ name: one, sdsConfig: { ads: {} } })),
+              },
+            },
+          },
+        },
+      ],
+    },
+    { registry },
+  );
+const putSecret = (name: string) => put("SDS", name, fromJson(SecretSchema, { name }));
+
+test("a listener waits for its secrets, and as long as Envoy waits", () => {
+  expect(put("LDS", "l", tlsListener("l", "one", "two"))).toEqual([]);
+  expect([...graph.needed(resourceType("SDS"))]).toEqual(["one", "two"]);
+  expect(putSecret("one")).toEqual(["+SDS one"]);
+  expect(putSecret("two")).toEqual(["+SDS two", "+LDS l"]);
+  expect(put("LDS", "late", tlsListener("late", "never"))).toEqual([]);
+  nowMs += WARMING_MS_MAX;
+  expect(settle()).toEqual(["+LDS late"]);
+});
+
+test("a secret changes alone, stays while it is named though it was removed, and goes with the last that names it", () => {
+  put("LDS", "l", tlsListener("l", "one"));
+  putSecret("one");
+  expect(putSecret("one")).toEqual(["+SDS one"]);
+  expect(remove("SDS", "one")).toEqual([]);
+  expect(put("LDS", "m", tlsListener("m", "one"))).toEqual(["+LDS m"]);
+  expect(remove("LDS", "l")).toEqual(["-LDS l"]);
+  expect(remove("LDS", "m")).toEqual(["-LDS m", "-SDS one"]);
 });

@@ -30,7 +30,13 @@ interface Node extends Resource {
 export const WARMING_MS_MAX = 15_000;
 
 type ShortName = ResourceType["shortName"];
-const byType = <T>(make: () => T): Record<ShortName, T> => ({ CDS: make(), EDS: make(), LDS: make(), RDS: make() });
+const byType = <T>(make: () => T): Record<ShortName, T> => ({
+  CDS: make(),
+  EDS: make(),
+  SDS: make(),
+  LDS: make(),
+  RDS: make(),
+});
 
 /**
  * Holds back what is not yet of use, so that the data path only ever sees whole graphs (rule W7, gRPC A74): a cluster goes in with its
@@ -53,6 +59,8 @@ export class Graph {
   /** Named by clusters, or by listeners, that are in use or about to be. */
   readonly #neededEndpoints = new NameCounts();
   readonly #neededRoutes = new NameCounts();
+  /** Named by clusters or listeners that are in use or about to be. */
+  readonly #neededSecrets = new NameCounts();
   /** Named by clusters in use. */
   readonly #usedEndpoints = new NameCounts();
 
@@ -69,7 +77,7 @@ export class Graph {
   }
 
   /**
-   * The control plane says that a resource doesn't exist. A listener or cluster goes; a route table or endpoint set stays in use
+   * The control plane says that a resource doesn't exist. A listener or cluster goes; a route table, endpoint set or secret stays in use
    * while something in use names it, as in Envoy, which takes their removal as no news.
    */
   remove(type: ResourceType, name: string): void {
@@ -80,10 +88,11 @@ export class Graph {
     if (type.shortName === "EDS") this.#absentEndpoints.add(name);
   }
 
-  /** The names of route tables (RDS) or endpoint sets (EDS) to subscribe to. */
+  /** The names of route tables (RDS), endpoint sets (EDS) or secrets (SDS) to subscribe to. */
   needed(type: ResourceType): ReadonlySet<string> {
     if (type.shortName === "EDS") return this.#neededEndpoints.names();
     if (type.shortName === "RDS") return this.#neededRoutes.names();
+    if (type.shortName === "SDS") return this.#neededSecrets.names();
     return new Set();
   }
 
@@ -99,7 +108,7 @@ export class Graph {
 
   /** Everything in use, in an order that can be applied from nothing. */
   all(): ResourceUpdate[] {
-    return (["CDS", "EDS", "RDS", "LDS"] as const).flatMap((shortName) =>
+    return (["SDS", "CDS", "EDS", "RDS", "LDS"] as const).flatMap((shortName) =>
       [...this.#active[shortName].values()].map((node) => update(shortName, node.name, node.bytes)),
     );
   }
@@ -120,7 +129,7 @@ export class Graph {
   }
 
   /**
-   * Takes into use all that has become whole, or has waited for `patienceMs`, and gives the updates for the data path: clusters with
+   * Takes into use all that has become whole, or has waited for `patienceMs`, and gives the updates for the data path: secrets, clusters with
    * endpoints, routes, listeners, and then what is no longer there in the opposite order.
    */
   settle(nowMs: number, patienceMs = WARMING_MS_MAX): ResourceUpdate[] {
@@ -131,6 +140,7 @@ export class Graph {
       waiting.set(name, since);
       return nowMs - since < patienceMs;
     };
+    this.#settleSecrets(updates);
     this.#settleClusters(updates, patient);
     this.#settleEndpoints(updates);
     this.#settleRoutes(updates, patient);
@@ -138,16 +148,26 @@ export class Graph {
     this.#dropRoutes(updates);
     this.#dropClusters(updates, patient);
     this.#dropEndpoints(updates);
+    this.#dropSecrets(updates);
     return updates;
+  }
+
+  #settleSecrets(updates: ResourceUpdate[]): void {
+    for (const name of this.#changed.SDS) {
+      const node = this.#received.SDS.get(name);
+      if (node !== undefined) this.#activate("SDS", node, updates);
+    }
+    this.#changed.SDS.clear();
   }
 
   #settleClusters(updates: ResourceUpdate[], patient: Patience): void {
     for (const name of this.#changed.CDS) {
       const node = this.#received.CDS.get(name);
       if (node === undefined) continue;
-      const { endpoints } = node.references;
+      const { endpoints, secrets } = node.references;
       const answered = (one: string) => this.#received.EDS.has(one) || this.#absentEndpoints.has(one);
-      if (![...endpoints].every(answered) && patient("CDS", name)) continue;
+      const whole = [...endpoints].every(answered) && this.#inUse("SDS", secrets);
+      if (!whole && patient("CDS", name)) continue;
       this.#usedEndpoints.add(endpoints);
       this.#usedEndpoints.remove(this.#active.CDS.get(name)?.references.endpoints ?? []);
       this.#activate("CDS", node, updates);
@@ -186,7 +206,10 @@ export class Graph {
       }
       // No time limit here: a listener without routes would answer 404 to everybody; a closed port makes balancers look elsewhere.
       if (!this.#inUse("RDS", node.references.routes)) continue;
-      if (this.#inUse("CDS", node.references.clusters) || !patient("LDS", name)) this.#activate("LDS", node, updates);
+      const { clusters, secrets } = node.references;
+      // Without its certificate in time it opens nevertheless, as in Envoy, and refuses the connections that would need it.
+      const whole = this.#inUse("CDS", clusters) && this.#inUse("SDS", secrets);
+      if (whole || !patient("LDS", name)) this.#activate("LDS", node, updates);
     }
   }
 
@@ -216,6 +239,13 @@ export class Graph {
       this.#received.EDS.delete(name);
       this.#absentEndpoints.delete(name);
       this.#deactivate("EDS", name, updates);
+    }
+  }
+
+  #dropSecrets(updates: ResourceUpdate[]): void {
+    for (const name of this.#neededSecrets.takeReleased()) {
+      this.#received.SDS.delete(name);
+      this.#deactivate("SDS", name, updates);
     }
   }
 
@@ -253,11 +283,13 @@ export class Graph {
   #need(node: Node): void {
     this.#neededEndpoints.add(node.references.endpoints);
     this.#neededRoutes.add(node.references.routes);
+    this.#neededSecrets.add(node.references.secrets);
   }
 
   #needNoMore(node: Node | undefined): void {
     this.#neededEndpoints.remove(node?.references.endpoints ?? []);
     this.#neededRoutes.remove(node?.references.routes ?? []);
+    this.#neededSecrets.remove(node?.references.secrets ?? []);
   }
 }
 

@@ -7,21 +7,24 @@ import type { HttpConnectionManager } from "#envoy/extensions/filters/network/ht
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { unpack } from "#proto/registry.ts";
 
+import { secretNames } from "./secret-names.ts";
+
 /** The names of other resources that a resource needs before it is of use. */
 export interface References {
   readonly clusters: ReadonlySet<string>;
   readonly endpoints: ReadonlySet<string>;
   readonly routes: ReadonlySet<string>;
+  readonly secrets: ReadonlySet<string>;
 }
 
 const none: ReadonlySet<string> = new Set();
-const noReferences: References = { clusters: none, endpoints: none, routes: none };
+const noReferences: References = { clusters: none, endpoints: none, routes: none, secrets: none };
 
 /** What a resource of one of our types names. It must have been judged before (decode.ts). */
 export function referencesOf(message: Message): References {
   switch (message.$typeName) {
     case "envoy.config.cluster.v3.Cluster":
-      return { ...noReferences, endpoints: endpointsOf(message as Cluster) };
+      return { ...noReferences, ...clusterReferences(message as Cluster) };
     case "envoy.config.listener.v3.Listener":
       return listenerReferences(message as Listener);
     case "envoy.config.route.v3.RouteConfiguration":
@@ -36,6 +39,11 @@ export function listenAddress(listener: Listener): { readonly host: string; read
   const address = listener.address?.address;
   if (address?.case !== "socketAddress" || address.value.portSpecifier.case !== "portValue") return undefined;
   return { host: address.value.address, port: address.value.portSpecifier.value };
+}
+
+function clusterReferences(cluster: Cluster): Pick<References, "endpoints" | "secrets"> {
+  const sockets = [cluster.transportSocket, ...cluster.transportSocketMatches.map((match) => match.transportSocket)];
+  return { endpoints: endpointsOf(cluster), secrets: new Set(sockets.flatMap(secretNames)) };
 }
 
 function endpointsOf(cluster: Cluster): ReadonlySet<string> {
@@ -61,7 +69,8 @@ function listenerReferences(listener: Listener): References {
       for (const name of clustersOf(routeSpecifier.value)) clusters.add(name);
     }
   }
-  return { clusters, endpoints: none, routes };
+  const secrets = new Set(chains.flatMap(({ transportSocket }) => secretNames(transportSocket)));
+  return { clusters, endpoints: none, routes, secrets };
 }
 
 function clustersOf(routes: RouteConfiguration): ReadonlySet<string> {

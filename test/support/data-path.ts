@@ -167,6 +167,7 @@ export class DataPath implements AsyncDisposable {
     const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
     const runtime: Runtime = {
       stats: path.stats,
+      secret: () => undefined,
       cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
       routeTable: (name) =>
         name === "routes"

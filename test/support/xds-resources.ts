@@ -5,6 +5,7 @@ import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 type ShortName = ResourceType["shortName"];
@@ -15,6 +16,14 @@ const encode: Record<ShortName, (name: string, content: string) => Uint8Array> =
     const endpoints = zone === "" ? [] : [{ locality: { zone } }];
     return toBinary(ClusterLoadAssignmentSchema, create(ClusterLoadAssignmentSchema, { clusterName, endpoints }));
   },
+  SDS: (name, secret) =>
+    toBinary(
+      SecretSchema,
+      create(SecretSchema, {
+        name,
+        type: { case: "genericSecret", value: { secret: { specifier: { case: "inlineString", value: secret } } } },
+      }),
+    ),
   LDS: (name, statPrefix) => toBinary(ListenerSchema, create(ListenerSchema, { name, statPrefix })),
   RDS: (name, header) =>
     toBinary(RouteConfigurationSchema, create(RouteConfigurationSchema, { name, internalOnlyHeaders: [header] })),
