@@ -3,7 +3,10 @@ import { ConsulConsistency, type ConsulRegistry, type Registry } from "#sluice/m
 import type { Consistency } from "../../discovery/consul/settings.ts";
 import { ConsulSource } from "../../discovery/consul/source.ts";
 import { FileSource } from "../../discovery/file/source.ts";
+import { kubernetesSource } from "../../discovery/kubernetes/registry.ts";
+import { nacosSource } from "../../discovery/nacos/registry.ts";
 import { DiscoveryError, type Source } from "../../discovery/source.ts";
+import type { SecretValue } from "#sluice/model/v1/secret_pb.ts";
 import { resolveSecret, resolveTls } from "./secret.ts";
 
 /** The source that a registry describes. @throws DiscoveryError "bad_settings" */
@@ -12,12 +15,21 @@ export function openSource(registry: Registry): Source {
   switch (kind.case) {
     case "consul":
       return consulSource(kind.value);
+    case "kubernetes":
+      return kubernetesSource(kind.value, readSecret);
+    case "nacos":
+      return nacosSource(kind.value, readSecret);
     case "file":
       return new FileSource(kind.value.path);
     default:
-      throw new DiscoveryError("bad_settings", `this version can't watch registries of the kind ${kind.case ?? "none"}`);
+      throw new DiscoveryError(
+        "bad_settings",
+        `this version can't watch registries of the kind ${kind.case ?? "none"}`,
+      );
   }
 }
+
+const readSecret = (secret: SecretValue) => resolveSecret(secret, "a secret of the registry") ?? "";
 
 const consistencies: ReadonlyMap<ConsulConsistency, Consistency> = new Map([
   [ConsulConsistency.STALE, "stale"],
