@@ -131,7 +131,7 @@ describe.each([2, 3] as const)("Nacos %d", (generation) => {
   test("a wrong password is shown, in the server's words", async () => {
     const watching = supervise(nacos, "orders", { password: "wrong" });
     await waitFor("the refusal", () => watching.state() === "permission_denied");
-    expect(watching.report()?.problem?.message).toContain("login as nacos: HTTP");
+    expect(watching.report()?.problem?.message).toContain("login as nacos: ");
     expect(watching.report()?.problem?.message).not.toContain("wrong");
   });
 
