@@ -171,7 +171,10 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
   const get = withOptions(
     new Command("get")
       .description("show what the gateway has; -o yaml is a gateway file")
-      .argument("<kind>", "gateway-groups, services, routes, upstreams or all")
+      .argument(
+        "<kind>",
+        "gateway-groups, services, routes, upstreams, registries, certificates, ca-certificates or all",
+      )
       .argument("[name]", "only this one"),
     groupOption(),
   );
@@ -180,8 +183,8 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
   );
   const remove = withOptions(
     new Command("delete")
-      .description("delete a service or a gateway group")
-      .argument("<kind>", "service or gateway-group")
+      .description("delete an object")
+      .argument("<kind>", "service, registry, certificate, ca-certificate or gateway-group")
       .argument("<name>"),
     groupOption().default("default"),
     dryRunOption(),

@@ -22,6 +22,16 @@ export function checkUpstreamReferences(upstream: Upstream, group: string, after
     }
   }
   if (tls === undefined) return;
+  if (
+    discovery !== undefined &&
+    nodes.length === 0 &&
+    tls.verify !== false &&
+    tls.sni === "" &&
+    tls.subjectAltNames.length === 0
+  ) {
+    const right = "instances that are discovered have addresses only; set the server name that all of them answer to";
+    report("tls.sni", "required", right);
+  }
   if (tls.ca !== "" && after.member("caCertificate", group, tls.ca) === undefined) {
     report("tls.ca", "unknown_ca_certificate", unknown("caCertificate", tls.ca, group, after));
   }
