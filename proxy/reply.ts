@@ -46,6 +46,8 @@ export const replies = {
   noHealthyUpstream: reply(503, "no_healthy_upstream", "UH", "no healthy upstream"),
   /** CONNECT matches no route: none of ours has a connect_matcher. */
   connectRefused: reply(404, "route_not_found", "NR"),
+  /** RFC 9110, 15.5.20; Envoy doesn't ask. */
+  misdirected: reply(421, "misdirected_request"),
   requestTimeout: reply(408, "request_overall_timeout", undefined, "request timeout"),
   requestHeadersTimeout: reply(408, "request_header_timeout", undefined, "request header timeout"),
   /** The stream was idle while its request was still coming in. */

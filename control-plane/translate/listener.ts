@@ -3,6 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 
 import { HttpProtocolOptions_HeadersWithUnderscoresAction } from "#envoy/config/core/v3/protocol_pb.ts";
 import { type Listener as EnvoyListener, ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { FilterChainSchema, FilterSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import {
   type HttpConnectionManager,
@@ -10,10 +11,12 @@ import {
   HttpConnectionManager_PathWithEscapedSlashesAction,
   HttpConnectionManagerSchema,
 } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
-import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
+import { TlsInspectorSchema } from "#envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
+import { type GatewayGroup, type Listener, ListenerProtocol } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { toAccessLogs } from "./access-log.ts";
 import { extension } from "./any.ts";
+import { type CertificateIndex, toTlsFilterChains } from "./filter-chains.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 
 /** Only this machine, until the operator opens it up. */
@@ -24,9 +27,29 @@ const STREAM_IDLE_TIMEOUT_MS = 300_000;
 const REQUEST_HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_HEADERS_KB_MAX = 60;
 
-/** A listener of a group, bound to the group's routes. */
-export const toListener = (group: GatewayGroup, listener: Listener): EnvoyListener =>
-  create(ListenerSchema, {
+/**
+ * A listener of a group, bound to the group's routes. Undefined for one of TLS as long as there is no certificate for it: data planes
+ * refuse listeners that nobody can connect to.
+ */
+export function toListener(
+  group: GatewayGroup,
+  listener: Listener,
+  certificates: CertificateIndex,
+): EnvoyListener | undefined {
+  const filter = create(
+    FilterSchema,
+    extension(
+      "envoy.filters.network.http_connection_manager",
+      HttpConnectionManagerSchema,
+      connectionManager(group, listener),
+    ),
+  );
+  const isTls = listener.protocol === ListenerProtocol.HTTPS;
+  const filterChains = isTls
+    ? toTlsFilterChains(listener, certificates, [filter])
+    : [create(FilterChainSchema, { filters: [filter] })];
+  if (filterChains.length === 0) return undefined;
+  return create(ListenerSchema, {
     name: listener.name,
     address: {
       address: {
@@ -37,23 +60,18 @@ export const toListener = (group: GatewayGroup, listener: Listener): EnvoyListen
         },
       },
     },
-    filterChains: [
-      {
-        filters: [
-          extension(
-            "envoy.filters.network.http_connection_manager",
-            HttpConnectionManagerSchema,
-            connectionManager(group, listener),
-          ),
-        ],
-      },
-    ],
+    // Reads the server name, by which the chain is chosen.
+    listenerFilters: isTls
+      ? [extension("envoy.filters.listener.tls_inspector", TlsInspectorSchema, create(TlsInspectorSchema))]
+      : [],
+    filterChains,
   });
+}
 
 function connectionManager(group: GatewayGroup, listener: Listener): HttpConnectionManager {
   return create(HttpConnectionManagerSchema, {
-    // What both data planes speak; HTTP/2 is offered when the native proxy has it too.
-    codecType: HttpConnectionManager_CodecType.HTTP1,
+    // By ALPN, or by the client's first bytes.
+    codecType: listener.http2 === true ? HttpConnectionManager_CodecType.AUTO : HttpConnectionManager_CodecType.HTTP1,
     statPrefix: listener.name,
     routeSpecifier: {
       case: "rds",

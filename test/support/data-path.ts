@@ -171,6 +171,7 @@ export class DataPath implements AsyncDisposable {
   readonly stats = new TestStats();
   listener!: RunningListener;
   readonly #changes: DataPathOptions;
+  #changed = 0;
 
   constructor(changes: DataPathOptions) {
     this.#changes = changes;
@@ -205,7 +206,7 @@ export class DataPath implements AsyncDisposable {
       address: "127.0.0.1",
       port: 0,
       backlog: 511,
-      http: { ...HTTP, accessLogs, ...this.#changes.http, ...http },
+      chains: [{ id: String(this.#changed++), http: { ...HTTP, accessLogs, ...this.#changes.http, ...http } }],
     };
   }
 
