@@ -21,6 +21,7 @@ import { makeDataDir } from "./store/sqlite-files.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { startXdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
+import { withoutSecrets } from "./xds/withhold.ts";
 
 /** How a control plane is to run. */
 export interface ControlPlaneOptions {
@@ -102,7 +103,12 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
-  const refresh = startRefresh({ store, cache, log, report: refreshMetrics(metrics) });
+  const why =
+    "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
+  const served = isLoopback(xdsAt.host)
+    ? cache
+    : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
+  const refresh = startRefresh({ store, cache: served, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
 
