@@ -2,6 +2,7 @@ import type { Route } from "#sluice/model/v1/route_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
 import { alternatives } from "./alternatives.ts";
+import { checkHeaderMutations } from "./header-mutations.ts";
 import { UPSTREAM_DEFAULT } from "./objects.ts";
 import { parsePath } from "./paths.ts";
 import { quoted, type Report } from "./problem.ts";
@@ -20,6 +21,8 @@ export function checkRoute(route: Route, service: Service, report: Report): void
       for (const { reason, message } of parsed.problems) report(`paths[${at}]`, reason, message);
   }
   checkVars(route, report);
+  checkHeaderMutations("requestHeaders", route.requestHeaders, report);
+  checkHeaderMutations("responseHeaders", route.responseHeaders, report);
   checkAnswer(route, report);
   if (route.answer.case !== undefined) return;
   const name = route.upstream || UPSTREAM_DEFAULT;

@@ -18,6 +18,7 @@ import { toAccessLogs } from "./access-log.ts";
 import { extension } from "./any.ts";
 import { type CertificateIndex, toTlsFilterChains } from "./filter-chains.ts";
 import { toHttpOptions } from "./http-options.ts";
+import { toLocalReplies } from "./local-replies.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 
 /** Only this machine, until the operator opens it up. */
@@ -98,6 +99,7 @@ function connectionManager(group: GatewayGroup, listener: Listener): HttpConnect
     ],
     ...toHttpOptions(listener.http),
     accessLog: toAccessLogs(group.accessLog),
+    localReplyConfig: toLocalReplies(group.localReplies),
     // Routes switch it on (translate/route-action.ts).
     upgradeConfigs: [{ upgradeType: "websocket", enabled: false }],
   });
