@@ -102,6 +102,7 @@ class Proxy implements RunningProxy {
     this.#workers = new Workers({
       count: checked.workers,
       drainTimeMs: checked.drainTimeMs,
+      node: { id: nodeId, cluster: gatewayGroup },
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),

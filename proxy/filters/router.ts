@@ -68,6 +68,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
   }
   const expectedMs = expectedTimeoutMs(action);
   if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  stream.record.trace?.inject(headers, cluster.cluster.name);
   return new Forward(stream, action, cluster, hash);
 }
 

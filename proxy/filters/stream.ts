@@ -4,6 +4,7 @@ import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
+import { startTrace } from "../observe/trace/tracing.ts";
 import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
@@ -105,6 +106,7 @@ export class Stream implements FilterStream, ChainEnds {
     }
     this.table = this.listener.runtime.routeTable(options.routeConfigName);
     const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
+    if (options.tracing !== undefined) record.trace = startTrace(options.tracing, head, record);
     if (refused !== 0) return this.reply(addressUnknown(refused));
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
@@ -383,6 +385,7 @@ export class Stream implements FilterStream, ChainEnds {
     listener.byClass[Math.floor(record.status / 100)]?.inc();
     stats.downstream_rq_time.record(record.endAt - record.startedAt);
     if (this.upgraded) stats.downstream_cx_upgrades_active.dec();
+    record.trace?.finish(record);
     for (const log of options.accessLogs) log.write(record);
   }
 }

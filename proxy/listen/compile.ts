@@ -13,6 +13,7 @@ import { compileSocketAddress } from "../cluster/assignment.ts";
 import { type Compiled, Place } from "../compile.ts";
 import { compileAccessLogs } from "../observe/compile.ts";
 import type { LogSinks } from "../observe/file-sink.ts";
+import { compileTracing } from "../observe/trace/compile.ts";
 import { compileRouteConfiguration } from "../route/compile.ts";
 import type { RouteTable } from "../route/route.ts";
 import { compileHttpOptions } from "./compile-http.ts";
@@ -46,6 +47,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Co
         ...compileHttpOptions(http, at),
         routeConfigName: routes.name,
         accessLogs: compileAccessLogs(http.accessLog, sinks, at),
+        tracing: compileTracing(http.tracing, sinks.exporters, at.field("tracing")),
       },
     },
     inlineRoutes: routes.inline,

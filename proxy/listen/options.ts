@@ -3,6 +3,7 @@ import type { ClientCertOptions } from "../filters/client-cert.ts";
 import type { FilterFactory } from "../filters/filter.ts";
 import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
+import type { TracingOptions } from "../observe/trace/tracing.ts";
 
 /** A Listener with its HttpConnectionManager, made ready for use (listen/compile.ts makes it). Immutable. */
 export interface ListenerOptions {
@@ -50,6 +51,8 @@ export interface HttpOptions {
   /** Upgrade types (lower case) that routes may use, and whether they do by default. */
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly accessLogs: readonly AccessLog[];
+  /** Undefined: requests are not traced. */
+  readonly tracing?: TracingOptions | undefined;
   /** The form of our own answers; undefined: as Envoy's. */
   readonly localReplies?: ReplyRewrite | undefined;
   /** Filters before the router, in request order; undefined: none. */

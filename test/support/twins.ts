@@ -9,6 +9,7 @@ import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { ListenerSet } from "../../proxy/listener-set.ts";
+import type { ListenerOptions } from "../../proxy/listen/options.ts";
 import { prometheusText, statsValues } from "../../proxy/observe/prometheus.ts";
 import { StatsReader } from "../../proxy/observe/stats-reader.ts";
 import { StatsStore } from "../../proxy/observe/stats.ts";
@@ -30,6 +31,8 @@ export interface TwinsOptions {
   readonly listeners: Readonly<Record<string, Manager>>;
   /** Clusters by name: a port of 127.0.0.1, or the whole message without its name. */
   readonly clusters: Readonly<Record<string, number | JsonObject>>;
+  /** gRPC collectors by cluster name: their ports. */
+  readonly collectors?: Readonly<Record<string, number>>;
 }
 
 /** Both sides at work. */
@@ -50,6 +53,13 @@ export interface Twins {
 const HTTP_CONNECTION_MANAGER =
   "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+
+const http2 = {
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    explicitHttpConfig: { http2ProtocolOptions: {} },
+  },
+};
 
 /** A listener on 127.0.0.1 with one HttpConnectionManager. */
 export const listenerJson = (name: string, port: number, manager: Manager): JsonObject => ({
@@ -123,7 +133,14 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
           JSON.parse(JSON.stringify(manager).replaceAll("$LOG", join(dir.path, side))) as Manager,
         ),
       ),
-      clusters: Object.entries(options.clusters).map(([name, port]) => clusterJson(name, port)),
+      clusters: [
+        ...Object.entries(options.clusters).map(([name, port]) => clusterJson(name, port)),
+        // Envoy speaks HTTP/2 to a cluster only if it is told to; the native proxy's collectors always do.
+        ...Object.entries(options.collectors ?? {}).map(([name, port]) => ({
+          ...clusterJson(name, port),
+          ...(side === "envoy" && { typedExtensionProtocolOptions: http2 }),
+        })),
+      ],
     });
 
     const native = await startNative(resources("native"));
@@ -173,7 +190,8 @@ async function startNative(resources: { listeners: JsonObject[]; clusters: JsonO
   const reader = new StatsReader();
   const stats = new StatsStore((message) => reader.take(0, message));
   const failed: Error[] = [];
-  const runtime: WorkerRuntime = new WorkerRuntime(stats, (name, options) => listeners.set(name, options));
+  const changed = (name: string, to: ListenerOptions | undefined) => listeners.set(name, to);
+  const runtime: WorkerRuntime = new WorkerRuntime(stats, changed, { id: "native", cluster: "twins" });
   const listeners: ListenerSet = new ListenerSet({ runtime }, 0, (_, error) => failed.push(error));
   await runtime.apply([
     ...resources.clusters.map((json) => updateOf("CDS", json)),
@@ -196,7 +214,7 @@ async function startEnvoyWith(
   count: number,
 ): Promise<Program> {
   const bootstrap = {
-    node: { id: "twin", cluster: "twins" },
+    node: { id: "envoy", cluster: "twins" },
     admin: { address: { socketAddress: { address: "127.0.0.1", portValue: adminPort } } },
     staticResources: resources,
   };
