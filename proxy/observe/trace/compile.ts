@@ -10,6 +10,7 @@ import { AlwaysOnSamplerConfigSchema } from "#envoy/extensions/tracers/opentelem
 import { unpack } from "#proto/registry.ts";
 
 import type { Place } from "../../compile.ts";
+import { fromWire } from "../../route/text.ts";
 import type { Exporters } from "../export/exporters.ts";
 import { otlpReporter, zipkinReporter } from "./reporters.ts";
 import { b3, w3c } from "./propagation.ts";
@@ -21,7 +22,7 @@ const PATH_LENGTH_DEFAULT = 256;
 
 type Provider = Pick<
   TracingOptions,
-  "propagation" | "alwaysOn" | "shareSpans" | "traceIdBytes" | "upstreamSpans" | "report"
+  "propagation" | "sampled" | "shareSpans" | "traceIdBytes" | "upstreamSpans" | "spanName" | "report"
 >;
 
 /** Compiles HttpConnectionManager.tracing. Undefined: nothing is traced. */
@@ -70,7 +71,18 @@ function compileOpenTelemetry(config: OpenTelemetryConfig, exporters: Exporters,
   const alwaysOn = sampler?.kind === "message" && sampler.schema.typeName === AlwaysOnSamplerConfigSchema.typeName;
   if (config.sampler !== undefined && !alwaysOn) place.field("sampler").refuse("only always_on is supported");
   const report = otlpReporter(config, exporters, place);
-  return report && { propagation: w3c, alwaysOn, shareSpans: false, traceIdBytes: 16, upstreamSpans: false, report };
+  return (
+    report && {
+      propagation: w3c,
+      // Without a sampler that knows better, the caller may say no, but not yes.
+      sampled: (traced, caller) => traced && (alwaysOn || caller !== false),
+      shareSpans: false,
+      traceIdBytes: 16,
+      upstreamSpans: false,
+      spanName: () => "ingress",
+      report,
+    }
+  );
 }
 
 function compileZipkin(config: ZipkinConfig, exporters: Exporters, place: Place): Provider | undefined {
@@ -80,11 +92,13 @@ function compileZipkin(config: ZipkinConfig, exporters: Exporters, place: Place)
   }
   return {
     propagation: b3,
-    alwaysOn: false,
+    // The caller has the last word.
+    sampled: (traced, caller) => caller ?? traced,
     // "Default: true".
     shareSpans: config.sharedSpanContext ?? true,
     traceIdBytes: config.traceId128bit ? 16 : 8,
     upstreamSpans: false,
+    spanName: ({ authority }) => fromWire(authority),
     report: zipkinReporter(config, exporters),
   };
 }

@@ -47,7 +47,7 @@ const SPAN_ID = /^[0-9a-f]{16}$/;
 const decision = (text: string | undefined): boolean | undefined =>
   text === "1" || text === "d" || text === "true" ? true : text === "0" || text === "false" ? false : undefined;
 
-/** B3 in one field or in several (https://github.com/openzipkin/b3-propagation); told on in several, as Envoy's Zipkin tracer does. */
+/** B3 in one field or in several (https://github.com/openzipkin/b3-propagation); told on in the same way, as Envoy's Zipkin tracer does. */
 export const b3: Propagation = {
   extract(headers) {
     const single = headers.get("b3");
@@ -63,7 +63,12 @@ export const b3: Propagation = {
     return context ?? (sampled === undefined ? undefined : { sampled });
   },
   inject(headers, { traceId, spanId, parentSpanId, sampled }) {
-    headers.remove("b3");
+    // Who speaks in one field is answered, and followed, in one.
+    if (headers.has("b3")) {
+      const parent = parentSpanId === "" ? "" : `-${parentSpanId}`;
+      headers.set("b3", `${traceId}-${spanId}-${sampled ? "1" : "0"}${parent}`);
+      return;
+    }
     headers.set("x-b3-traceid", traceId);
     headers.set("x-b3-spanid", spanId);
     if (parentSpanId === "") headers.remove("x-b3-parentspanid");

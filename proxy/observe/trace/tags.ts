@@ -62,11 +62,10 @@ export function requestTags(record: RequestRecord, nodeId: string, pathLengthMax
 
 /** The tags of what came of it, on spans of either side (Envoy setCommonTags). */
 export function responseTags(record: RequestRecord): Tags {
-  const { upstreamCluster, upstreamHost, status, flags, head } = record;
+  const { upstreamCluster, status, flags, head } = record;
   const tags: Tags = [["component", "proxy"]];
   if (upstreamCluster !== undefined)
     tags.push(["upstream_cluster", upstreamCluster], ["upstream_cluster.name", upstreamCluster]);
-  if (upstreamHost !== undefined) tags.push(["upstream_address", upstreamHost]);
   tags.push(["http.status_code", String(status)], ["response_flags", flags.length === 0 ? "-" : flags.join(",")]);
   if (head !== undefined && isGrpcType(head.headers.get("content-type"))) {
     const code = grpcStatus(record) ?? 2;
@@ -76,6 +75,13 @@ export function responseTags(record: RequestRecord): Tags {
     tags.push(["grpc.message", grpcStatusNames[code] ?? String(code)]);
   }
   if (failed(record)) tags.push(["error", "true"]);
+  return tags;
+}
+
+/** The further tags of a span that is the call of the upstream (Envoy finalizeUpstreamSpan). */
+export function upstreamTags({ upstreamHost }: RequestRecord): Tags {
+  const tags: Tags = [["http.protocol", "HTTP/1.1"]];
+  if (upstreamHost !== undefined) tags.push(["upstream_address", upstreamHost], ["peer.address", upstreamHost]);
   return tags;
 }
 

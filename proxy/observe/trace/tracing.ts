@@ -6,13 +6,13 @@ import type { RequestRecord } from "../access-log.ts";
 import type { Propagation, TraceContext } from "./propagation.ts";
 import { decideTrace, type SamplingOptions } from "./sampling.ts";
 import type { Span } from "./span.ts";
-import { failed, requestTags, responseTags, type TagMaker } from "./tags.ts";
+import { failed, requestTags, responseTags, type TagMaker, upstreamTags } from "./tags.ts";
 
 /** HttpConnectionManager.tracing, made ready for use. */
 export interface TracingOptions extends SamplingOptions {
   readonly propagation: Propagation;
-  /** Every request is recorded, whatever the shares and the caller say (the always_on sampler). */
-  readonly alwaysOn: boolean;
+  /** Whether a request is recorded: by what the shares say, and what the caller says, if it says anything. */
+  sampled(traced: boolean, caller: boolean | undefined): boolean;
   /** Whether our span takes the id of the caller's (Zipkin's shared_span_context). */
   readonly shareSpans: boolean;
   readonly traceIdBytes: 8 | 16;
@@ -21,6 +21,8 @@ export interface TracingOptions extends SamplingOptions {
   readonly nodeId: string;
   readonly pathLengthMax: number;
   readonly tags: readonly TagMaker[];
+  /** What our span is called; Zipkin's names the host. */
+  spanName(head: RequestHead): string;
   report(span: Span): void;
 }
 
@@ -44,8 +46,7 @@ export function startTrace(options: TracingOptions, head: RequestHead, record: R
   record.requestId = requestId;
   const incoming = options.propagation.extract(head.headers);
   const parent = incoming !== undefined && "traceId" in incoming ? incoming : undefined;
-  // As Envoy: the caller's decision counts more than the shares.
-  const sampled = options.alwaysOn || (incoming?.sampled ?? traced);
+  const sampled = options.sampled(traced, incoming?.sampled);
   const shared = parent !== undefined && options.shareSpans;
   const tracestate = parent === undefined ? "" : (head.headers.get("tracestate") ?? "");
   const context: TraceContext & { sampled: boolean } = {
@@ -54,29 +55,26 @@ export function startTrace(options: TracingOptions, head: RequestHead, record: R
     parentSpanId: shared ? parent.parentSpanId : (parent?.spanId ?? ""),
     sampled,
   };
-  return new ActiveTrace(options, context, traced, shared, tracestate);
+  return new ActiveTrace(options, context, traced, { shared, tracestate, name: options.spanName(head) });
 }
 
 class ActiveTrace implements RequestTrace {
   readonly traced: boolean;
   readonly #options: TracingOptions;
   readonly #context: TraceContext & { readonly sampled: boolean };
-  readonly #shared: boolean;
-  readonly #tracestate: string;
+  readonly #about: { readonly shared: boolean; readonly tracestate: string; readonly name: string };
   #upstream: { readonly context: TraceContext; readonly startedAt: number; readonly cluster: string } | undefined;
 
   constructor(
     options: TracingOptions,
     context: TraceContext & { readonly sampled: boolean },
     traced: boolean,
-    shared: boolean,
-    tracestate: string,
+    about: { readonly shared: boolean; readonly tracestate: string; readonly name: string },
   ) {
     this.#options = options;
     this.#context = context;
     this.traced = traced;
-    this.#shared = shared;
-    this.#tracestate = tracestate;
+    this.#about = about;
   }
 
   get traceId(): string {
@@ -108,15 +106,15 @@ class ActiveTrace implements RequestTrace {
     });
     const common = {
       failed: failed(record),
-      tracestate: this.#tracestate,
+      tracestate: this.#about.tracestate,
       localAddress: record.downstreamLocalAddress,
     };
     report({
       ...common,
       ...this.#context,
-      name: "ingress",
+      name: this.#about.name,
       kind: "server",
-      shared: this.#shared,
+      shared: this.#about.shared,
       startMs: record.startMs,
       durationMs: record.endAt - record.startedAt,
       tags: [...requestTags(record, nodeId, pathLengthMax), ...outcome, ...custom],
@@ -131,7 +129,7 @@ class ActiveTrace implements RequestTrace {
       shared: false,
       startMs: record.startMs + startedAt - record.startedAt,
       durationMs: record.endAt - startedAt,
-      tags: [...outcome, ["http.protocol", "HTTP/1.1"]],
+      tags: [...upstreamTags(record), ...outcome],
     });
   }
 }
