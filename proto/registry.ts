@@ -9,6 +9,7 @@ import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/fi
 import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cors/v3/cors_pb.ts";
+import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { CustomHeaderConfigSchema } from "#envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header_pb.ts";
@@ -56,6 +57,7 @@ export const registry = createRegistry(
   HttpGrpcAccessLogConfigSchema,
   // HTTP filters and their settings per route.
   RouterSchema,
+  GrpcWebSchema,
   CorsSchema,
   CorsPolicySchema,
   PreviousHostsPredicateSchema,

@@ -36,6 +36,6 @@ function refill(): void {
       chars[to++] = HEX[byte & 15] as number;
     }
   }
-  batch = chars.latin1Slice(0, to);
+  batch = chars.toString("latin1", 0, to);
   next = 0;
 }

@@ -51,6 +51,8 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
     return undefined;
   }
   if (action.idleTimeoutMs !== undefined) stream.setIdleTimeout(action.idleTimeoutMs);
+  const durationMs = action.streamDuration?.(head);
+  if (durationMs !== undefined) stream.setMaxDuration(durationMs);
   const hash = action.hash?.(head);
   const { headers } = head;
   // In Envoy's order (RouteEntryImplBase::finalizeRequestHeaders): what headers say is settled before host and path are rewritten.

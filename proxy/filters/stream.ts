@@ -15,9 +15,12 @@ import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
+import { isGrpc } from "../grpc-status.ts";
+import { toTrailersOnly } from "./grpc.ts";
 import { normalizePath } from "./path.ts";
 import { type Peer, StreamRecord } from "./record.ts";
 import { route } from "./router.ts";
+import { safeTrailers } from "./trailers.ts";
 
 /**
  * One request and its response, whatever protocol carries them: what Envoy calls an active stream. The codec pushes the request in, the
@@ -51,6 +54,7 @@ export class Stream implements FilterStream, ChainEnds {
   #forward: Forward | undefined = undefined;
   #chain: Chain | undefined = undefined;
   #movedAt: number;
+  #durationMs = 0;
   #responding = false;
   #responseDone = false;
   #ended = false;
@@ -92,6 +96,7 @@ export class Stream implements FilterStream, ChainEnds {
       record.requestEndAt = record.startedAt;
     } else this.requestFraming = message.chunked ? "chunked" : "length";
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
+    if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
     if (message.method === "CONNECT") return this.reply(replies.connectRefused);
     if (message.path === "*") return this.reply(replies.pathRejected);
     const normalized = normalizePath(message.path, options);
@@ -124,8 +129,9 @@ export class Stream implements FilterStream, ChainEnds {
     else this.#chain.requestData(piece);
   }
 
-  onRequestEnd(trailers?: Headers): void {
+  onRequestEnd(untrusted?: Headers): void {
     if (this.#ended) return;
+    const trailers = safeTrailers(untrusted);
     this.#requestEnded();
     if (this.#chain === undefined || this.upgraded) this.requestEnd(trailers);
     else this.#chain.requestEnd(trailers);
@@ -196,7 +202,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (this.#responding) return this.#cut();
     const headers = new Headers();
     let { status } = reply;
-    let body = Buffer.from(reply.body as string);
+    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
     let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
     this.#mutateResponse(status, headers);
@@ -206,6 +212,11 @@ export class Stream implements FilterStream, ChainEnds {
       const rewritten = localReplies(body.toString(), headers, this.record);
       ({ status, contentType } = rewritten);
       body = Buffer.from(rewritten.body);
+    }
+    if (isGrpc(this.head.headers)) {
+      toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
+      status = 200;
+      body = NO_BODY;
     }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
@@ -298,8 +309,9 @@ export class Stream implements FilterStream, ChainEnds {
     return this.#chain.responseData(bytes, from, to);
   }
 
-  onUpstreamEnd(trailers?: Headers): void {
+  onUpstreamEnd(untrusted?: Headers): void {
     if (this.#ended) return;
+    const trailers = safeTrailers(untrusted);
     if (this.#chain === undefined || this.upgraded) this.responseEnd(trailers);
     else this.#chain.responseEnd(trailers);
   }
@@ -354,11 +366,24 @@ export class Stream implements FilterStream, ChainEnds {
     if (ms > 0) this.#downstream.wakeWithin(ms);
   }
 
-  /** Looks whether the stream has idled too long. Returns in how many ms to look again; Infinity: never. */
+  /** How long the stream may take from its first byte to its last, in ms; 0: as long as it likes. */
+  setMaxDuration(ms: number): void {
+    this.#durationMs = ms;
+    if (ms > 0) this.#downstream.wakeWithin(ms);
+  }
+
+  /** Looks whether the stream has idled or lasted too long. Returns in how many ms to look again; Infinity: never. */
   onIdleCheck(now: number): number {
-    if (this.idleTimeoutMs === 0 || this.#ended) return Number.POSITIVE_INFINITY;
+    if (this.#ended) return Number.POSITIVE_INFINITY;
+    const whole = this.#durationMs === 0 ? Number.POSITIVE_INFINITY : this.record.startedAt + this.#durationMs - now;
+    if (whole <= 0) {
+      this.listener.stats.downstream_rq_max_duration_reached.inc();
+      this.reply(replies.streamDuration);
+      return Number.POSITIVE_INFINITY;
+    }
+    if (this.idleTimeoutMs === 0) return whole;
     const left = this.#movedAt + this.idleTimeoutMs - now;
-    if (left > 0) return left;
+    if (left > 0) return Math.min(left, whole);
     this.listener.stats.downstream_rq_idle_timeout.inc();
     this.reply(this.requestDone ? replies.idleResponse : replies.idleRequest);
     return Number.POSITIVE_INFINITY;
@@ -399,6 +424,8 @@ const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
   remoteAddress: peer.downstreamRemoteAddress,
   remotePort: peer.downstreamRemotePort,
 });
+
+const NO_BODY = Buffer.alloc(0);
 
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();

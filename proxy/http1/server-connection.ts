@@ -5,6 +5,7 @@ import type { Downstream } from "../filters/downstream.ts";
 import { type Peer, peerOf } from "../filters/record.ts";
 import { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
+import { isPreface } from "../http2/preface.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
@@ -27,6 +28,8 @@ const RAW = 2;
 /** The last response is sent; what still comes is thrown away until the client closes. */
 const CLOSING = 3;
 const CLOSED = 4;
+/** It speaks HTTP/2, and is not ours any more. */
+const HANDED_OVER = 5;
 
 /** What a client may send ahead before its socket is paused. Below that we go on reading, since only a reader notices that a client left. */
 const HELD_BYTES_MAX = 65_536;
@@ -38,6 +41,8 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
   readonly #onClosed: (connection: ServerConnection) => void;
+  /** Told when the client begins with HTTP/2's preface; undefined: it must not, or has begun otherwise. */
+  #onPreface: (() => void) | undefined;
   readonly #peer: Peer;
   readonly #response: ResponseWriter;
   readonly #request: RequestReader;
@@ -58,16 +63,21 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   /** What was written when a client that ended its half was last looked at. */
   #graceBytes = -1;
 
-  constructor(socket: Socket, listener: ListenerState, onClosed: (connection: ServerConnection) => void) {
+  /** `onPreface`: takes the socket over when the client turns out to speak HTTP/2; this connection is then no more. */
+  constructor(
+    socket: Socket,
+    listener: ListenerState,
+    onClosed: (connection: ServerConnection) => void,
+    onPreface: (() => void) | undefined,
+  ) {
     this.#socket = socket;
     this.#listener = listener;
     this.#onClosed = onClosed;
+    this.#onPreface = onPreface;
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
     this.#peer = peerOf(socket);
-    listener.stats.downstream_cx_total.inc();
-    listener.stats.downstream_cx_active.inc();
     socket
       .on("data", (bytes: Buffer) => this.#onData(bytes))
       .on("end", () => this.#onEnd())
@@ -93,7 +103,9 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#socket.destroy();
   }
 
-  #onData(bytes: Buffer): void {
+  #onData(input: Buffer): void {
+    const bytes = this.#onPreface === undefined ? input : this.#sniff(input, this.#onPreface);
+    if (bytes === undefined) return;
     this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
     if (this.#state >= CLOSING) return;
     if (this.#held !== undefined || this.#consuming) {
@@ -101,6 +113,26 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       return;
     }
     this.#consume(bytes);
+  }
+
+  /** Looks at a connection's first bytes. Undefined: they begin HTTP/2, or may yet; otherwise what is to be read. */
+  #sniff(input: Buffer, onPreface: () => void): Buffer | undefined {
+    const bytes = this.#held === undefined ? input : Buffer.concat([this.#held, input]);
+    const verdict = isPreface(bytes);
+    this.#held = verdict === "part" ? bytes : undefined;
+    if (verdict === "part") {
+      this.onHeadBegun();
+      return undefined;
+    }
+    this.#onPreface = undefined;
+    if (verdict === "no") return bytes;
+    // From here on nothing of this connection acts any more, and the socket's next owner finds all bytes in it.
+    this.#state = HANDED_OVER;
+    timers.cancel(this.#timer);
+    this.#socket.removeAllListeners("data").pause();
+    this.#socket.unshift(bytes);
+    onPreface();
+    return undefined;
   }
 
   /** A loop rather than recursion: many requests may lie in one read, and all be answered at once. */
@@ -327,6 +359,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   #onClose(): void {
+    if (this.#state === HANDED_OVER) return;
     this.#state = CLOSED;
     timers.cancel(this.#timer);
     const { stats } = this.#listener;

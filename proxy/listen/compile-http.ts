@@ -12,6 +12,7 @@ import {
 import { durationMs, type Place } from "../compile.ts";
 import { compileLocalReplies } from "../filters/local-reply.ts";
 import { compileClientCert, compileIdentity } from "./compile-identity.ts";
+import { compileHttp2Options } from "./compile-http2.ts";
 import type { HttpOptions } from "./options.ts";
 
 /** Envoy's defaults (proxy-parity part 4), in ms, KiB and fields. */
@@ -31,9 +32,6 @@ export function compileHttpOptions(
   message: HttpConnectionManager,
   place: Place,
 ): Omit<HttpOptions, "routeConfigName" | "accessLogs"> {
-  if (message.codecType !== CodecType.AUTO && message.codecType !== CodecType.HTTP1) {
-    place.field("codec_type").refuse("only AUTO and HTTP1 are supported");
-  }
   if (message.httpProtocolOptions?.allowAbsoluteUrl === false) {
     place.field("http_protocol_options").field("allow_absolute_url").refuse("only true is supported");
   }
@@ -43,6 +41,8 @@ export function compileHttpOptions(
   }
   return {
     statPrefix: message.statPrefix,
+    codec: compileCodec(message, place),
+    http2: compileHttp2Options(message.http2ProtocolOptions, place.field("http2_protocol_options")),
     serverName: message.serverName || "envoy",
     serverHeader: known(serverHeaders, message.serverHeaderTransformation, place, "server_header_transformation"),
     maxRequestHeadersKb,
@@ -76,6 +76,20 @@ export function compileHttpOptions(
   };
 }
 
+function compileCodec({ codecType }: HttpConnectionManager, place: Place): HttpOptions["codec"] {
+  switch (codecType) {
+    case CodecType.AUTO:
+      return "auto";
+    case CodecType.HTTP1:
+      return "http1";
+    case CodecType.HTTP2:
+      return "http2";
+    default:
+      place.field("codec_type").refuse("only AUTO, HTTP1 and HTTP2 are supported");
+      return "auto";
+  }
+}
+
 function compileCommon(message: HttpProtocolOptions | undefined, place: Place) {
   const maxHeadersCount = message?.maxHeadersCount ?? defaults.maxHeadersCount;
   if (maxHeadersCount < 1) place.field("max_headers_count").refuse("must be at least 1");
@@ -83,6 +97,7 @@ function compileCommon(message: HttpProtocolOptions | undefined, place: Place) {
     connectionIdleTimeoutMs: durationMs(message?.idleTimeout, defaults.connectionIdleTimeoutMs),
     maxHeadersCount,
     maxConnectionDurationMs: durationMs(message?.maxConnectionDuration, 0),
+    maxStreamDurationMs: durationMs(message?.maxStreamDuration, 0),
     maxRequestsPerConnection: message?.maxRequestsPerConnection ?? 0,
     headersWithUnderscores: known(
       underscores,

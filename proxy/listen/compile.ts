@@ -2,7 +2,6 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 
 import type { Filter, FilterChain } from "#envoy/config/listener/v3/listener_components_pb.ts";
 import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
-import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import {
   type HttpConnectionManager,
   HttpConnectionManagerSchema,
@@ -11,6 +10,7 @@ import { unpack } from "#proto/registry.ts";
 
 import { compileSocketAddress } from "../cluster/assignment.ts";
 import { type Compiled, Place } from "../compile.ts";
+import { compileFilters } from "../filters/compile.ts";
 import { compileAccessLogs } from "../observe/compile.ts";
 import type { LogSinks } from "../observe/file-sink.ts";
 import { compileTracing } from "../observe/trace/compile.ts";
@@ -36,7 +36,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Co
   const manager = chain && connectionManager(chain.chain, chain.place);
   if (socket === undefined || manager === undefined) return place.result(NOTHING);
   const { message: http, place: at } = manager;
-  requireRouterOnly(http, at);
+  const filters = compileFilters(http.httpFilters, at);
   const routes = compileRoutes(http, message.name, at);
   return place.result({
     options: {
@@ -45,6 +45,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Co
       backlog: message.tcpBacklogSize ?? BACKLOG_DEFAULT,
       http: {
         ...compileHttpOptions(http, at),
+        ...(filters !== undefined && { filters }),
         routeConfigName: routes.name,
         accessLogs: compileAccessLogs(http.accessLog, sinks, at),
         tracing: compileTracing(http.tracing, sinks.exporters, at.field("tracing")),
@@ -95,21 +96,6 @@ function typedConfig({ configType }: Pick<Filter, "configType">, place: Place): 
   if (configType.case === "typedConfig") return configType.value;
   place.refuse("typed_config must be set");
   return undefined;
-}
-
-/** The chain ends with the router, and has nothing else; what is optional and unknown is left out (proxy-parity 1, rule 4). */
-function requireRouterOnly(http: HttpConnectionManager, place: Place): void {
-  const last = http.httpFilters.length - 1;
-  if (last < 0) place.field("http_filters").refuse("must end with the router");
-  http.httpFilters.forEach((filter, index) => {
-    const at = place.item("http_filters", index);
-    const any = filter.configType.case === "typedConfig" ? filter.configType.value : undefined;
-    const isRouter = any !== undefined && any.typeUrl.endsWith(`/${RouterSchema.typeName}`);
-    if (isRouter && index < last) at.refuse("the router must be the last filter");
-    if (isRouter) return;
-    if (index === last) at.refuse("the last filter must be the router");
-    else if (!filter.isOptional) at.refuse(`the filter ${JSON.stringify(filter.name)} is not supported`);
-  });
 }
 
 function compileRoutes(

@@ -23,6 +23,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     http_filters: "used",
     common_http_protocol_options: "used",
     http_protocol_options: "used",
+    http2_protocol_options: "used",
     server_name: "used",
     server_header_transformation: "used",
     max_request_headers_kb: "used",
@@ -89,6 +90,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     upgrade_type: "used",
     enabled: "used",
   },
+  "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": {},
   "envoy.extensions.filters.http.router.v3.Router": {
     // Statistics and traces only.
     dynamic_stats: "ignored",
@@ -98,6 +100,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.core.v3.HttpProtocolOptions": {
     idle_timeout: "used",
     max_connection_duration: "used",
+    max_stream_duration: "used",
     max_headers_count: "used",
     headers_with_underscores_action: "used",
     max_requests_per_connection: "used",
@@ -193,6 +196,20 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.accesslog.v3.ResponseFlagFilter": { flags: "used" },
   "envoy.config.accesslog.v3.GrpcStatusFilter": { statuses: "used", exclude: "used" },
   "envoy.config.accesslog.v3.LogTypeFilter": { types: "used", exclude: "used" },
+  "envoy.config.core.v3.Http2ProtocolOptions": {
+    hpack_table_size: "used",
+    max_concurrent_streams: "used",
+    initial_stream_window_size: "used",
+    initial_connection_window_size: "used",
+    allow_connect: "used",
+    connection_keepalive: "used",
+    // A request that is no HTTP always ends its stream, and never the connection.
+    override_stream_error_on_invalid_http_message: "ignored",
+    stream_error_on_invalid_http_messaging: "ignored",
+    // Which of Envoy's two codecs it uses.
+    use_oghttp2_codec: "ignored",
+  },
+  "envoy.config.core.v3.KeepaliveSettings": { interval: "used", timeout: "used" },
   "envoy.extensions.access_loggers.file.v3.FileAccessLog": { path: "used", log_format: "used" },
   "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": { log_format: "used" },
   "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": { log_format: "used" },

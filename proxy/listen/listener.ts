@@ -1,9 +1,9 @@
 import { createServer, type Server } from "node:net";
 
-import { ServerConnection } from "../http1/server-connection.ts";
 import { Timer, timers } from "../listen/timers.ts";
 import type { Runtime } from "./context.ts";
 import type { ListenerOptions } from "./options.ts";
+import { serve, type ServedConnection } from "./serve.ts";
 import type { ListenerState } from "./state.ts";
 
 /** What a listener works with. */
@@ -51,10 +51,10 @@ export async function startListener(options: ListenerOptions, context: ListenCon
     port: options.port,
     draining: false,
   };
-  const connections = new Set<ServerConnection>();
+  const connections = new Set<ServedConnection>();
   // A client may end its half after its last request and still read the answer.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    connections.add(new ServerConnection(socket, state, (connection) => connections.delete(connection)));
+    serve(socket, state, connections);
   });
   await listen(server, options, context.reusePort === true);
   const address = server.address();
@@ -65,10 +65,10 @@ export async function startListener(options: ListenerOptions, context: ListenCon
 class TcpListener implements RunningListener {
   readonly #server: Server;
   readonly #state: ListenerState;
-  readonly #connections: Set<ServerConnection>;
+  readonly #connections: Set<ServedConnection>;
   #closed: Promise<void> | undefined = undefined;
 
-  constructor(server: Server, state: ListenerState, connections: Set<ServerConnection>) {
+  constructor(server: Server, state: ListenerState, connections: Set<ServedConnection>) {
     this.#server = server;
     this.#state = state;
     this.#connections = connections;

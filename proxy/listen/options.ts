@@ -1,6 +1,7 @@
 import type { IdentityOptions } from "../filters/client-address.ts";
 import type { ClientCertOptions } from "../filters/client-cert.ts";
 import type { FilterFactory } from "../filters/filter.ts";
+import type { Http2Options } from "../http2/options.ts";
 import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 import type { TracingOptions } from "../observe/trace/tracing.ts";
@@ -18,6 +19,9 @@ export interface ListenerOptions {
 export interface HttpOptions {
   readonly statPrefix: string;
   readonly routeConfigName: string;
+  /** What clients may speak; "auto": either, as ALPN or their first bytes say. */
+  readonly codec: "auto" | "http1" | "http2";
+  readonly http2: Http2Options;
   readonly serverName: string;
   readonly serverHeader: "overwrite" | "append-if-absent" | "pass-through";
   readonly maxRequestHeadersKb: number;
@@ -28,6 +32,7 @@ export interface HttpOptions {
   readonly requestHeadersTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
+  readonly maxStreamDurationMs: number;
   /** 0: no limit. */
   readonly maxRequestsPerConnection: number;
   readonly headersWithUnderscores: "allow" | "reject" | "drop";

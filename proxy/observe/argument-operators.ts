@@ -1,6 +1,6 @@
 import { headerReader, queryParameter } from "../route/matchers.ts";
 import { pathOnly, toWire } from "../route/text.ts";
-import { grpcStatus, grpcStatusNames, isGrpcType } from "./grpc-status.ts";
+import { grpcStatus, grpcStatusNames, isGrpc } from "../grpc-status.ts";
 import type { Operator } from "./operators.ts";
 
 /** GRPC_STATUS(CAMEL_STRING | SNAKE_STRING | NUMBER); unset unless the request is a gRPC one. What is wrong is returned as text. */
@@ -10,7 +10,7 @@ export function grpcStatusOperator(argument: string | undefined): Operator | str
     return "%GRPC_STATUS% takes CAMEL_STRING, SNAKE_STRING or NUMBER";
   }
   return (record) => {
-    if (!isGrpcType(record.head?.headers.get("content-type"))) return undefined;
+    if (record.head === undefined || !isGrpc(record.head.headers)) return undefined;
     const status = grpcStatus(record);
     if (status === undefined || style === "NUMBER") return status;
     const name = grpcStatusNames[status];

@@ -10,7 +10,7 @@ import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3
 import type { Place } from "../compile.ts";
 import { compileHeaderMatcher } from "../route/matchers.ts";
 import type { RequestRecord } from "./access-log.ts";
-import { grpcStatus } from "./grpc-status.ts";
+import { grpcStatus } from "../grpc-status.ts";
 
 /** Whether a request is one that a log, or a rule for local replies, is for. */
 export type RecordTest = (record: RequestRecord) => boolean;

@@ -8,7 +8,7 @@ import {
 import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
 
 import { type Compiled, Place } from "../compile.ts";
-import { isGrpcType } from "../observe/grpc-status.ts";
+import { isGrpc } from "../grpc-status.ts";
 import { Domains } from "./domains.ts";
 import { compileForward } from "./forward.ts";
 import { compileMutations, type Mutations, nest } from "./header-mutations.ts";
@@ -84,11 +84,9 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
     const test = compileQueryMatcher(matcher, place.item("query_parameters", index));
     if (test !== undefined) tests.push(test);
   });
-  if (match.grpc !== undefined) tests.push(isGrpc);
+  if (match.grpc !== undefined) tests.push(({ headers }) => isGrpc(headers));
   return { tests, fraction: compileFraction(match, place) };
 }
-
-const isGrpc: HeadTest = ({ headers }) => isGrpcType(headers.get("content-type"));
 
 // Runtime values are not supported, so that the default is the value.
 const denominators: Readonly<Record<Denominator, number>> = {

@@ -115,10 +115,16 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     append_x_forwarded_host: "used",
     timeout: "used",
     idle_timeout: "used",
+    max_stream_duration: "used",
     retry_policy: "used",
     priority: "used",
     hash_policy: "used",
     upgrade_configs: "used",
+  },
+  "envoy.config.route.v3.RouteAction.MaxStreamDuration": {
+    max_stream_duration: "used",
+    grpc_timeout_header_max: "used",
+    grpc_timeout_header_offset: "used",
   },
   "envoy.config.route.v3.RouteAction.UpgradeConfig": { upgrade_type: "used", enabled: "used" },
   "envoy.config.route.v3.WeightedCluster": {

@@ -15,6 +15,7 @@ import type { PathMatch } from "./path.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import { prefixRewrite, regexRewrite } from "./rewrite.ts";
 import type { ClusterChoice, ForwardAction, RetryPolicy } from "./route.ts";
+import { compileStreamDuration } from "./stream-duration.ts";
 
 /** RouteAction.timeout: "If not specified, the default is 15s". */
 const TIMEOUT_MS_DEFAULT = 15_000;
@@ -44,6 +45,7 @@ export function compileForward(
     ...cluster,
     clusterNotFoundStatus: clusterNotFoundStatus(action.clusterNotFoundResponseCode, place),
     timeoutMs: durationMs(action.timeout, TIMEOUT_MS_DEFAULT),
+    streamDuration: compileStreamDuration(action, place),
     idleTimeoutMs: durationMs(action.idleTimeout, undefined),
     retry: routeRetry(action.retryPolicy, context, place),
     rewritePath: compileRewrite(action, match, place),

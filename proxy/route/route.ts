@@ -1,5 +1,6 @@
 import type { RequestHead } from "../request.ts";
 import type { Mutations } from "./header-mutations.ts";
+import type { StreamDuration } from "./stream-duration.ts";
 
 /** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). Immutable. */
 export interface RouteTable {
@@ -34,6 +35,8 @@ export interface ForwardAction {
   readonly clusterNotFoundStatus: number;
   /** For the whole answer after the request is complete, retries included, in ms; 0: none. */
   readonly timeoutMs: number;
+  /** For the whole stream; undefined: as the listener has it. */
+  readonly streamDuration?: StreamDuration | undefined;
   /** For a stream on which nothing moves, in ms; 0: none; undefined: the listener's. */
   readonly idleTimeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;

@@ -12,6 +12,7 @@ import {
   listenerStatNames,
   type Runtime,
 } from "../../proxy/listen/context.ts";
+import { edgeDefaults } from "../../proxy/http2/options.ts";
 import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
@@ -114,6 +115,8 @@ export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): R
 const HTTP: HttpOptions = {
   statPrefix: "http",
   routeConfigName: "routes",
+  codec: "auto",
+  http2: edgeDefaults,
   serverName: "sluice",
   serverHeader: "overwrite",
   maxRequestHeadersKb: 60,
@@ -124,6 +127,7 @@ const HTTP: HttpOptions = {
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
   maxConnectionDurationMs: 0,
+  maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,
   headersWithUnderscores: "allow",
   normalizePath: true,

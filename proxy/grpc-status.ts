@@ -1,4 +1,4 @@
-import type { RequestRecord } from "./access-log.ts";
+import type { RequestRecord } from "./observe/access-log.ts";
 
 /** gRPC's status codes by number, as GRPC_STATUS(CAMEL_STRING) writes them. */
 export const grpcStatusNames = [
@@ -21,9 +21,10 @@ export const grpcStatusNames = [
   "Unauthenticated",
 ] as const;
 
+const UNKNOWN = 2;
+
 /** What an HTTP status means to a gRPC client (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md). */
 const fromHttp: Readonly<Record<number, number>> = {
-  200: 2,
   400: 13,
   401: 16,
   403: 7,
@@ -34,15 +35,20 @@ const fromHttp: Readonly<Record<number, number>> = {
   504: 14,
 };
 
+/** The gRPC status of an answer that has none of its own (Envoy Grpc::Utility::httpToGrpcStatus). */
+export const grpcStatusOfHttp = (status: number): number => fromHttp[status] ?? UNKNOWN;
+
 /** The gRPC status of a response: of its trailers, else of its head, else what its HTTP status means (Envoy Grpc::Common::getGrpcStatus). */
 export function grpcStatus({ responseTrailers, responseHeaders, status }: RequestRecord): number | undefined {
   const text = responseTrailers?.get("grpc-status") ?? responseHeaders?.get("grpc-status");
   if (text !== undefined && /^[0-9]{1,10}$/.test(text)) return Number(text);
-  return status === 0 ? undefined : (fromHttp[status] ?? 2);
+  return status === 0 ? undefined : grpcStatusOfHttp(status);
 }
 
-/** RouteMatch.grpc, and what Envoy counts as a gRPC request: the content type is application/grpc or application/grpc+something. */
-export const isGrpcType = (contentType: string | undefined): boolean =>
-  contentType !== undefined &&
-  contentType.startsWith("application/grpc") &&
-  (contentType.length === 16 || contentType[16] === "+");
+export const GRPC_TYPE = "application/grpc";
+
+/** Whether a message's fields say that it is gRPC: `application/grpc`, with or without "+proto" and the like (RouteMatch.grpc). */
+export function isGrpc(headers: { get(name: string): string | undefined }): boolean {
+  const type = headers.get("content-type");
+  return type?.startsWith(GRPC_TYPE) === true && (type.length === GRPC_TYPE.length || type[GRPC_TYPE.length] === "+");
+}
