@@ -3,7 +3,7 @@ import type { CustomTag } from "#envoy/type/tracing/v3/custom_tag_pb.ts";
 import type { Place } from "../../compile.ts";
 import { fromWire } from "../../route/text.ts";
 import type { RequestRecord } from "../access-log.ts";
-import { grpcStatus, grpcStatusNames, isGrpcType } from "../grpc-status.ts";
+import { grpcStatus, grpcStatusNames, isGrpc } from "../../grpc-status.ts";
 
 /** Adds to a span's tags what the operator asks for. */
 export type TagMaker = (record: RequestRecord) => readonly [name: string, value: string] | undefined;
@@ -67,7 +67,7 @@ export function responseTags(record: RequestRecord): Tags {
   if (upstreamCluster !== undefined)
     tags.push(["upstream_cluster", upstreamCluster], ["upstream_cluster.name", upstreamCluster]);
   tags.push(["http.status_code", String(status)], ["response_flags", flags.length === 0 ? "-" : flags.join(",")]);
-  if (head !== undefined && isGrpcType(head.headers.get("content-type"))) {
+  if (head !== undefined && isGrpc(head.headers)) {
     const code = grpcStatus(record) ?? 2;
     const [, service, method] = head.path.split("/");
     tags.push(["grpc.path", fromWire(head.path)], ["grpc.authority", fromWire(head.authority)]);
