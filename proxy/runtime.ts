@@ -91,7 +91,7 @@ export class WorkerRuntime implements Runtime {
 
   /** `node`: how access log and trace collectors are told who we are. */
   constructor(stats: DataPathStats, changed: ListenerChanged, node: ExportContext["node"] = { id: "", cluster: "" }) {
-    this.sinks = new LogSinks(new Exporters({ node, cluster: (name) => this.#clusters.get(name) }));
+    this.sinks = new LogSinks(new Exporters({ node, stats, cluster: (name) => this.#clusters.get(name) }));
     this.stats = stats;
     this.#changed = changed;
   }

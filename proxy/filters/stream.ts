@@ -90,6 +90,8 @@ export class Stream implements FilterStream, ChainEnds {
     record.head = head;
     record.originalPath = message.path;
     record.protocol = message.protocol;
+    if (message.protocol === "HTTP/2") this.listener.stats.downstream_rq_http2_total.inc();
+    else this.listener.stats.downstream_rq_http1_total.inc();
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
@@ -100,7 +102,11 @@ export class Stream implements FilterStream, ChainEnds {
     if (message.method === "CONNECT") return this.reply(replies.connectRefused);
     if (message.path === "*") return this.reply(replies.pathRejected);
     const normalized = normalizePath(message.path, options);
-    if (normalized.kind === "reject") return this.reply(replies.pathNormalizationFailed);
+    if (normalized.kind === "reject") {
+      this.listener.stats.downstream_rq_failed_path_normalization.inc();
+      return this.reply(replies.pathNormalizationFailed);
+    }
+    if (normalized.kind === "redirect") this.listener.stats.downstream_rq_redirected_with_normalized_path.inc();
     if (normalized.kind === "redirect") return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
     head.path = normalized.path;
     head.authority = normalizeAuthority(message.authority, this.listener.port, options);
@@ -112,7 +118,10 @@ export class Stream implements FilterStream, ChainEnds {
     this.table = this.listener.runtime.routeTable(options.routeConfigName);
     const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
     if (options.tracing !== undefined) record.trace = startTrace(options.tracing, head, record);
-    if (refused !== 0) return this.reply(addressUnknown(refused));
+    if (refused !== 0) {
+      this.listener.stats.downstream_rq_rejected_via_ip_detection.inc();
+      return this.reply(addressUnknown(refused));
+    }
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
@@ -245,7 +254,10 @@ export class Stream implements FilterStream, ChainEnds {
     this.#movedAt = now;
     this.#responding = true;
     // The rest of the request may never come, and would be taken for the next one.
-    if (!this.requestDone) this.#downstream.closeAfterResponse();
+    if (!this.requestDone) {
+      this.listener.stats.downstream_rq_response_before_rq_complete.inc();
+      this.#downstream.closeAfterResponse();
+    }
     this.#downstream.sendHead(status, headers, end);
   }
 
@@ -339,6 +351,7 @@ export class Stream implements FilterStream, ChainEnds {
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
     this.addFlag(reason === "protocol error" ? "UPE" : reason === "response timeout" ? "UT" : "UC");
+    this.listener.stats.rq_reset_after_downstream_response_started.inc();
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }

@@ -1,7 +1,7 @@
-import { createServer, type Server } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 
 import { Timer, timers } from "../listen/timers.ts";
-import type { Runtime } from "./context.ts";
+import type { DataPathStats, Runtime } from "./context.ts";
 import type { ListenerOptions } from "./options.ts";
 import { serve, type ServedConnection } from "./serve.ts";
 import type { ListenerState } from "./state.ts";
@@ -54,12 +54,27 @@ export async function startListener(options: ListenerOptions, context: ListenCon
   const connections = new Set<ServedConnection>();
   // A client may end its half after its last request and still read the answer.
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    countConnection(socket, state.port, context.runtime.stats);
     serve(socket, state, connections);
   });
   await listen(server, options, context.reusePort === true);
   const address = server.address();
   if (address !== null && typeof address === "object") state.port = address.port;
   return new TcpListener(server, state, connections);
+}
+
+/** Counts a connection under the address that it was made to. */
+function countConnection(socket: Socket, port: number, stats: DataPathStats): void {
+  const address = socket.localAddress ?? "";
+  const own = stats.address(`${address.startsWith("::ffff:") ? address.slice(7) : address}_${port}`);
+  const openedAt = performance.now();
+  own.downstream_cx_total.inc();
+  own.downstream_cx_active.inc();
+  socket.once("close", () => {
+    own.downstream_cx_active.dec();
+    own.downstream_cx_destroy.inc();
+    own.downstream_cx_length_ms.record(performance.now() - openedAt);
+  });
 }
 
 class TcpListener implements RunningListener {

@@ -19,9 +19,13 @@ export interface ServedConnection {
 export function serve(socket: Socket, listener: ListenerState, connections: Set<ServedConnection>): void {
   const { stats, options } = listener;
   const onClosed = (connection: ServedConnection): void => void connections.delete(connection);
-  const serveHttp2 = (): void => void connections.add(new Http2Connection(socket, listener, onClosed));
+  const serveHttp2 = (): void => {
+    stats.downstream_cx_http2_total.inc();
+    connections.add(new Http2Connection(socket, listener, onClosed));
+  };
   stats.downstream_cx_total.inc();
   stats.downstream_cx_active.inc();
+  if (socket instanceof TLSSocket) stats.downstream_cx_ssl_total.inc();
   const { codec } = options.http;
   const agreed = socket instanceof TLSSocket ? socket.alpnProtocol : false;
   if (codec === "http2" || (codec === "auto" && agreed === "h2")) return serveHttp2();

@@ -5,9 +5,12 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 
 import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
 import {
+  type AddressStats,
+  addressStatNames,
   type ClusterStats,
   clusterStatNames,
   type DataPathStats,
+  type ExportStats,
   type ListenerStats,
   listenerStatNames,
   type Runtime,
@@ -40,6 +43,20 @@ export class TestStats implements DataPathStats {
 
   listener(): ListenerStats {
     return this.#metrics(listenerStatNames) as unknown as ListenerStats;
+  }
+
+  address(): AddressStats {
+    // Their names are those of the connection managers, too; the sums would be of both.
+    const { counters, gauges, histograms } = addressStatNames;
+    const own = (names: readonly string[]) => names.map((name) => `listener.${name}`);
+    const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: own(histograms) });
+    return Object.fromEntries(
+      Object.entries(stats).map(([name, stat]) => [name.slice("listener.".length), stat]),
+    ) as unknown as AddressStats;
+  }
+
+  exported() {
+    return this.#metrics({ counters: ["sent", "dropped"], gauges: [], histograms: [] }) as unknown as ExportStats;
   }
 
   cluster(): ClusterStats {

@@ -104,7 +104,7 @@ export const clusterJson = (name: string, port: number | JsonObject): JsonObject
 /** Encodes a resource and judges it as the proxy does; throws what it finds wrong. */
 export function updateOf(shortName: ResourceType["shortName"], json: JsonObject): RuntimeUpdate {
   const type = resourceType(shortName);
-  const name = String(json["name"]);
+  const name = json["name"] as string;
   const bytes = toBinary(type.schema, fromJson(type.schema, json, { registry }));
   const decoded = decodeResource(type, name, bytes, { fields: supportedFields, validate: validateResource });
   if (!decoded.ok)
@@ -144,7 +144,7 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
     });
 
     const native = await startNative(resources("native"));
-    stopping.push(native.stop);
+    stopping.push(() => native.stop());
     const adminPort = await freePort();
     const program = await startEnvoyWith(resources("envoy"), adminPort, Object.keys(options.listeners).length);
     stopping.push(() => program.stop());

@@ -1,3 +1,5 @@
+import type { ExportStats } from "../../listen/context.ts";
+
 /** How a {@link Batcher} gathers and sends. */
 export interface BatcherOptions<Item> {
   /** A batch goes when it has so many bytes, or the oldest of its items has waited so long. */
@@ -5,6 +7,8 @@ export interface BatcherOptions<Item> {
   readonly flushMs: number;
   /** What may wait while a batch is on its way, in bytes; what comes after that is dropped and counted. */
   readonly waitingBytesMax: number;
+  /** Where it is counted what arrived and what did not. */
+  readonly stats?: ExportStats | undefined;
   /** Sends a batch; rejects if it did not arrive. It must end by itself. */
   send(batch: readonly Item[]): Promise<void>;
 }
@@ -28,9 +32,6 @@ export class Batcher<Item> {
   #sending: Promise<void> | undefined;
   #failures = 0;
   #notBefore = 0;
-  /** Items that were sent, and that were not. */
-  sent = 0;
-  dropped = 0;
 
   constructor(options: BatcherOptions<Item>) {
     this.#options = options;
@@ -39,7 +40,7 @@ export class Batcher<Item> {
   /** Takes an item of so many bytes. */
   add(item: Item, bytes: number): void {
     if (this.#bytes + bytes > this.#options.waitingBytesMax) {
-      this.dropped++;
+      this.#options.stats?.dropped.inc();
       return;
     }
     this.#waiting.push(item);
@@ -62,7 +63,7 @@ export class Batcher<Item> {
     await Promise.race([rest(), late]);
     clearTimeout(timer);
     clearTimeout(this.#timer);
-    this.dropped += this.#waiting.length;
+    this.#options.stats?.dropped.inc(this.#waiting.length);
     this.#waiting = [];
   }
 
@@ -88,10 +89,10 @@ export class Batcher<Item> {
   async #send(batch: readonly Item[]): Promise<void> {
     try {
       await this.#options.send(batch);
-      this.sent += batch.length;
+      this.#options.stats?.sent.inc(batch.length);
       this.#failures = 0;
     } catch {
-      this.dropped += batch.length;
+      this.#options.stats?.dropped.inc(batch.length);
       const backOffMs = Math.min(BACK_OFF_MS_BASE * 2 ** this.#failures++, BACK_OFF_MS_MAX);
       // Many proxies lose a collector at once; they shall not come back at once.
       this.#notBefore = performance.now() + backOffMs * (0.5 + Math.random() / 2);

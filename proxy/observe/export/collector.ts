@@ -4,12 +4,15 @@ import https from "node:https";
 import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
 
 import type { Cluster, Endpoint } from "../../cluster/cluster.ts";
+import type { DataPathStats } from "../../listen/context.ts";
 
 /** What exporters need of the worker that they run in. */
 export interface ExportContext {
   cluster(name: string): Cluster | undefined;
   /** How the proxy calls itself to collectors: its node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
+  /** Where it is counted what was sent; undefined: nowhere. */
+  readonly stats?: DataPathStats;
 }
 
 /** An endpoint of the cluster; throws if there is none. */

@@ -8,7 +8,7 @@ import { GrpcLog } from "./grpc-log.ts";
 import { encodeLogEntry } from "./log-entry.ts";
 
 /** Keys of gRPC logs among a worker's exporters. */
-export const GRPC_LOG = "grpc-log ";
+const GRPC_LOG = "grpc-log ";
 
 /** CommonGrpcAccessLogConfig: "Defaults to 1 second" and "Defaults to 16384". */
 const FLUSH_MS_DEFAULT = 1_000;

@@ -5,8 +5,6 @@ import type { ExportContext } from "./collector.ts";
 
 /** Something that sends what it is given to a collector. */
 export interface Exporter {
-  readonly sent: number;
-  readonly dropped: number;
   close(): Promise<void>;
 }
 
@@ -29,17 +27,6 @@ export class Exporters {
     const made = make();
     this.#byKey.set(key, made);
     return made;
-  }
-
-  /** Sums of those whose key begins so. */
-  counts(prefix: string): { sent: number; dropped: number } {
-    const sums = { sent: 0, dropped: 0 };
-    for (const [key, { sent, dropped }] of this.#byKey) {
-      if (!key.startsWith(prefix)) continue;
-      sums.sent += sent;
-      sums.dropped += dropped;
-    }
-    return sums;
   }
 
   /** Sends what is left. */

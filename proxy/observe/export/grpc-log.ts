@@ -38,6 +38,7 @@ export class GrpcLog {
       batchBytes: options.batchBytes,
       flushMs: options.flushMs,
       waitingBytesMax: Math.max(WAITING_BYTES_MAX, options.batchBytes),
+      stats: context.stats?.exported("access_logs", "grpc_access_log"),
       send: (batch) => this.#send(batch),
     });
   }
@@ -45,14 +46,6 @@ export class GrpcLog {
   /** Takes an encoded HTTPAccessLogEntry. */
   write(entry: Uint8Array): void {
     this.#batcher.add(entry, entry.length);
-  }
-
-  get dropped(): number {
-    return this.#batcher.dropped;
-  }
-
-  get sent(): number {
-    return this.#batcher.sent;
   }
 
   /** Sends what is left and ends the stream. */
@@ -93,7 +86,7 @@ async function written(stream: ClientWritableStream<Buffer>, message: Buffer): P
   const onClose = () => reject(new Error("the stream ended"));
   const timer = setTimeout(() => reject(new Error("the collector does not read")), WRITE_MS_MAX);
   stream.once("close", onClose);
-  stream.write(message, (error?: Error | null) => (error == null ? resolve() : reject(error)));
+  stream.write(message, (error?: Error | null) => (error instanceof Error ? reject(error) : resolve()));
   try {
     await promise;
   } finally {

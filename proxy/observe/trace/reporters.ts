@@ -5,14 +5,14 @@ import type { ZipkinConfig } from "#envoy/config/trace/v3/zipkin_pb.ts";
 import { durationMs, type Place } from "../../compile.ts";
 import { isFieldValue, isToken } from "../../http1/chars.ts";
 import { Batcher } from "../export/batcher.ts";
-import { GrpcCollector, post } from "../export/collector.ts";
+import { type ExportContext, GrpcCollector, post } from "../export/collector.ts";
 import { compileGrpcService, type Exporters } from "../export/exporters.ts";
 import { encodeOtlp } from "./otlp.ts";
 import type { Span } from "./span.ts";
 import { encodeZipkin } from "./zipkin.ts";
 
 /** Keys of trace exporters among a worker's exporters. */
-export const TRACES = { opentelemetry: "opentelemetry ", zipkin: "zipkin " } as const;
+const TRACES = { opentelemetry: "opentelemetry ", zipkin: "zipkin " } as const;
 
 const OTLP_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
@@ -25,8 +25,14 @@ const POST_MS_DEFAULT = 10_000;
 
 type Send = (spans: readonly Span[]) => Promise<void>;
 
-const batcher = (send: Send) =>
-  new Batcher<Span>({ batchBytes: BATCH_BYTES, flushMs: FLUSH_MS, waitingBytesMax: WAITING_BYTES_MAX, send });
+const batcher = (context: ExportContext, tracer: string, send: Send) =>
+  new Batcher<Span>({
+    stats: context.stats?.exported("tracing", tracer),
+    batchBytes: BATCH_BYTES,
+    flushMs: FLUSH_MS,
+    waitingBytesMax: WAITING_BYTES_MAX,
+    send,
+  });
 
 /** Sends spans by OTLP, over gRPC or HTTP; without either they go nowhere, as in Envoy. Undefined: a problem was reported. */
 export function otlpReporter(
@@ -47,7 +53,9 @@ export function otlpReporter(
     const key = TRACES.opentelemetry + JSON.stringify({ target, resource });
     const exporter = exporters.get(key, () => {
       const collector = new GrpcCollector(context, target.cluster, target.authority);
-      return batcher((spans) => collector.unary(OTLP_METHOD, encodeOtlp(spans, resource), target.timeoutMs));
+      return batcher(context, "opentelemetry", (spans) =>
+        collector.unary(OTLP_METHOD, encodeOtlp(spans, resource), target.timeoutMs),
+      );
     });
     return (span) => exporter.add(span, SPAN_BYTES);
   }
@@ -57,7 +65,7 @@ export function otlpReporter(
   const headers = { ...target.headers, "content-type": "application/x-protobuf" };
   const key = TRACES.opentelemetry + JSON.stringify({ target, resource });
   const exporter = exporters.get(key, () =>
-    batcher((spans) => post(context, target, headers, encodeOtlp(spans, resource))),
+    batcher(context, "opentelemetry", (spans) => post(context, target, headers, encodeOtlp(spans, resource))),
   );
   return (span) => exporter.add(span, SPAN_BYTES);
 }
@@ -90,7 +98,7 @@ export function zipkinReporter(config: ZipkinConfig, exporters: Exporters): (spa
   };
   const headers = { "content-type": "application/json" };
   const exporter = exporters.get(TRACES.zipkin + JSON.stringify(target), () =>
-    batcher((spans) => post(context, target, headers, encodeZipkin(spans, context.node.cluster))),
+    batcher(context, "zipkin", (spans) => post(context, target, headers, encodeZipkin(spans, context.node.cluster))),
   );
   return (span) => exporter.add(span, SPAN_BYTES);
 }

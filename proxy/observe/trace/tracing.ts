@@ -98,7 +98,7 @@ class ActiveTrace implements RequestTrace {
 
   finish(record: RequestRecord): void {
     if (!this.#context.sampled) return;
-    const { nodeId, pathLengthMax, tags, report } = this.#options;
+    const { nodeId, pathLengthMax, tags } = this.#options;
     const outcome = responseTags(record);
     const custom = tags.flatMap((make) => {
       const made = make(record);
@@ -109,7 +109,7 @@ class ActiveTrace implements RequestTrace {
       tracestate: this.#about.tracestate,
       localAddress: record.downstreamLocalAddress,
     };
-    report({
+    this.#options.report({
       ...common,
       ...this.#context,
       name: this.#about.name,
@@ -121,7 +121,7 @@ class ActiveTrace implements RequestTrace {
     });
     if (this.#upstream === undefined) return;
     const { context, startedAt, cluster } = this.#upstream;
-    report({
+    this.#options.report({
       ...common,
       ...context,
       name: `router ${cluster} egress`,
