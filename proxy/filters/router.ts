@@ -27,7 +27,8 @@ export function route(stream: Stream): Forward | undefined {
     case "forward":
       return forward(stream, found, action.forward);
     case "redirect": {
-      stats.rq_redirect.inc();
+      // As Envoy, to which a redirect is a direct response.
+      stats.rq_direct_response.inc();
       const location = action.location(head);
       if (isFieldValue(location)) stream.reply(redirect(action.status, location));
       else stream.reply(replies.pathNormalizationFailed);

@@ -60,7 +60,6 @@ export const listenerStatNames = {
     "downstream_rq_response_before_rq_complete",
     "rq_total",
     "rq_direct_response",
-    "rq_redirect",
     "rq_reset_after_downstream_response_started",
   ],
   gauges: ["downstream_cx_active", "downstream_cx_upgrades_active", "downstream_rq_active"],

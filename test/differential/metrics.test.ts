@@ -21,7 +21,6 @@ const ofManager = [
   "downstream_rq_rejected_via_ip_detection",
   "rq_total",
   "rq_direct_response",
-  "rq_redirect",
   "no_route",
   "no_cluster",
 ];
