@@ -18,6 +18,7 @@ const tell = (message: FromWorker) => port.postMessage(message);
 const runtime: WorkerRuntime = new WorkerRuntime(
   new StatsStore(tell),
   (name, options) => listeners.set(name, options),
+  drainTimeMs,
   node,
 );
 const listeners: ListenerSet = new ListenerSet({ runtime, reusePort: true }, drainTimeMs, (name, error) =>

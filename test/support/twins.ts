@@ -191,7 +191,7 @@ async function startNative(resources: { listeners: JsonObject[]; clusters: JsonO
   const stats = new StatsStore((message) => reader.take(0, message));
   const failed: Error[] = [];
   const changed = (name: string, to: ListenerOptions | undefined) => listeners.set(name, to);
-  const runtime: WorkerRuntime = new WorkerRuntime(stats, changed, { id: "native", cluster: "twins" });
+  const runtime: WorkerRuntime = new WorkerRuntime(stats, changed, 0, { id: "native", cluster: "twins" });
   const listeners: ListenerSet = new ListenerSet({ runtime }, 0, (_, error) => failed.push(error));
   await runtime.apply([
     ...resources.clusters.map((json) => updateOf("CDS", json)),

@@ -1,5 +1,4 @@
 import http from "node:http";
-import https from "node:https";
 
 import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
 
@@ -15,12 +14,14 @@ export interface ExportContext {
   readonly stats?: DataPathStats;
 }
 
-/** An endpoint of the cluster; throws if there is none. */
-function endpointOf(context: ExportContext, clusterName: string): { cluster: Cluster; endpoint: Endpoint } {
+/** An endpoint of the cluster; throws if there is none that we can speak to. */
+function endpointOf(context: ExportContext, clusterName: string): Endpoint {
   const cluster = context.cluster(clusterName);
   const endpoint = cluster?.pick(undefined);
   if (cluster === undefined || endpoint === undefined) throw new Error(`the cluster ${clusterName} has no endpoint`);
-  return { cluster, endpoint };
+  // What is to be encrypted is not sent at all rather than in clear text.
+  if (cluster.settings.tls !== undefined) throw new Error(`the cluster ${clusterName} has TLS, which collectors can't`);
+  return endpoint;
 }
 
 /** POSTs a body to an endpoint of a cluster; rejects unless the answer is 2xx and comes in time. */
@@ -30,8 +31,7 @@ export async function post(
   headers: Readonly<Record<string, string>>,
   body: Uint8Array | string,
 ): Promise<void> {
-  const { cluster, endpoint } = endpointOf(context, target.cluster);
-  const { tls } = cluster.settings;
+  const endpoint = endpointOf(context, target.cluster);
   const options = {
     host: endpoint.address,
     port: endpoint.port,
@@ -41,10 +41,7 @@ export async function post(
     signal: AbortSignal.timeout(target.timeoutMs),
   };
   await new Promise<void>((resolve, reject) => {
-    const request =
-      tls === undefined
-        ? http.request(options)
-        : https.request({ ...options, ...tlsOptions(tls, endpoint), rejectUnauthorized: tls.verify });
+    const request = http.request(options);
     request.on("error", reject);
     request.on("response", (response) => {
       const { statusCode = 0 } = response;
@@ -57,12 +54,6 @@ export async function post(
     });
     request.end(body);
   });
-}
-
-/** Name and authorities that a collector's certificate is checked by. */
-function tlsOptions(tls: NonNullable<Cluster["settings"]["tls"]>, endpoint: Endpoint) {
-  const servername = tls.sni || endpoint.hostname || endpoint.address;
-  return { servername, ...(tls.ca !== undefined && { ca: tls.ca }) };
 }
 
 /** Messages come encoded. */
@@ -123,22 +114,13 @@ export class GrpcCollector {
     if (this.#client !== undefined) return this.#client;
     // Loaded when a collector is used: it is large, and most proxies have none.
     const { Client: GrpcClient, credentials } = await import("@grpc/grpc-js");
-    const { cluster, endpoint } = endpointOf(this.#context, this.#cluster);
-    const { tls } = cluster.settings;
+    const endpoint = endpointOf(this.#context, this.#cluster);
     const options: ClientOptions = {
       "grpc.default_authority": this.#authority,
       "grpc.enable_retries": 0,
       "grpc.use_local_subchannel_pool": 1,
     };
-    if (tls === undefined) {
-      this.#client = new GrpcClient(endpoint.key, credentials.createInsecure(), options);
-    } else {
-      const { servername, ca } = tlsOptions(tls, endpoint);
-      options["grpc.ssl_target_name_override"] = servername;
-      const root = ca === undefined ? null : Buffer.from(ca);
-      const creds = credentials.createSsl(root, null, null, { rejectUnauthorized: tls.verify });
-      this.#client = new GrpcClient(endpoint.key, creds, options);
-    }
+    this.#client = new GrpcClient(endpoint.key, credentials.createInsecure(), options);
     return this.#client;
   }
 }
