@@ -8,6 +8,7 @@ import { readTls } from "./admin/tls.ts";
 import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
+import { Endpoints } from "./endpoints/endpoints.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
@@ -108,7 +109,9 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const served = isLoopback(xdsAt.host)
     ? cache
     : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
-  const refresh = startRefresh({ store, cache: served, log, report: refreshMetrics(metrics) });
+  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
+  undo.defer(() => endpoints.close());
+  const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
 

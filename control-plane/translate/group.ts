@@ -4,6 +4,7 @@ import { toBinary } from "@bufbuild/protobuf";
 
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
+import type { Service } from "#sluice/model/v1/service_pb.ts";
 import type { Certificate } from "#sluice/model/v1/certificate_pb.ts";
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
@@ -13,7 +14,9 @@ import { toListener } from "./listener.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { encodeRouteConfiguration } from "./route-configuration.ts";
 import { toCaSecret, toCertificateSecret } from "./secrets.ts";
-import { type EncodedResource, type ServicePart, translateService } from "./service.ts";
+import { discoveryKey } from "../model/discovery-key.ts";
+import type { FindSnapshot } from "./discovered.ts";
+import { type EncodedResource, type ServicePart, translateEndpoints, translateService } from "./service.ts";
 import { VirtualHosts } from "./virtual-hosts.ts";
 
 /** What happened to an object of the model. */
@@ -53,7 +56,16 @@ export class GroupTranslation {
   #listeners: readonly EncodedResource[] = [];
   #listenersStale = false;
   readonly #staged: ResourceChange[] = [];
+  /** The services that need what a registry says, by discoveryKey. */
+  readonly #users = new Map<string, Set<string>>();
+  readonly #sources = new Map<string, Service>();
+  readonly #find: FindSnapshot;
   #isNew = true;
+
+  /** @param find what registries say of the services that upstreams of the group name */
+  constructor(find: FindSnapshot = () => undefined) {
+    this.#find = find;
+  }
 
   /** Takes in the newest state of some objects of the group, and tells what that changes. */
   apply(objects: readonly ObjectChange[]): {
@@ -133,11 +145,55 @@ export class GroupTranslation {
 
   #applyService(name: string, object: StoredObject | undefined, changes: ResourceChange[]): void {
     // All of it is translated before anything is kept, so that a service changes whole or not at all.
-    const part: ServicePart | undefined = object?.kind === "service" ? translateService(object.value) : undefined;
+    const part: ServicePart | undefined =
+      object?.kind === "service" ? translateService(object.value, this.#find) : undefined;
     changes.push(...difference(this.#services.get(name) ?? [], part?.resources ?? []));
     if (part === undefined) this.#services.delete(name);
     else this.#services.set(name, part.resources);
     this.#virtualHosts.set(name, part);
+    this.#setUser(name, object?.kind === "service" ? object.value : undefined);
+  }
+
+  /**
+   * A registry says something else of what upstreams with this discoveryKey need: encodes their endpoints, and nothing else.
+   * @returns what that changes, to be handed over at once
+   */
+  endpointsChanged(key: string): readonly ResourceChange[] {
+    const changes: ResourceChange[] = [];
+    for (const name of this.#users.get(key) ?? []) {
+      const service = this.#sources.get(name);
+      const before = this.#services.get(name) ?? [];
+      const after = new Map(before.map((resource) => [`${resource.typeUrl} ${resource.name}`, resource]));
+      for (const upstream of service?.upstreams ?? []) {
+        if (service === undefined || upstream.discovery === undefined || discoveryKey(upstream.discovery) !== key)
+          continue;
+        const endpoints = translateEndpoints(service, upstream, this.#find);
+        if (endpoints !== undefined) after.set(`${endpoints.typeUrl} ${endpoints.name}`, endpoints);
+      }
+      changes.push(...difference(before, [...after.values()]));
+      this.#services.set(name, [...after.values()]);
+    }
+    // What is staged already may hold older endpoints of the same cluster; the commit must end with these.
+    if (this.#staged.length > 0) this.#staged.push(...changes);
+    return changes;
+  }
+
+  /** Remembers what a service needs of registries. */
+  #setUser(name: string, service: Service | undefined): void {
+    for (const { discovery } of this.#sources.get(name)?.upstreams ?? []) {
+      if (discovery === undefined) continue;
+      const users = this.#users.get(discoveryKey(discovery));
+      users?.delete(name);
+      if (users?.size === 0) this.#users.delete(discoveryKey(discovery));
+    }
+    this.#sources.delete(name);
+    if (service === undefined || service.upstreams.every(({ discovery }) => discovery === undefined)) return;
+    this.#sources.set(name, service);
+    for (const { discovery } of service.upstreams) {
+      if (discovery === undefined) continue;
+      const users = this.#users.get(discoveryKey(discovery)) ?? new Set();
+      this.#users.set(discoveryKey(discovery), users.add(name));
+    }
   }
 }
 
