@@ -14,7 +14,7 @@ const run = promisify(execFile);
 export const cacheDir = process.env["SLUICE_TEST_CACHE"] ?? join(homedir(), ".cache/sluice-test");
 
 /** Fills `cacheDir/name` by `fill` unless it is there; half-filled folders never count. */
-async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
+export async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
   const dir = join(cacheDir, name);
   if (existsSync(dir)) return dir;
   const filling = `${dir}.${process.pid}`;
