@@ -10,6 +10,10 @@ import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/
 import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cors/v3/cors_pb.ts";
 import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
+import { HttpInspectorSchema } from "#envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts";
+import { ProxyProtocolSchema } from "#envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts";
+import { TlsInspectorSchema } from "#envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
+import { ConnectionLimitSchema } from "#envoy/extensions/filters/network/connection_limit/v3/connection_limit_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { CustomHeaderConfigSchema } from "#envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header_pb.ts";
@@ -41,6 +45,10 @@ export const registry = createRegistry(
   SecretSchema,
   // Listeners.
   HttpConnectionManagerSchema,
+  ConnectionLimitSchema,
+  TlsInspectorSchema,
+  HttpInspectorSchema,
+  ProxyProtocolSchema,
   DownstreamTlsContextSchema,
   RawBufferSchema,
   XffConfigSchema,

@@ -58,9 +58,9 @@ export class ListenerSet {
       if (old !== undefined) this.#retire(old);
       return;
     }
-    const address = `${options.address} ${options.port} ${options.backlog}`;
+    const address = JSON.stringify([options.address, options.port, options.backlog, options.additionalAddresses]);
     if (old?.address === address) {
-      old.running.update(options);
+      old.running.update(options, this.#drainTimeMs);
       return;
     }
     try {

@@ -175,7 +175,7 @@ test("a whole graph in one update serves", async () => {
   await runtime.apply([cds("orders"), eds("orders", [9101]), rds("routes", "orders"), lds("http", 9080)]);
   const options = listeners.get("http");
   expect(options?.port).toBe(9080);
-  const route = runtime.routeTable(options?.http.routeConfigName ?? "")?.match(requestHead());
+  const route = runtime.routeTable(options?.chains[0]?.http.routeConfigName ?? "")?.match(requestHead());
   if (route?.action.kind !== "forward") throw new Error("no route");
   const cluster = runtime.cluster(route.action.forward.cluster(requestHead()));
   expect(cluster?.pick(undefined)?.key).toBe("10.0.0.1:9101");
@@ -248,7 +248,7 @@ test("the dry run says what is wrong, with the field's path", () => {
   const wrong = listener("http", 1);
   wrong.filterChains = [];
   expect(validateResource(resourceType("LDS").typeUrl, wrong)).toEqual([
-    { field: "filter_chains", message: "exactly one filter chain is supported" },
+    { field: "filter_chains", message: "at least one filter chain, or default_filter_chain, must be set" },
   ]);
   expect(validateResource(resourceType("LDS").typeUrl, listener("http", 1))).toEqual([]);
 });

@@ -12,7 +12,7 @@ import type { Cluster } from "./cluster/cluster.ts";
 import { type ClusterConfig, compileCluster } from "./cluster/compile.ts";
 import { LiveClusters } from "./cluster/live-clusters.ts";
 import { type Compiled, Place, type Problem } from "./compile.ts";
-import { type CompiledListener, compileListener } from "./listen/compile.ts";
+import { compileListener } from "./listen/compile.ts";
 import type { DataPathStats, Runtime } from "./listen/context.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 import { LogSinks } from "./observe/file-sink.ts";
@@ -38,7 +38,7 @@ type Part =
   | { readonly kind: "CDS"; readonly value: ClusterConfig }
   | { readonly kind: "EDS"; readonly value: Assignment }
   | { readonly kind: "SDS"; readonly value: Secret }
-  | { readonly kind: "LDS"; readonly value: CompiledListener }
+  | { readonly kind: "LDS"; readonly value: ListenerOptions }
   | { readonly kind: "RDS"; readonly value: RouteTable };
 
 function compile(typeUrl: string, message: Message, sinks: LogSinks): Compiled<Part> {
@@ -83,17 +83,22 @@ export class WorkerRuntime implements Runtime {
   readonly #clusters = new LiveClusters();
   readonly #routeTables = new Map<string, RouteTable>();
   readonly #secrets = new Map<string, Secret>();
-  readonly #listeners = new Map<string, CompiledListener>();
+  /** Those that are gone, for as long as connections of a listener that went with them may need them. */
+  readonly #retiredTables = new Map<string, { readonly table: RouteTable; readonly timer: NodeJS.Timeout }>();
+  readonly #retiredMs: number;
+  readonly #listeners = new Set<string>();
   /** The last update that is not in place yet; updates are never carried out in another order than they came. */
   #applying: Promise<void> | undefined;
 
-  constructor(stats: DataPathStats, changed: ListenerChanged) {
+  /** `drainTimeMs`: how long connections of listeners that are gone may go on. */
+  constructor(stats: DataPathStats, changed: ListenerChanged, drainTimeMs = 0) {
     this.stats = stats;
+    this.#retiredMs = drainTimeMs;
     this.#changed = changed;
   }
 
   routeTable(name: string): RouteTable | undefined {
-    return this.#routeTables.get(name);
+    return this.#routeTables.get(name) ?? this.#retiredTables.get(name)?.table;
   }
 
   cluster(name: string): Cluster | undefined {
@@ -147,6 +152,7 @@ export class WorkerRuntime implements Runtime {
   /** Stops everything that goes on by itself, and writes out what is left of the access logs. */
   async close(): Promise<void> {
     this.#clusters.close();
+    for (const { timer } of this.#retiredTables.values()) clearTimeout(timer);
     await this.sinks.close();
   }
 
@@ -175,12 +181,8 @@ export class WorkerRuntime implements Runtime {
         this.#routeTables.set(name, part.value);
         break;
       case "LDS":
-        this.#dropInlineRoutes(name);
-        this.#listeners.set(name, part.value);
-        if (part.value.inlineRoutes !== undefined) {
-          this.#routeTables.set(part.value.options.http.routeConfigName, part.value.inlineRoutes);
-        }
-        listeners.set(name, part.value.options);
+        this.#listeners.add(name);
+        listeners.set(name, part.value);
         break;
     }
   }
@@ -197,10 +199,9 @@ export class WorkerRuntime implements Runtime {
         this.#secrets.delete(name);
         break;
       case "RDS":
-        this.#routeTables.delete(name);
+        this.#retireTable(name);
         break;
       case "LDS":
-        // Its connections drain yet, and their requests still need its routes, unless they were its own.
         if (this.#listeners.delete(name)) listeners.set(name, undefined);
         break;
       case undefined:
@@ -208,10 +209,15 @@ export class WorkerRuntime implements Runtime {
     }
   }
 
-  /** Routes that the listener brought along before, when it now names others. */
-  #dropInlineRoutes(name: string): void {
-    const before = this.#listeners.get(name);
-    if (before?.inlineRoutes !== undefined) this.#routeTables.delete(before.options.http.routeConfigName);
+  /** A listener that goes takes its routes along, but its connections drain yet, and their requests still need them. */
+  #retireTable(name: string): void {
+    const table = this.#routeTables.get(name);
+    this.#routeTables.delete(name);
+    if (table === undefined) return;
+    clearTimeout(this.#retiredTables.get(name)?.timer);
+    const timer = setTimeout(() => this.#retiredTables.delete(name), this.#retiredMs);
+    timer.unref();
+    this.#retiredTables.set(name, { table, timer });
   }
 }
 

@@ -152,10 +152,11 @@ const fileReader =
       problem(field, "names a file, which only a kubeconfig on the control plane's own disk may do; inline the data");
       return undefined;
     }
+    const from = isAbsolute(path) ? path : join(folder, path);
     try {
-      return readFile(isAbsolute(path) ? path : join(folder, path));
+      return readFile(from);
     } catch (error) {
-      problem(field, `${path}: ${(error as NodeJS.ErrnoException).code ?? "can't be read"}`);
+      problem(field, `${from}: ${(error as NodeJS.ErrnoException).code ?? "can't be read"}`);
       return undefined;
     }
   };

@@ -134,12 +134,6 @@ export class NacosConnection {
   }
 
   async #register(): Promise<void> {
-    const at = this.server.grpc;
-    await new Promise<void>((resolve, reject) => {
-      this.#client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) =>
-        error ? reject(new DiscoveryError("unreachable", `${at}: no gRPC connection: ${error.message}`)) : resolve(),
-      );
-    });
     this.#check(
       "ServerCheckRequest",
       await this.#ask("ServerCheckRequest", { module: "internal" }, CONNECT_TIMEOUT_MS),
@@ -157,7 +151,7 @@ export class NacosConnection {
     const giveUp = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
     // Some versions acknowledge the registration and some don't; all refuse requests until it is done.
     while (!(await this.#isRegistered())) {
-      if (giveUp.aborted) throw new DiscoveryError("unreachable", `${at}: did not register us`);
+      if (giveUp.aborted) throw new DiscoveryError("unreachable", `${this.server.grpc}: did not register us`);
       await sleep(20);
     }
     this.#keepAlive = setInterval(() => void this.#checkAlive(), KEEP_ALIVE_INTERVAL_MS);

@@ -1,4 +1,4 @@
-import { Agent, request } from "undici";
+import { Agent, errors, request } from "undici";
 
 import { DiscoveryError } from "../source.ts";
 import { tlsOptions } from "../tls.ts";
@@ -47,7 +47,7 @@ export class NacosHttp {
 
   /**
    * Asks each server until one answers.
-   * @throws {DiscoveryError} unreachable, with what the last one said
+   * @throws {DiscoveryError} unreachable, with what the last one said; bad_answer, when one answered something else than HTTP
    */
   async ask(question: HttpQuestion): Promise<HttpAnswer> {
     let last: unknown;
@@ -59,6 +59,9 @@ export class NacosHttp {
         last = new DiscoveryError("unreachable", `${server.http}: ${wordsOf(answer)}`);
       } catch (error) {
         question.signal.throwIfAborted();
+        if (error instanceof errors.HTTPParserError) {
+          throw new DiscoveryError("bad_answer", `${server.http}: an answer that is not HTTP (${error.message})`);
+        }
         const words = error instanceof Error ? error.message : String(error);
         last = new DiscoveryError("unreachable", `${server.http}: ${words}`, { cause: error });
       }

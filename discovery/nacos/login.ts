@@ -50,7 +50,11 @@ export class NacosLogin {
     const form = { username: this.#username, password: this.#password };
     const signal = AbortSignal.timeout(LOGIN_TIMEOUT_MS);
     for (const path of paths) {
-      const answer = await this.#http.ask({ method: "POST", path, form, signal });
+      const answer = await this.#http.ask({ method: "POST", path, form, signal }).catch((error: unknown) => {
+        if (!(error instanceof DiscoveryError) || error.kind !== "bad_answer") throw error;
+        // Nacos 2.2 refuses a password with a status code that HTTP doesn't have.
+        throw new DiscoveryError("unauthenticated", `login as ${this.#username}: ${error.message}`, { cause: error });
+      });
       // Nacos 2 answers 501 to paths that it doesn't know, others 404; the next path may be known.
       if ((answer.status === 404 || answer.status === 501) && path !== paths.at(-1)) continue;
       const token = tokenOf(answer.text);

@@ -19,6 +19,8 @@ const versionPaths = ["/v3/admin/core/state", "/v2/core/cluster/node/self", "/v1
 const POLL_INTERVAL_MS = 5_000;
 const POLLS_PER_SECOND_MAX = 100;
 const LIST_PAGE = 500;
+/** How long a server that could not push is not tried again: it may be replaced by a newer one. */
+const OLD_MS = 60_000;
 
 /** A Nacos cluster as a registry: pushes over gRPC from Nacos 2 on, questions over HTTP before. */
 export class NacosSource implements Source {
@@ -29,6 +31,8 @@ export class NacosSource implements Source {
   readonly #pushes = new Map<string, NacosPush>();
   readonly #poll: NacosPoll;
   #polls = 0;
+  /** Until when a server that is too old to push is taken to be so, on the clock of performance.now(). */
+  #oldUntilMs = 0;
   #version: string | undefined;
 
   constructor(settings: NacosSettings) {
@@ -140,6 +144,7 @@ export class NacosSource implements Source {
   async #mustPoll(signal: AbortSignal): Promise<boolean> {
     const { protocol = "auto" } = this.#settings;
     if (protocol !== "auto") return protocol === "http";
+    if (performance.now() < this.#oldUntilMs) return true;
     try {
       await this.#push(this.#namespace).check();
       return false;
@@ -148,8 +153,9 @@ export class NacosSource implements Source {
       if (!unreachable || signal.aborted) throw error;
       // A newer server that is not up yet, or whose gRPC port is closed to us, is a failure to show and not a reason to poll.
       const version = await this.#readVersion(signal).catch(() => "");
-      if (version.startsWith("1.")) return true;
-      throw error;
+      if (!version.startsWith("1.")) throw error;
+      this.#oldUntilMs = performance.now() + OLD_MS;
+      return true;
     }
   }
 

@@ -8,6 +8,7 @@ import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts"
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
 import type { RouteTable } from "../route/route.ts";
+import { withoutPort } from "../route/domains.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
@@ -103,12 +104,13 @@ export class Stream implements FilterStream, ChainEnds {
     if (normalized.kind === "redirect") return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
     head.path = normalized.path;
     head.authority = normalizeAuthority(message.authority, this.listener.port, options);
+    if (this.listener.misdirects?.(withoutPort(head.authority)) === true) return this.reply(replies.misdirected);
     if (message.connectionUpgrade && message.upgrade !== "") this.upgrade = message.upgrade;
     // RFC 9110, 8.6: where a body could be, a request says that there is none.
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
       head.headers.add("content-length", "0");
     }
-    this.table = this.listener.runtime.routeTable(options.routeConfigName);
+    this.table = options.inlineRoutes ?? this.listener.runtime.routeTable(options.routeConfigName);
     const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
     if (refused !== 0) return this.reply(addressUnknown(refused));
     const factories = options.filters;
@@ -336,7 +338,7 @@ export class Stream implements FilterStream, ChainEnds {
   /** The upstream broke off after the response had begun. */
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
-    this.addFlag(reason === "protocol error" ? "UPE" : reason === "response timeout" ? "UT" : "UC");
+    this.addFlag(cutFlags[reason] ?? "UC");
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
@@ -426,6 +428,15 @@ const NO_BODY = Buffer.alloc(0);
 
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();
+
+/** Flags of responses that broke off, where it isn't that of a lost connection. */
+const cutFlags: Readonly<Record<string, string>> = {
+  "protocol error": "UPE",
+  "response timeout": "UT",
+  "remote reset": "UR",
+  "remote refused stream reset": "UR",
+  "per try idle timeout": "SI",
+};
 
 /** As in Envoy: for every method but those whose requests have no body by their nature. */
 const expectsBody = (method: string): boolean =>

@@ -8,6 +8,9 @@ import { type LocalReply, replies } from "../reply.ts";
 const remaining = (since: number, limitMs: number, now: number): number =>
   limitMs > 0 ? since + limitMs - now : Number.POSITIVE_INFINITY;
 
+/** How long a connection must have been idle to be closed while it drains. */
+const DRAIN_IDLE_MS = 1_000;
+
 /** Since when a client's connection has been in which state, against the limits of its listener. Times are performance.now(). */
 export class ConnectionTimes {
   readonly openedAt: number = performance.now();
@@ -38,6 +41,14 @@ export class ConnectionTimes {
     const life = this.checkLife(now);
     if (life <= 0) stats.downstream_cx_max_duration_reached.inc();
     return Math.min(idle, life);
+  }
+
+  /**
+   * ms until a connection without a request, whose listener drains, is to be closed. Not at once: a client that is busy is about to send its next
+   * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
+   */
+  checkDrain(now: number): number {
+    return remaining(this.idleSince, DRAIN_IDLE_MS, now);
   }
 
   /** ms until the connection has been open long enough. */

@@ -318,12 +318,15 @@ test("draining closes idle connections and lets requests end", async () => {
   await drained;
 });
 
-test("new options apply to the next request of an open connection", async () => {
+test("of a filter chain that changes the connections end after one more request, and new ones have the new options", async () => {
   await using it = await echoing();
   using client = new RawClient(it.port);
   await client.send(get("/1")).until((text) => text.includes("server: sluice"));
-  it.path.listener.update(it.path.options({ serverName: "other" }));
-  await client.send(get("/2")).until((text) => text.includes("server: other"));
+  it.path.listener.update(it.path.options({ serverName: "other" }), 10_000);
+  const rest = await client.send(get("/2")).end();
+  expect(rest).toMatch(/server: sluice[^]*server: sluice[^]*connection: close/);
+  using other = new RawClient(it.port);
+  await other.send(get("/3")).until((text) => text.includes("server: other"));
 });
 
 test("a connection closes after as many requests as it may serve", async () => {

@@ -6,6 +6,7 @@ import { type Peer, peerOf } from "../filters/record.ts";
 import { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
 import { isPreface } from "../http2/preface.ts";
+import type { Connection } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
@@ -36,13 +37,15 @@ const HELD_BYTES_MAX = 65_536;
 
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
-  readonly scheme: "http" | "https" = "http";
+  readonly scheme: "http" | "https";
 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
   readonly #onClosed: (connection: ServerConnection) => void;
   /** Told when the client begins with HTTP/2's preface; undefined: it must not, or has begun otherwise. */
-  #onPreface: (() => void) | undefined;
+  #onPreface: (() => Connection) | undefined;
+  /** Who took the socket over. */
+  #successor: Connection | undefined = undefined;
   readonly #peer: Peer;
   readonly #response: ResponseWriter;
   readonly #request: RequestReader;
@@ -63,21 +66,28 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   /** What was written when a client that ended its half was last looked at. */
   #graceBytes = -1;
 
-  /** `onPreface`: takes the socket over when the client turns out to speak HTTP/2; this connection is then no more. */
+  /**
+   * `from`: what was found out about the connection before it came here. `onPreface`: takes the socket over when the client turns out to speak
+   * HTTP/2; this connection then only passes on what it is told.
+   */
   constructor(
     socket: Socket,
     listener: ListenerState,
     onClosed: (connection: ServerConnection) => void,
-    onPreface: (() => void) | undefined,
+    from: { readonly scheme: "http" | "https"; readonly peer?: Peer | undefined } = { scheme: "http" },
+    onPreface?: () => Connection,
   ) {
     this.#socket = socket;
+    this.scheme = from.scheme;
     this.#listener = listener;
     this.#onClosed = onClosed;
     this.#onPreface = onPreface;
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
-    this.#peer = peerOf(socket);
+    this.#peer = from.peer ?? peerOf(socket);
+    listener.stats.downstream_cx_total.inc();
+    listener.stats.downstream_cx_active.inc();
     socket
       .on("data", (bytes: Buffer) => this.#onData(bytes))
       .on("end", () => this.#onEnd())
@@ -88,18 +98,22 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const { connectionIdleTimeoutMs, maxConnectionDurationMs } = listener.options.http;
     if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);
     if (maxConnectionDurationMs > 0) this.wakeWithin(maxConnectionDurationMs);
+    // Whoever looked at its first bytes paused it.
+    if (socket.isPaused()) socket.resume();
   }
 
   get sentBytes(): number {
     return this.#response.bodyBytes;
   }
 
-  /** Serves no further request: closes now if idle, else after the response. */
+  /** Serves at most one more request: closes when it has been idle for a moment, else after the response. */
   drain(): void {
-    if (this.#state === READING && this.#stream === undefined && !this.#request.inHead) this.#closeGracefully();
+    this.#successor?.drain();
+    if (this.#state === READING && this.#stream === undefined) this.wakeWithin(1);
   }
 
   destroy(): void {
+    this.#successor?.destroy();
     this.#socket.destroy();
   }
 
@@ -116,7 +130,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   /** Looks at a connection's first bytes. Undefined: they begin HTTP/2, or may yet; otherwise what is to be read. */
-  #sniff(input: Buffer, onPreface: () => void): Buffer | undefined {
+  #sniff(input: Buffer, onPreface: () => Connection): Buffer | undefined {
     const bytes = this.#held === undefined ? input : Buffer.concat([this.#held, input]);
     const verdict = isPreface(bytes);
     this.#held = verdict === "part" ? bytes : undefined;
@@ -131,7 +145,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     timers.cancel(this.#timer);
     this.#socket.removeAllListeners("data").pause();
     this.#socket.unshift(bytes);
-    onPreface();
+    this.#successor = onPreface();
     return undefined;
   }
 
@@ -399,7 +413,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       this.#replyToNone(left);
       return Number.POSITIVE_INFINITY;
     }
-    const left = times.checkIdle(now);
+    const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);
     if (left <= 0) this.#closeGracefully();
     return left;
   }

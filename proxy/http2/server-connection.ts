@@ -1,11 +1,11 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
 
 import { type Peer, peerOf } from "../filters/record.ts";
 import { Stream } from "../filters/stream.ts";
 import { ConnectionTimes } from "../http1/connection-times.ts";
 import { Violation } from "../http1/violation.ts";
+import type { Accepted } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { malformed } from "../reply.ts";
@@ -43,13 +43,17 @@ export class Http2Connection implements StreamOwner, TimerOwner {
   /** Whether a keepalive PING waits for its answer. */
   #pinged = false;
 
-  /** `socket`: connected, TLS done; what was read of it already lies in it (unshift). */
-  constructor(socket: Socket, listener: ListenerState, onClosed: (connection: Http2Connection) => void) {
+  /** What was read of the socket already lies in it (unshift). */
+  constructor(
+    { socket, scheme, peer }: Accepted,
+    listener: ListenerState,
+    onClosed: (connection: Http2Connection) => void,
+  ) {
     this.#socket = socket;
     this.#listener = listener;
     this.#onClosed = onClosed;
-    this.scheme = socket instanceof TLSSocket ? "https" : "http";
-    this.#peer = peerOf(socket);
+    this.scheme = scheme;
+    this.#peer = peer ?? peerOf(socket);
     this.#times = new ConnectionTimes(listener);
     const { http } = listener.options;
     this.#session = performServerHandshake(socket, sessionOptions(http))

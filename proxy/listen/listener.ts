@@ -1,24 +1,38 @@
-import { createServer, type Server } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 
-import { Timer, timers } from "../listen/timers.ts";
+import type { Peer } from "../filters/record.ts";
+import type { TicketKeys } from "../tls/secret.ts";
+import { bind, ListenError } from "./bind.ts";
+import { Chain } from "./chain.ts";
+import type { ConnectionFacts } from "./chain-match.ts";
 import type { Runtime } from "./context.ts";
-import type { ListenerOptions } from "./options.ts";
-import { serve, type ServedConnection } from "./serve.ts";
-import type { ListenerState } from "./state.ts";
+import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
+import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
+
+export { ListenError };
 
 /** What a listener works with. */
 export interface ListenContext {
   readonly runtime: Runtime;
   /** Whether other workers listen on the same port. */
   readonly reusePort?: boolean;
+  /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
+  readonly ticketKeys?: () => TicketKeys | undefined;
+  /** A listening socket that a former process left us. */
+  readonly inherited?: (address: BindAddress) => number | undefined;
 }
 
 /** A listener that accepts connections. */
 export interface RunningListener {
   /** The port it is bound to; of interest when port 0 was asked for. */
   readonly port: number;
-  /** New options for the same address, for all requests that begin from now on; no connection is dropped. */
-  update(options: ListenerOptions): void;
+  /** The open sockets that it listens on, for a process that follows. */
+  sockets(): readonly ListeningSocket[];
+  /**
+   * New options for the same addresses. Filter chains that stay as they are keep their connections; those of chains that changed or are gone end
+   * after their response, within so many ms.
+   */
+  update(options: ListenerOptions, drainTimeMs: number): void;
   /**
    * Accepts no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
    * ms, when the rest is cut off.
@@ -28,102 +42,168 @@ export interface RunningListener {
   close(): Promise<void>;
 }
 
-/** An address that cannot be listened on; the message says which and why. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
+/** An open listening socket. */
+export interface ListeningSocket extends BindAddress {
+  /** The file descriptor. */
+  readonly fd: number;
 }
 
-/** Binds a listener and serves its connections. Rejects with ListenError if the address can't be bound. */
+/** Binds a listener and serves its connections. Rejects with ListenError if an address can't be bound. */
 export async function startListener(options: ListenerOptions, context: ListenContext): Promise<RunningListener> {
-  const stats = context.runtime.stats.listener(options.http.statPrefix);
-  const state: ListenerState = {
-    options,
-    runtime: context.runtime,
-    stats,
-    byClass: [
-      undefined,
-      stats.downstream_rq_1xx,
-      stats.downstream_rq_2xx,
-      stats.downstream_rq_3xx,
-      stats.downstream_rq_4xx,
-      stats.downstream_rq_5xx,
-    ],
-    port: options.port,
-    draining: false,
-  };
-  const connections = new Set<ServedConnection>();
-  // A client may end its half after its last request and still read the answer.
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    serve(socket, state, connections);
-  });
-  await listen(server, options, context.reusePort === true);
-  const address = server.address();
-  if (address !== null && typeof address === "object") state.port = address.port;
-  return new TcpListener(server, state, connections);
+  const listener = new TcpListener(options, context);
+  await listener.open();
+  return listener;
 }
 
 class TcpListener implements RunningListener {
-  readonly #server: Server;
-  readonly #state: ListenerState;
-  readonly #connections: Set<ServedConnection>;
-  #closed: Promise<void> | undefined = undefined;
+  readonly #context: ListenContext;
+  readonly #servers: { readonly server: Server; readonly at: BindAddress }[] = [];
+  #options: ListenerOptions;
+  /** By their ids. */
+  #chains: ReadonlyMap<string, Chain> = new Map();
+  readonly #draining = new Set<Promise<void>>();
+  readonly #leaving = new Set<Chain>();
+  readonly #inspecting = new Set<Socket>();
+  #port = 0;
 
-  constructor(server: Server, state: ListenerState, connections: Set<ServedConnection>) {
-    this.#server = server;
-    this.#state = state;
-    this.#connections = connections;
+  constructor(options: ListenerOptions, context: ListenContext) {
+    this.#options = options;
+    this.#context = context;
   }
 
   get port(): number {
-    return this.#state.port;
+    return this.#port;
   }
 
-  update(options: ListenerOptions): void {
-    this.#state.options = options;
+  async open(): Promise<void> {
+    const { name, backlog, additionalAddresses = [] } = this.#options;
+    const { reusePort = false, inherited } = this.#context;
+    const onSocket = (socket: Socket) => this.#accept(socket);
+    try {
+      for (const at of [this.#options, ...additionalAddresses]) {
+        const server = await bind(at, { name, backlog, reusePort, inherited, patient: reusePort }, onSocket);
+        this.#servers.push({ server, at });
+      }
+    } catch (error) {
+      for (const { server } of this.#servers) server.close();
+      throw error;
+    }
+    this.#port = (this.#servers[0]?.server.address() as AddressInfo).port;
+    this.#takeChains(0);
+  }
+
+  sockets(): readonly ListeningSocket[] {
+    return this.#servers.flatMap(({ server, at }) => {
+      // Node has no public way to a descriptor, and takes one in listen({ fd }).
+      const fd = (server as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+      return fd < 0 ? [] : [{ address: at.address, port: at.port, fd }];
+    });
+  }
+
+  update(options: ListenerOptions, drainTimeMs: number): void {
+    this.#options = options;
+    this.#takeChains(drainTimeMs);
   }
 
   async drain(timeMs: number): Promise<void> {
-    this.#state.draining = true;
     const closed = this.#stop();
-    for (const connection of this.#connections) connection.drain();
-    const cutOff = new Timer({ onTimer: () => this.#destroyAll() }, 0);
-    timers.schedule(cutOff, timeMs);
-    await closed;
-    timers.cancel(cutOff);
+    for (const socket of this.#inspecting) socket.destroy();
+    await Promise.all([
+      closed,
+      ...this.#draining,
+      ...Array.from(this.#chains.values(), (chain) => chain.drain(timeMs)),
+    ]);
   }
 
   async close(): Promise<void> {
     const closed = this.#stop();
-    this.#destroyAll();
+    for (const socket of this.#inspecting) socket.destroy();
+    for (const chain of [...this.#chains.values(), ...this.#leaving]) chain.destroy();
     await closed;
   }
 
-  #destroyAll(): void {
-    for (const connection of this.#connections) connection.destroy();
+  /** Makes chains that are new, keeps those that are the same, and lets the others drain. */
+  #takeChains(drainTimeMs: number): void {
+    const { runtime, ticketKeys = () => undefined } = this.#context;
+    const chains = new Map<string, Chain>();
+    for (const options of this.#options.chains) {
+      const misdirects = this.#options.table && ((host: string) => this.#isForAnother(options.id, host));
+      const context = { runtime, port: this.#port, ticketKeys, misdirects };
+      chains.set(options.id, this.#chains.get(options.id) ?? new Chain(options, context));
+    }
+    for (const [id, chain] of this.#chains) if (!chains.has(id)) this.#retire(chain, drainTimeMs);
+    this.#chains = chains;
   }
 
-  /** Resolves when the last connection is closed. */
-  #stop(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
-      this.#server.close(() => resolve());
+  #retire(chain: Chain, drainTimeMs: number): void {
+    this.#leaving.add(chain);
+    const drained = chain.drain(drainTimeMs).finally(() => {
+      this.#leaving.delete(chain);
+      this.#draining.delete(drained);
     });
-    return this.#closed;
+    this.#draining.add(drained);
+  }
+
+  #accept(socket: Socket): void {
+    const { inspection } = this.#options;
+    if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
+    this.#inspecting.add(socket);
+    new Inspector(socket, inspection, (found) => {
+      this.#inspecting.delete(socket);
+      if (found !== undefined) this.#choose(socket, found);
+    });
+  }
+
+  #choose(socket: Socket, found: Inspected): void {
+    const { chains, table, defaultChain } = this.#options;
+    const options = table === undefined ? chains[0] : (table.find(factsOf(socket, found)) ?? defaultChain);
+    const chain = options && this.#chains.get(options.id);
+    if (chain === undefined) {
+      socket.destroy();
+      return;
+    }
+    if (chain.size >= (chain.options.connectionsMax ?? Number.POSITIVE_INFINITY)) {
+      socket.destroy();
+      return;
+    }
+    chain.accept(socket, found.serverName, found.source && peerFrom(found.source));
+  }
+
+  /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
+  #isForAnother(id: string, host: string): boolean {
+    const named = this.#options.table?.chainNamed(host.toLowerCase());
+    return named !== undefined && !named.some((one: FilterChainOptions) => one.id === id);
+  }
+
+  /** Resolves when the listening sockets are closed and no connection is left. */
+  async #stop(): Promise<void> {
+    await Promise.all(
+      this.#servers.map(({ server }) =>
+        server.listening ? new Promise<void>((done) => server.close(() => done())) : undefined,
+      ),
+    );
   }
 }
 
-function listen(server: Server, options: ListenerOptions, reusePort: boolean): Promise<void> {
-  const { address, port, backlog, name } = options;
-  return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => {
-      const why = error.code === "EADDRINUSE" ? "the port is taken" : error.message;
-      reject(new ListenError(`listener ${name}: cannot listen on ${address}:${port}: ${why}`, { cause: error }));
-    };
-    server.once("error", onError);
-    server.listen({ host: address, port, backlog, ...(reusePort && { reusePort }) }, () => {
-      server.off("error", onError);
-      // Accepting can fail for a moment, as when the process has no descriptor left; the listener goes on.
-      server.on("error", () => {});
-      resolve();
-    });
-  });
+function factsOf(
+  socket: Socket,
+  { source, transportProtocol, serverName, applicationProtocols }: Inspected,
+): ConnectionFacts {
+  const direct = socket.remoteAddress ?? "";
+  return {
+    destinationAddress: source?.destinationAddress ?? socket.localAddress ?? "",
+    destinationPort: source?.destinationPort ?? socket.localPort ?? 0,
+    serverName,
+    transportProtocol,
+    applicationProtocols,
+    directSourceAddress: direct,
+    sourceAddress: source?.sourceAddress ?? direct,
+    sourcePort: source?.sourcePort ?? socket.remotePort ?? 0,
+  };
 }
+
+const peerFrom = (source: NonNullable<Inspected["source"]>): Peer => ({
+  downstreamLocalAddress: `${source.destinationAddress}:${source.destinationPort}`,
+  downstreamRemoteAddress: source.sourceAddress,
+  downstreamRemotePort: source.sourcePort,
+});

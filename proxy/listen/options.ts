@@ -4,13 +4,41 @@ import type { FilterFactory } from "../filters/filter.ts";
 import type { Http2Options } from "../http2/options.ts";
 import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
+import type { RouteTable } from "../route/route.ts";
+import type { ChainTable } from "./chain-match.ts";
+import type { DownstreamTls } from "./downstream-tls.ts";
+import type { Inspection } from "./inspector.ts";
 
-/** A Listener with its HttpConnectionManager, made ready for use (listen/compile.ts makes it). Immutable. */
-export interface ListenerOptions {
-  readonly name: string;
+/** An address to listen on. */
+export interface BindAddress {
   readonly address: string;
   readonly port: number;
+}
+
+/** A Listener made ready for use (listen/compile.ts makes it). Immutable. */
+export interface ListenerOptions extends BindAddress {
+  readonly name: string;
+  /** Listened on as well. */
+  readonly additionalAddresses?: readonly BindAddress[];
   readonly backlog: number;
+  /** All filter chains, the default one among them. */
+  readonly chains: readonly FilterChainOptions[];
+  /** Finds the chain of a connection; undefined: there is one chain only, and it takes every connection. */
+  readonly table?: ChainTable<FilterChainOptions> | undefined;
+  /** For connections that no other chain fits; without it they are closed. */
+  readonly defaultChain?: FilterChainOptions | undefined;
+  /** What is looked at before the chain is chosen; undefined: nothing. */
+  readonly inspection?: Inspection | undefined;
+}
+
+/** A FilterChain with its HttpConnectionManager. Immutable. */
+export interface FilterChainOptions {
+  /** The same for chains of equal content: their connections go on when the listener changes. */
+  readonly id: string;
+  /** TLS; undefined: plain text. */
+  readonly tls?: DownstreamTls | undefined;
+  /** Open connections at most, in all workers together (the connection_limit filter); undefined: any number. */
+  readonly connectionsMax?: number | undefined;
   readonly http: HttpOptions;
 }
 
@@ -21,6 +49,8 @@ export interface HttpOptions {
   /** What clients may speak; "auto": either, as ALPN or their first bytes say. */
   readonly codec: "auto" | "http1" | "http2";
   readonly http2: Http2Options;
+  /** The routes that the listener brings along; undefined: they come by RDS under the name above. */
+  readonly inlineRoutes?: RouteTable | undefined;
   readonly serverName: string;
   readonly serverHeader: "overwrite" | "append-if-absent" | "pass-through";
   readonly maxRequestHeadersKb: number;

@@ -1,9 +1,9 @@
 import type { Counter, ListenerStats, Runtime } from "./context.ts";
-import type { ListenerOptions } from "./options.ts";
+import type { FilterChainOptions } from "./options.ts";
 
-/** A listener at work, as its connections see it. `options` is replaced by updates; each request keeps those that it began with. */
+/** A filter chain of a listener at work, as its connections see it. A chain that changes is another one; this one then drains. */
 export interface ListenerState {
-  options: ListenerOptions;
+  readonly options: FilterChainOptions;
   readonly runtime: Runtime;
   readonly stats: ListenerStats;
   /** Counters of responses by first digit of the status. */
@@ -12,4 +12,9 @@ export interface ListenerState {
   port: number;
   /** Responses say `connection: close`, and idle connections are closed. */
   draining: boolean;
+  /**
+   * Whether a request for a host came on the wrong connection: TLS's server_name led to this chain, and the host as server_name would have
+   * led to another one, which may ask for other credentials (RFC 9110, 7.4). Undefined: no server_name decides anything here.
+   */
+  readonly misdirects?: ((host: string) => boolean) | undefined;
 }

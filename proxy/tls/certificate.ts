@@ -14,6 +14,8 @@ export interface TlsCertificate {
   readonly key: Buffer;
   /** Of the key. Secret. */
   readonly passphrase: string | undefined;
+  /** DER of the first of the chain. */
+  readonly leaf: Buffer;
   readonly keyType: "rsa" | "ec" | "ed25519";
   /** The DNS names that it is for, lower case, perhaps with "*." in front; without any the common name, as in Envoy. */
   readonly names: readonly string[];
@@ -49,7 +51,7 @@ export function compileTlsCertificate(message: TlsCertificateMessage, place: Pla
     place.field("private_key").refuse("is not the key of the certificate");
     return undefined;
   }
-  return { chain, key, passphrase, keyType, names: namesOf(leaf), ocspStaple };
+  return { chain, key, passphrase, leaf: leaf.raw, keyType, names: namesOf(leaf), ocspStaple };
 }
 
 function attempt<T>(make: () => T, place: Place, otherwise: string): T | undefined {

@@ -72,7 +72,7 @@ export function mergeValidation(otherwise: PeerValidation, dynamic: PeerValidati
     names: [...otherwise.names, ...dynamic.names],
     hashes: otherwise.hashes.union(dynamic.hashes),
     spkis: otherwise.spkis.union(dynamic.spkis),
-    fingerprint: `${otherwise.fingerprint}+${dynamic.fingerprint}`,
+    fingerprint: createHash("sha256").update(otherwise.fingerprint).update(dynamic.fingerprint).digest("hex"),
   };
 }
 

@@ -101,9 +101,9 @@ export async function nacos(generation: NacosGeneration): Promise<{ classPath: s
   const recipe = recipes[generation];
   const dir = await cached(`nacos-${generation}`, (to) => install(recipe, to));
   const main = generation === 3 ? recipe.file : `com.alibaba.nacos.${recipe.file}`;
-  // First: a second hessian among the jars must not win.
-  const first = generation === 3 ? `:${join(dir, "lib/hessian-4.0.63.jar")}` : "";
-  return { classPath: `${join(dir, "classes")}${first}:${join(dir, "lib")}/*`, main };
+  // First: an older hessian among the jars must not win.
+  const first = join(dir, "lib/hessian-4.0.63.jar");
+  return { classPath: `${join(dir, "classes")}:${first}:${join(dir, "lib")}/*`, main };
 }
 
 async function install({ dependencies, management = "", java, file }: Recipe, to: string): Promise<void> {

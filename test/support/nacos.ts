@@ -117,7 +117,10 @@ export class Nacos {
     return await response.text();
   }
 
-  async #admin(method: "POST" | "DELETE", fields: Record<string, unknown>): Promise<void> {
+  async #admin(
+    method: "POST" | "DELETE",
+    fields: Record<string, string | number | boolean | undefined>,
+  ): Promise<void> {
     const query = new URLSearchParams({ accessToken: this.#token });
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
     const url = `${this.url}/nacos/v3/admin/ns/instance?${query.toString()}`;
@@ -139,6 +142,7 @@ nacos.core.auth.caching.enabled=false
 nacos.core.auth.server.identity.key=interopKey
 nacos.core.auth.server.identity.value=interopValue
 nacos.core.auth.plugin.nacos.token.secret.key=SW50ZXJvcFRlc3RTZWNyZXRLZXkwMTIzNDU2Nzg5MDEyMzQ1Njc4OQ==
+db.pool.config.connectionTimeout=60000
 nacos.extension.ai.enabled=false
 nacos.istio.mcp.server.enabled=false
 nacos.k8s.sync.enabled=false

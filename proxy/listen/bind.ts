@@ -1,0 +1,61 @@
+import { createServer, type Server, type Socket } from "node:net";
+
+import type { BindAddress } from "./options.ts";
+
+/** An address that cannot be listened on; the message says which and why. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+/** How often an address that is taken is tried again, and after how many ms first; the wait doubles. About three seconds in all. */
+const TRIES_MAX = 6;
+const RETRY_MS_FIRST = 50;
+
+/** What to listen with. */
+export interface BindOptions {
+  /** For messages. */
+  readonly name: string;
+  readonly backlog: number;
+  /** Whether other workers listen on the same port. */
+  readonly reusePort: boolean;
+  /** An open listening socket for the address, which a former process left us. */
+  readonly inherited?: ((address: BindAddress) => number | undefined) | undefined;
+  /** Whether to try again when the address is taken: somebody may be about to leave it. */
+  readonly patient: boolean;
+}
+
+/** Listens on an address. Rejects with ListenError. */
+export async function bind(at: BindAddress, options: BindOptions, onSocket: (socket: Socket) => void): Promise<Server> {
+  const fd = options.inherited?.(at);
+  for (let attempt = 1, waitMs = RETRY_MS_FIRST; ; attempt++, waitMs *= 2) {
+    // A client may end its half after its last request and still read the answer.
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
+    try {
+      await listen(server, at, options, fd);
+      return server;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === "EADDRINUSE" && options.patient && attempt < TRIES_MAX) {
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        continue;
+      }
+      const why = code === "EADDRINUSE" ? "the port is taken" : message;
+      throw new ListenError(`listener ${options.name}: cannot listen on ${at.address}:${at.port}: ${why}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function listen(server: Server, at: BindAddress, { backlog, reusePort }: BindOptions, fd: number | undefined) {
+  return new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    const where = fd === undefined ? { host: at.address, port: at.port, ...(reusePort && { reusePort }) } : { fd };
+    server.listen({ ...where, backlog }, () => {
+      server.off("error", reject);
+      // Accepting can fail for a moment, as when the process has no descriptor left; the listener goes on.
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+}

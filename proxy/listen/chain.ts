@@ -1,0 +1,105 @@
+import type { Socket } from "node:net";
+
+import type { Peer } from "../filters/record.ts";
+import type { TicketKeys } from "../tls/secret.ts";
+import { type Connection, serve } from "./codec.ts";
+import type { Runtime } from "./context.ts";
+import type { FilterChainOptions } from "./options.ts";
+import type { ListenerState } from "./state.ts";
+import { Timer, timers } from "./timers.ts";
+import { TlsServer } from "./tls-server.ts";
+
+/** What a filter chain at work needs of its surroundings. */
+export interface ChainContext {
+  readonly runtime: Runtime;
+  readonly port: number;
+  /** The key for session tickets that all workers have at the moment. */
+  readonly ticketKeys: () => TicketKeys | undefined;
+  readonly misdirects: ListenerState["misdirects"];
+}
+
+/** A filter chain at work: it takes connections through TLS to their codec, and lets them end when it drains. */
+export class Chain {
+  readonly #state: ListenerState;
+  readonly #tls: TlsServer | undefined;
+  readonly #connections = new Set<Connection>();
+  readonly #handshakes = new Set<Socket>();
+  #drained: PromiseWithResolvers<void> | undefined = undefined;
+
+  constructor(options: FilterChainOptions, context: ChainContext) {
+    const { runtime, port, misdirects } = context;
+    const stats = runtime.stats.listener(options.http.statPrefix);
+    this.#state = {
+      options,
+      runtime,
+      stats,
+      byClass: [
+        undefined,
+        stats.downstream_rq_1xx,
+        stats.downstream_rq_2xx,
+        stats.downstream_rq_3xx,
+        stats.downstream_rq_4xx,
+        stats.downstream_rq_5xx,
+      ],
+      port,
+      draining: false,
+      misdirects,
+    };
+    this.#tls = options.tls && new TlsServer(options.tls, runtime, context.ticketKeys);
+  }
+
+  get options(): FilterChainOptions {
+    return this.#state.options;
+  }
+
+  /** Connections with their handshakes done or under way. */
+  get size(): number {
+    return this.#connections.size + this.#handshakes.size;
+  }
+
+  /** Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own. */
+  accept(socket: Socket, serverName: string, peer: Peer | undefined): void {
+    if (this.#tls === undefined) return this.#serve(socket, "http", "", peer);
+    this.#handshakes.add(socket);
+    this.#tls.accept(socket, serverName, (handshake) => {
+      this.#handshakes.delete(socket);
+      if (handshake.ok) this.#serve(handshake.socket, "https", handshake.socket.alpnProtocol || "", peer);
+      else this.#checkDrained();
+    });
+  }
+
+  /**
+   * Has connections end after their response or, when nothing comes, as they are idle. Resolves when none is left, or after so many ms, when the rest
+   * is cut off.
+   */
+  async drain(timeMs: number): Promise<void> {
+    this.#state.draining = true;
+    this.#drained ??= Promise.withResolvers();
+    for (const connection of this.#connections) connection.drain();
+    const cutOff = new Timer({ onTimer: () => this.destroy() }, 0);
+    timers.schedule(cutOff, timeMs);
+    this.#checkDrained();
+    await this.#drained.promise;
+    timers.cancel(cutOff);
+  }
+
+  /** Closes all connections at once. */
+  destroy(): void {
+    for (const connection of this.#connections) connection.destroy();
+    for (const socket of this.#handshakes) socket.destroy();
+  }
+
+  #serve(socket: Socket, scheme: "http" | "https", applicationProtocol: string, peer: Peer | undefined): void {
+    const connection = serve({ socket, scheme, applicationProtocol, peer }, this.#state, (closed) => {
+      this.#connections.delete(closed);
+      this.#checkDrained();
+    });
+    this.#connections.add(connection);
+    // It came through while the chain began to drain.
+    if (this.#state.draining) connection.drain();
+  }
+
+  #checkDrained(): void {
+    if (this.#drained !== undefined && this.size === 0) this.#drained.resolve();
+  }
+}
