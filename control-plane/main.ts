@@ -22,6 +22,7 @@ import { makeDataDir } from "./store/sqlite-files.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { startXdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
+import { withoutSecrets } from "./xds/withhold.ts";
 
 /** How a control plane is to run. */
 export interface ControlPlaneOptions {
@@ -105,7 +106,12 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const nodes = new NodeRegistry();
   const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
   undo.defer(() => endpoints.close());
-  const refresh = startRefresh({ store, cache, endpoints, log, report: refreshMetrics(metrics) });
+  const why =
+    "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
+  const served = isLoopback(xdsAt.host)
+    ? cache
+    : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
+  const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
 

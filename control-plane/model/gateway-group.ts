@@ -4,12 +4,14 @@ import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.t
 
 import { isIpAddress } from "./hosts.ts";
 import { checkListenerTls } from "./listener-tls.ts";
+import { checkFormats } from "./formats.ts";
 import { checkUniqueNames } from "./names.ts";
 import { quoted, type Report } from "./problem.ts";
 import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a gateway group beyond the rules of its .proto. */
 export function checkGatewayGroup(group: GatewayGroup, after: State, report: Report): void {
+  checkFormats(group, report);
   checkUniqueNames("listeners", group.listeners, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>

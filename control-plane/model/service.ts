@@ -1,5 +1,6 @@
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
+import { checkHeaderMutations } from "./header-mutations.ts";
 import { hostProblem, normalHost } from "./hosts.ts";
 import { checkUniqueNames } from "./names.ts";
 import { GATEWAY_GROUP_DEFAULT } from "./objects.ts";
@@ -15,6 +16,8 @@ import type { State } from "./validate.ts";
 export function checkService(service: Service, after: State, report: Report): void {
   const group = service.gatewayGroup || GATEWAY_GROUP_DEFAULT;
   checkHosts(service.hosts, report);
+  checkHeaderMutations("requestHeaders", service.requestHeaders, report);
+  checkHeaderMutations("responseHeaders", service.responseHeaders, report);
   const prefix = parsePathPrefix(service.pathPrefix);
   if (!prefix.ok) for (const { reason, message } of prefix.problems) report("pathPrefix", reason, message);
 

@@ -1,4 +1,4 @@
-import { Balance, PassHost, type Upstream, type UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
+import { Balance, PassHost, type Upstream, UpstreamProtocol, type UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
 
 import { isDnsName, isIpAddress, nodeHostProblem, normalHost, upstreamHostProblem } from "./hosts.ts";
 import { readCertificates } from "./pem.ts";
@@ -13,6 +13,9 @@ export function checkUpstream(upstream: Upstream, report: Report): void {
     report("hashOn", "not_applicable", "is for balance consistent_hash only; set that, or leave it out");
   }
   checkUpstreamHost(upstream, report);
+  if (upstream.protocol === UpstreamProtocol.AUTO && upstream.tls === undefined) {
+    report("protocol", "not_applicable", "auto is what TLS negotiates; set tls, or name the protocol");
+  }
   checkNodes(upstream, report);
   if (upstream.retries === 0 && upstream.retryOn.length > 0) {
     report("retryOn", "not_applicable", "has no effect without retries; set retries, or leave it out");

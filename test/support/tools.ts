@@ -82,3 +82,10 @@ export async function wrk(): Promise<Tool> {
 export async function nginx(): Promise<Tool> {
   return { path: join(await debian("nginx", ["nginx", "nginx-common"]), "usr/sbin/nginx"), env: {} };
 }
+
+export async function haproxy(): Promise<Tool> {
+  const packages = ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+  const dir = await debian("haproxy", packages);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/sbin/haproxy"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
+}
