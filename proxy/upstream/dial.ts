@@ -3,6 +3,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "n
 
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { ClientTls } from "./tls.ts";
+import { handshakeFailure, verifyFailure } from "./tls-failure.ts";
 
 /** What to connect to, and whom to tell. */
 export interface DialOptions {
@@ -70,7 +71,7 @@ function openTls(options: DialOptions, tls: ClientTls): TLSSocket {
   socket.once("secureConnect", () => {
     const problem = tls.problem(socket, wanted);
     if (problem !== undefined) {
-      socket.destroy(new Error(tlsError(`CERTIFICATE_VERIFY_FAILED:verify cert failed: ${problem}`)));
+      socket.destroy(new Error(verifyFailure(problem)));
       return;
     }
     // Only a verified one is kept, since a resumed one isn't looked at again. In TLS 1.3 they come after the handshake.
@@ -112,12 +113,9 @@ function reading({ onRead }: DialOptions, buffer: Buffer): { readonly onread?: O
   return { onread: { buffer, callback } };
 }
 
-const tlsError = (what: string) => `TLS_error:SSL routines:OPENSSL_internal:${what}:TLS_error_end`;
-
 /** As Envoy words it in logs, with "_" for spaces and without addresses. */
 export function describeFailure(error: NodeJS.ErrnoException): string {
-  const { code = "" } = error;
+  const { code = "", message } = error;
   if (code === "ECONNREFUSED") return "delayed_connect_error:_Connection_refused";
-  const text = code.startsWith("ERR_SSL_") ? tlsError(code.slice("ERR_SSL_".length)) : code || error.message;
-  return text.replaceAll(" ", "_");
+  return (handshakeFailure(code, message) ?? (code || message)).replaceAll(" ", "_");
 }

@@ -6,6 +6,7 @@ import {
   type Settings,
 } from "node:http2";
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 import type { TLSSocket } from "node:tls";
 
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";

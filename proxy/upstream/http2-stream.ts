@@ -221,6 +221,8 @@ const resetReasons: Readonly<Record<number, ResetReason>> = {
   [constants.NGHTTP2_REFUSED_STREAM]: "remote refused stream reset",
   [constants.NGHTTP2_PROTOCOL_ERROR]: "protocol error",
   [constants.NGHTTP2_FLOW_CONTROL_ERROR]: "protocol error",
+  [constants.NGHTTP2_FRAME_SIZE_ERROR]: "protocol error",
+  [constants.NGHTTP2_COMPRESSION_ERROR]: "protocol error",
   // Fields beyond our limits.
   [constants.NGHTTP2_ENHANCE_YOUR_CALM]: "protocol error",
 };

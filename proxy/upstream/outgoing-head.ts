@@ -3,9 +3,8 @@ import { fieldLines } from "../http1/write.ts";
 import type { RequestHead } from "../request.ts";
 import type { HostRewrite } from "../route/route.ts";
 
-/** The host that the endpoint is told. */
+/** The host that the endpoint is told. The router has done the other rewrites; this one needs to know the endpoint. */
 export function outgoingHost({ authority }: RequestHead, rewrite: HostRewrite | undefined, endpoint: Endpoint): string {
-  // The router has done the other rewrites; this one needs to know the endpoint.
   return rewrite?.kind === "auto" ? endpoint.hostname || authority : authority;
 }
 

@@ -7,6 +7,7 @@ import type { TlsCertificate } from "../tls/certificate.ts";
 import { dnsNameCovers, subjectAltNames } from "../tls/subject-alt-name.ts";
 import { mergeValidation, peerProblem, type PeerValidation } from "../tls/validation.ts";
 import type { ClusterContext } from "./cluster-context.ts";
+import { chainProblem, nameList } from "./tls-failure.ts";
 
 /** Sessions kept of one context, each of an endpoint and a name. */
 const SESSIONS_MAX = 1_000;
@@ -61,22 +62,22 @@ export class ClientTls {
     // The endpoint was verified by these same rules, under this name, when the session was made; it shows no certificate again.
     if (socket.isSessionReused()) return undefined;
     if (validation.ca !== undefined && !socket.authorized) {
-      const code = String(socket.authorizationError);
-      return `X509_verify_cert: certificate verification error: ${verifyErrors[code] ?? code}`;
+      return chainProblem(String(socket.authorizationError));
     }
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return "no certificate";
+    const names = subjectAltNames(certificate);
+    const listed = nameList(names.map(({ value }) => value));
     if (this.settings.autoSanValidation) {
-      const names = subjectAltNames(certificate);
       const isFor =
         isIP(serverName) === 0
           ? names.some(({ type, value }) => type === "DNS" && dnsNameCovers(value, serverName))
           : certificate.checkIP(serverName) !== undefined;
-      if (!isFor) return "verify SAN list";
+      if (!isFor) return `verify SAN list, expected SANs: [${serverName}], certificate SANs: ${listed}`;
     }
     const problem = peerProblem(certificate, validation);
     if (problem === undefined) return undefined;
-    return problem.startsWith("its hash") ? "cert hash and spki" : "SAN matcher";
+    return problem.startsWith("its hash") ? "cert hash and spki" : `SAN matcher, certificate SANs are ${listed}`;
   }
 
   #certificate(source: NonNullable<UpstreamTls["certificate"]>): TlsCertificate | undefined {
@@ -125,16 +126,3 @@ export function clientTls(cluster: ClusterContext, settings: UpstreamTls): Clien
   }
   return tls;
 }
-
-/** OpenSSL's words for its verdicts, by the names that Node has for them. */
-const verifyErrors: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: "certificate has expired",
-  CERT_NOT_YET_VALID: "certificate is not yet valid",
-  CERT_REVOKED: "certificate revoked",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "self-signed certificate",
-  SELF_SIGNED_CERT_IN_CHAIN: "self-signed certificate in certificate chain",
-  UNABLE_TO_GET_CRL: "unable to get certificate CRL",
-  UNABLE_TO_GET_ISSUER_CERT: "unable to get issuer certificate",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "unable to get local issuer certificate",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "unable to verify the first certificate",
-};
