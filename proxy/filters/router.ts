@@ -5,10 +5,12 @@ import { rewriteHost } from "../route/host-rewrite.ts";
 import type { ForwardAction, Route } from "../route/route.ts";
 import { findCluster } from "../upstream/cluster-context.ts";
 import { Forward } from "../upstream/forward.ts";
+import { TcpTunnel } from "../upstream/tcp-tunnel.ts";
+import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import type { Stream } from "./stream.ts";
 
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
-export function route(stream: Stream): Forward | undefined {
+export function route(stream: Stream): UpstreamRequest | undefined {
   const { listener, head, table, record } = stream;
   const { stats } = listener;
   stats.rq_total.inc();
@@ -41,7 +43,7 @@ export function route(stream: Stream): Forward | undefined {
   }
 }
 
-function forward(stream: Stream, found: Route, action: ForwardAction): Forward | undefined {
+function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamRequest | undefined {
   const { head, listener } = stream;
   if (stream.upgrade !== "" && !allowsUpgrade(stream, action)) {
     listener.stats.downstream_rq_ws_on_non_ws_route.inc();
@@ -59,6 +61,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
   const durationMs = action.streamDuration?.(head);
   if (durationMs !== undefined) stream.setMaxDuration(durationMs);
   const hash = action.hash?.(head);
+  if (stream.upgrade === "CONNECT") return new TcpTunnel(stream, cluster, hash?.hash);
   const { headers } = head;
   // In Envoy's order (RouteEntryImplBase::finalizeRequestHeaders): what headers say is settled before host and path are rewritten.
   choice?.mutations.request?.(headers, stream.record);
@@ -79,12 +82,15 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
   return new Forward(stream, action, cluster, hash);
 }
 
-/** The listener must know the type; the route decides, or else the listener. Only a bare GET may be upgraded. */
+/** The route decides, or else the listener. Only a bare GET may be upgraded, and a CONNECT has no body. */
 function allowsUpgrade({ upgrade, options, head, requestDone }: Stream, action: ForwardAction): boolean {
+  if (!requestDone) return false;
   const type = upgrade.toLowerCase();
+  const byRoute = action.upgrades.get(type);
+  // Only a route for it says what a CONNECT becomes.
+  if (type === "connect") return byRoute === true;
   const byDefault = options.upgrades.get(type);
-  if (byDefault === undefined || !(action.upgrades.get(type) ?? byDefault)) return false;
-  return head.method === "GET" && requestDone;
+  return byDefault !== undefined && (byRoute ?? byDefault) && head.method === "GET";
 }
 
 /** What the upstream may plan with: the time of one try, if that is bounded, else of all. */

@@ -8,6 +8,7 @@ import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
+import type { UpstreamRequest } from "./upstream-request.ts";
 import { outgoingHost, requestText } from "./outgoing-head.ts";
 import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
@@ -26,7 +27,7 @@ const ON_TRY_IDLE = 3;
  * One request on its way to a cluster: picks an endpoint, sends, tries again where that is allowed, keeps the route's times, and hands the
  * response to the stream. It ends by end(), whoever ends it.
  */
-export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
+export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, TimerOwner {
   readonly #stream: Stream;
   readonly #action: ForwardAction;
   readonly #cluster: ClusterContext;
