@@ -9,21 +9,14 @@ import {
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
-import { ClusterDiscoveryService } from "#envoy/service/cluster/v3/cds_pb.ts";
-import { AggregatedDiscoveryService } from "#envoy/service/discovery/v3/ads_pb.ts";
-import { EndpointDiscoveryService } from "#envoy/service/endpoint/v3/eds_pb.ts";
-import { ListenerDiscoveryService } from "#envoy/service/listener/v3/lds_pb.ts";
-import { RouteDiscoveryService } from "#envoy/service/route/v3/rds_pb.ts";
-import { SecretDiscoveryService } from "#envoy/service/secret/v3/sds_pb.ts";
-import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
-import { delta } from "./delta.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
-import { sotw } from "./sotw.ts";
+import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import { type RawCall, type StreamContext, XdsStream } from "./stream.ts";
 
@@ -60,22 +53,6 @@ export interface XdsServer {
   close(graceMs?: number): Promise<void>;
 }
 
-/** Each method, by which protocol it speaks and for which type (undefined: all). Rule T6. */
-const methods: readonly [DescMethod, StreamProtocol, ResourceType | undefined][] = [
-  [AggregatedDiscoveryService.method.streamAggregatedResources, sotw, undefined],
-  [AggregatedDiscoveryService.method.deltaAggregatedResources, delta, undefined],
-  [ClusterDiscoveryService.method.streamClusters, sotw, resourceType("CDS")],
-  [ClusterDiscoveryService.method.deltaClusters, delta, resourceType("CDS")],
-  [EndpointDiscoveryService.method.streamEndpoints, sotw, resourceType("EDS")],
-  [EndpointDiscoveryService.method.deltaEndpoints, delta, resourceType("EDS")],
-  [ListenerDiscoveryService.method.streamListeners, sotw, resourceType("LDS")],
-  [ListenerDiscoveryService.method.deltaListeners, delta, resourceType("LDS")],
-  [RouteDiscoveryService.method.streamRoutes, sotw, resourceType("RDS")],
-  [RouteDiscoveryService.method.deltaRoutes, delta, resourceType("RDS")],
-  [SecretDiscoveryService.method.streamSecrets, sotw, resourceType("SDS")],
-  [SecretDiscoveryService.method.deltaSecrets, delta, resourceType("SDS")],
-];
-
 /**
  * Serves a cache to data planes, on the aggregated service and on those of single types. A node's gateway group is its `node.cluster`; one
  * that doesn't exist is no error: the stream gets nothing until it does.
@@ -102,7 +79,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
   });
 
-  const open = (call: RawCall, protocol: StreamProtocol, onlyType: ResourceType | undefined) => {
+  const open = (call: RawCall, protocol: StreamProtocol, onlyType: ServedType | undefined) => {
     if (streams.size >= limits.streamsMax) {
       call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: `${limits.streamsMax} streams are open already` });
       return;

@@ -13,7 +13,7 @@ import {
   type DiscoveryResponse,
   DiscoveryResponseSchema,
 } from "#envoy/service/discovery/v3/discovery_pb.ts";
-import { resourceTypeByUrl } from "#proto/resource-types.ts";
+import { servedTypeByUrl } from "#proto/resource-types.ts";
 
 const ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
 
@@ -227,7 +227,7 @@ export class RecordingSotw extends RecordingStream<DiscoveryResponse> {
     const response = fromBinary(DiscoveryResponseSchema, bytes);
     const answer = answerOf(this.#options, response);
     if (typeof answer === "string") {
-      const type = resourceTypeByUrl.get(response.typeUrl);
+      const type = servedTypeByUrl.get(response.typeUrl);
       const held = this.held(response.typeUrl);
       if (type?.wildcard) held.clear(); // Full state (S13).
       for (const resource of response.resources) held.set(nameOf(response.typeUrl, resource.value), resource.value);
@@ -239,7 +239,7 @@ export class RecordingSotw extends RecordingStream<DiscoveryResponse> {
 
 /** The name inside an encoded resource. */
 export function nameOf(typeUrl: string, bytes: Uint8Array): string {
-  const type = resourceTypeByUrl.get(typeUrl);
+  const type = servedTypeByUrl.get(typeUrl);
   if (type === undefined) throw new Error(`unknown type ${typeUrl}`);
   const message: Record<string, unknown> = { ...fromBinary(type.schema, bytes) };
   return String(message[type.nameField]);
