@@ -13,22 +13,14 @@ import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
+import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import { JoinGuard } from "./join.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import { type RawCall, type StreamContext, XdsStream } from "./stream.ts";
-
-/** A server's certificate, and whom it lets in. */
-export interface XdsTls {
-  /** PEM, the server's own certificate first. */
-  readonly certificateChain: Buffer;
-  /** PEM. */
-  readonly privateKey: Buffer;
-  /** PEM; clients then need a certificate of one of these authorities. */
-  readonly clientAuthorities?: Buffer;
-}
 
 export interface XdsServerOptions {
   readonly host: string;
@@ -38,7 +30,9 @@ export interface XdsServerOptions {
   readonly nodes: NodeRegistry;
   readonly log: Logger;
   /** Not set: plain text. */
-  readonly tls?: XdsTls;
+  readonly tls?: XdsTls | undefined;
+  /** Who may join which gateway group. Default: everybody. */
+  readonly join?: JoinGuard | undefined;
   /** Where the server's metrics are added. One registry takes one server. */
   readonly metrics?: MetricsRegistry;
   readonly limits?: Partial<XdsLimits>;
@@ -49,6 +43,8 @@ export interface XdsServer {
   readonly address: string;
   /** Streams that are open now. */
   readonly streams: number;
+  /** Takes new certificates on a server that speaks TLS; open connections keep the old ones. */
+  setTls(tls: XdsTls): void;
   /** Ends all streams with UNAVAILABLE, so that clients look for another server, and stops listening. */
   close(graceMs?: number): Promise<void>;
 }
@@ -64,7 +60,9 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   setLogVerbosity(logVerbosity.NONE);
   const limits: XdsLimits = { ...defaultLimits, ...options.limits };
   const streams = new Set<XdsStream>();
+  const join = options.join ?? new JoinGuard(false);
   const context: StreamContext = {
+    join,
     cache: options.cache,
     nodes: options.nodes,
     log: options.log,
@@ -91,13 +89,22 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
   }
 
-  const port = await listen(server, options);
+  const tls = options.tls && new ReplaceableTls(options.tls);
+  const port = await listen(server, options, tls ?? ServerCredentials.createInsecure());
+  const stopChecking = join.onChange(() => {
+    for (const stream of streams) stream.checkCredentials();
+  });
   return {
     address: `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`,
     get streams() {
       return streams.size;
     },
+    setTls(next) {
+      if (tls === undefined) throw new Error("a server that began with plain text speaks no TLS");
+      tls.replace(next);
+    },
     close: (graceMs = 5_000) => {
+      stopChecking();
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;
@@ -121,15 +128,7 @@ function rawService(method: DescMethod): ServiceDefinition {
   };
 }
 
-function listen(server: Server, { host, port, tls }: XdsServerOptions): Promise<number> {
-  const credentials =
-    tls === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(
-          tls.clientAuthorities ?? null,
-          [{ cert_chain: tls.certificateChain, private_key: tls.privateKey }],
-          tls.clientAuthorities !== undefined,
-        );
+function listen(server: Server, { host, port }: XdsServerOptions, credentials: ServerCredentials): Promise<number> {
   const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
   return new Promise((resolve, reject) => {
     server.bindAsync(address, credentials, (error, bound) => {

@@ -10,6 +10,7 @@ import { servedSet } from "./answers.ts";
 import type { ResourceCache, ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
+import { type Credentials, credentialsOf, type JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import {
@@ -44,6 +45,7 @@ export interface StreamContext {
   readonly log: Logger;
   readonly metrics: XdsMetrics;
   readonly limits: XdsLimits;
+  readonly join: JoinGuard;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
 }
@@ -124,6 +126,19 @@ export class XdsStream implements Watcher {
     }
     this.#client.connection.changed();
     this.#schedule();
+  }
+
+  /** Who may join has changed: ends the stream if its client no longer may. */
+  checkCredentials(): void {
+    if (this.#client === undefined) return;
+    const { identity, credentials } = this.#client;
+    const refusal = this.#context.join.refusal(identity.gatewayGroup, credentials);
+    if (refusal !== undefined) this.end(refusal.code, refusal.details);
+  }
+
+  /** What the client shows. */
+  get credentials(): Credentials {
+    return credentialsOf(this.#call);
   }
 
   /** The client's address. */
