@@ -125,7 +125,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   undo.defer(() => xds.close(DRAIN_MS));
 
   const readiness = new Readiness();
-  const sources = { version, startTime, store, nodes, xdsAddress: xds.address };
+  const sources = { version, startTime, store, nodes, endpoints, xdsAddress: xds.address };
   const admin: AdminServer = await startAdminServer({
     ...sources,
     ...{ address: adminAt, tls, token, readiness, metrics, log },
