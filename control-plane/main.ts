@@ -10,6 +10,7 @@ import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
+import { discoveryMetrics } from "./observe/discovery-metrics.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
 import { refreshMetrics } from "./observe/refresh-metrics.ts";
@@ -106,6 +107,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const nodes = new NodeRegistry();
   const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
   undo.defer(() => endpoints.close());
+  discoveryMetrics(metrics, () => endpoints.registries());
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
   const served = isLoopback(xdsAt.host)
