@@ -9,6 +9,8 @@ import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
+import { expiryOf } from "./model/certificate.ts";
+import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
 import { discoveryMetrics } from "./observe/discovery-metrics.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
@@ -20,6 +22,7 @@ import { messageOf } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
 import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
+import type { Store } from "./store/store.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { startXdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
@@ -98,6 +101,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const store = await openStore(location, { warn: (message) => log.warn(message), wrote });
   undo.defer(() => store.close());
   showRevision(() => Number(store.state.revision));
+  certificateMetrics(metrics, () => expiries(store));
   // With PostgreSQL nothing else has made it yet.
   makeDataDir(options.dataDirectory);
   const token = loadToken(options.dataDirectory, process.env["SLUICE_ADMIN_TOKEN"]);
@@ -135,6 +139,15 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   // Whoever waits for this program is told first; the first request then finds it done, or waits for it as it would have anyway.
   setImmediate(compileRules);
   return { adminAddress: formatAddress(admin.address), xdsAddress: xds.address };
+}
+
+function* expiries({ state }: Store) {
+  for (const { object } of state.entries("certificate")) {
+    const expiry = object.kind === "certificate" ? expiryOf(object.value) : undefined;
+    if (object.kind === "certificate" && expiry !== undefined) {
+      yield { gatewayGroup: object.value.gatewayGroup, name: object.value.name, expiry };
+    }
+  }
 }
 
 function logLevelOf({ logLevel }: ControlPlaneOptions): LogLevel {
