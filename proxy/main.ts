@@ -8,8 +8,8 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
-import { prometheusText, statsValues } from "./observe/prometheus.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
+import { membershipSamples } from "./membership-stats.ts";
 import { type CheckedOptions, checkOptions, type ProxyOptions } from "./options.ts";
 import { validateResource } from "./runtime.ts";
 import { serverSamples } from "./server-stats.ts";
@@ -102,6 +102,7 @@ class Proxy implements RunningProxy {
     this.#workers = new Workers({
       count: checked.workers,
       drainTimeMs: checked.drainTimeMs,
+      node: { id: nodeId, cluster: gatewayGroup },
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),
@@ -183,8 +184,7 @@ class Proxy implements RunningProxy {
       active: (type) => this.#configuration.active(type),
       refused: (type) => this.#configuration.refused(type),
       clusters: () => this.#workers.clusters(),
-      prometheus: () => prometheusText(this.#samples()),
-      stats: () => statsValues(this.#samples()),
+      samples: () => this.#samples(),
       drainListeners: () => void this.#drain(),
       reopenLogs: () => this.#workers.reopenLogs(),
     };
@@ -192,13 +192,18 @@ class Proxy implements RunningProxy {
 
   #samples() {
     const server = serverSamples({
-      live: this.#state() === "LIVE",
+      state: this.#state(),
       connected: this.#configuration.connected,
       workers: this.#checked.workers,
+      serving: this.#workers.serving,
+      updates: this.#configuration.updates,
+      active: (type) => this.#configuration.active(type).size,
+      waiting: (type) => this.#configuration.waiting(type).length,
       workerCrashes: this.#workers.crashes,
       uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
     });
-    return [...server, ...this.#stats.samples()];
+    const membership = membershipSamples((type) => this.#configuration.active(type));
+    return [...server, ...membership, ...this.#stats.samples()];
   }
 }
 

@@ -6,6 +6,8 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 export interface WorkerSettings {
   /** How long connections of a listener that was removed or has moved may take to end, in ms. */
   readonly drainTimeMs: number;
+  /** How collectors of logs and traces are told who we are: node id and gateway group. */
+  readonly node: { readonly id: string; readonly cluster: string };
 }
 
 /** From the main thread to a worker. */

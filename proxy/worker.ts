@@ -11,11 +11,16 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
-const { drainTimeMs } = workerData as WorkerSettings;
+const { drainTimeMs, node } = workerData as WorkerSettings;
 
 const tell = (message: FromWorker) => port.postMessage(message);
 
-const runtime: WorkerRuntime = new WorkerRuntime(new StatsStore(tell), (name, options) => listeners.set(name, options));
+const runtime: WorkerRuntime = new WorkerRuntime(
+  new StatsStore(tell),
+  (name, options) => listeners.set(name, options),
+  drainTimeMs,
+  node,
+);
 const listeners: ListenerSet = new ListenerSet({ runtime, reusePort: true }, drainTimeMs, (name, error) =>
   tell({ kind: "listener-failed", name, reason: error.message }),
 );

@@ -27,6 +27,8 @@ const SEMI_SPACE_MB = 8;
 export interface WorkersOptions {
   readonly count: number;
   readonly drainTimeMs: number;
+  /** The proxy's node id and gateway group. */
+  readonly node: { readonly id: string; readonly cluster: string };
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Everything that a new worker needs to start from. */
   readonly current: () => readonly ResourceUpdate[];
@@ -160,7 +162,7 @@ export class Workers {
   }
 
   #start(index: number): Worker {
-    const settings: WorkerSettings = { drainTimeMs: this.#options.drainTimeMs };
+    const settings: WorkerSettings = { drainTimeMs: this.#options.drainTimeMs, node: this.#options.node };
     const worker = new Worker(new URL("./worker.ts", import.meta.url), {
       workerData: settings,
       name: `worker ${index}`,

@@ -12,9 +12,11 @@ import type { Stream } from "./stream.ts";
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
 export function route(stream: Stream): UpstreamRequest | undefined {
   const { listener, head, table, record } = stream;
+  const { stats } = listener;
+  stats.rq_total.inc();
   const found = table?.match(head);
   if (found === undefined) {
-    listener.stats.no_route.inc();
+    stats.no_route.inc();
     stream.reply(table === undefined ? replies.routeTableNotFound : replies.routeNotFound);
     return undefined;
   }
@@ -27,12 +29,15 @@ export function route(stream: Stream): UpstreamRequest | undefined {
     case "forward":
       return forward(stream, found, action.forward);
     case "redirect": {
+      // As Envoy, to which a redirect is a direct response.
+      stats.rq_direct_response.inc();
       const location = action.location(head);
       if (isFieldValue(location)) stream.reply(redirect(action.status, location));
       else stream.reply(replies.pathNormalizationFailed);
       return undefined;
     }
     case "direct":
+      stats.rq_direct_response.inc();
       stream.reply(direct(action.status, action.body));
       return undefined;
   }
@@ -73,6 +78,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamR
   }
   const expectedMs = expectedTimeoutMs(action);
   if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  stream.record.trace?.inject(headers, cluster.cluster.name);
   return new Forward(stream, action, cluster, hash);
 }
 

@@ -4,6 +4,7 @@ import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
+import { startTrace } from "../observe/trace/tracing.ts";
 import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
@@ -90,6 +91,8 @@ export class Stream implements FilterStream, ChainEnds {
     record.head = head;
     record.originalPath = message.path;
     record.protocol = message.protocol;
+    if (message.protocol === "HTTP/2") this.listener.stats.downstream_rq_http2_total.inc();
+    else this.listener.stats.downstream_rq_http1_total.inc();
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
@@ -101,8 +104,12 @@ export class Stream implements FilterStream, ChainEnds {
     else {
       if (message.path === "*") return this.reply(replies.pathRejected);
       const normalized = normalizePath(message.path, options);
-      if (normalized.kind === "reject") return this.reply(replies.pathNormalizationFailed);
+      if (normalized.kind === "reject") {
+        this.listener.stats.downstream_rq_failed_path_normalization.inc();
+        return this.reply(replies.pathNormalizationFailed);
+      }
       if (normalized.kind === "redirect") {
+        this.listener.stats.downstream_rq_redirected_with_normalized_path.inc();
         return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
       }
       head.path = normalized.path;
@@ -116,7 +123,11 @@ export class Stream implements FilterStream, ChainEnds {
     }
     this.table = options.inlineRoutes ?? this.listener.runtime.routeTable(options.routeConfigName);
     const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
-    if (refused !== 0) return this.reply(addressUnknown(refused));
+    if (options.tracing !== undefined) record.trace = startTrace(options.tracing, head, record);
+    if (refused !== 0) {
+      this.listener.stats.downstream_rq_rejected_via_ip_detection.inc();
+      return this.reply(addressUnknown(refused));
+    }
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
@@ -249,7 +260,10 @@ export class Stream implements FilterStream, ChainEnds {
     this.#movedAt = now;
     this.#responding = true;
     // The rest of the request may never come, and would be taken for the next one.
-    if (!this.requestDone) this.#downstream.closeAfterResponse();
+    if (!this.requestDone) {
+      this.listener.stats.downstream_rq_response_before_rq_complete.inc();
+      this.#downstream.closeAfterResponse();
+    }
     this.#downstream.sendHead(status, headers, end);
   }
 
@@ -348,6 +362,7 @@ export class Stream implements FilterStream, ChainEnds {
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
     this.addFlag(cutFlags[reason] ?? "UC");
+    this.listener.stats.rq_reset_after_downstream_response_started.inc();
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
@@ -419,6 +434,7 @@ export class Stream implements FilterStream, ChainEnds {
     listener.byClass[Math.floor(record.status / 100)]?.inc();
     stats.downstream_rq_time.record(record.endAt - record.startedAt);
     if (this.upgraded) stats.downstream_cx_upgrades_active.dec();
+    record.trace?.finish(record);
     for (const log of options.accessLogs) log.write(record);
   }
 }

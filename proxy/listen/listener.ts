@@ -6,6 +6,7 @@ import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
 import type { Runtime } from "./context.ts";
+import { countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
 
@@ -145,6 +146,7 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
+    countConnection(socket, socket.localPort ?? this.#port, this.#context.runtime.stats);
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);
