@@ -1,6 +1,8 @@
 import { isIPv6 } from "node:net";
 import { availableParallelism } from "node:os";
 
+import type { Handover } from "./handover.ts";
+
 /** How a proxy is started. */
 export interface ProxyOptions {
   /**
@@ -24,6 +26,8 @@ export interface ProxyOptions {
   readonly version: string;
   /** Lets the admin endpoint, which has no authentication, stand on an address that others can reach. */
   readonly insecure?: boolean | undefined;
+  /** What the process before this one handed over (hot restart). */
+  readonly handover?: Handover | undefined;
   /** pino's levels; default: the environment's SLUICE_LOG_LEVEL, else "info". */
   readonly logLevel?: string | undefined;
 }
@@ -36,6 +40,9 @@ export class StartError extends Error {
 const WORKERS_MAX = 8;
 const DRAIN_MS_DEFAULT = 10_000;
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
+
+/** Whether there can be so many workers. */
+export const isWorkerCount = (count: number): boolean => Number.isInteger(count) && count >= 1 && count <= 256;
 
 /** The options with defaults filled in, checked. */
 export interface CheckedOptions {
@@ -56,7 +63,7 @@ export function checkOptions(options: ProxyOptions, isLoopback: (host: string) =
   }
   if (typeof options.xdsAddress === "string") parseAddress("the xDS address", options.xdsAddress, 1);
   const workers = options.workers ?? Math.min(WORKERS_MAX, availableParallelism());
-  if (!Number.isInteger(workers) || workers < 1 || workers > 256) {
+  if (!isWorkerCount(workers)) {
     throw new StartError(`the number of workers must be between 1 and 256, not ${options.workers}`);
   }
   const drainTimeMs = options.drainTimeMs ?? DRAIN_MS_DEFAULT;

@@ -35,6 +35,7 @@ export interface AdminSource {
   readonly nodeId: string;
   readonly group: string;
   readonly version: string;
+  /** How many worker threads there shall be. */
   readonly workers: number;
   readonly logLevel: string;
   readonly drainTimeMs: number;
@@ -51,6 +52,8 @@ export interface AdminSource {
   stats(): Iterable<readonly [name: string, value: number | string]>;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
+  /** Changes the number of worker threads; false: that number is not allowed. */
+  setWorkers(count: number): boolean;
   /** Has the files of access logs opened anew, after they were rotated. */
   reopenLogs(): void;
 }

@@ -6,6 +6,7 @@ import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
 import type { Runtime } from "./context.ts";
+import { descriptorOf } from "./descriptor.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
 
@@ -18,8 +19,8 @@ export interface ListenContext {
   readonly reusePort?: boolean;
   /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
   readonly ticketKeys?: () => TicketKeys | undefined;
-  /** A listening socket that a former process left us. */
-  readonly inherited?: (address: BindAddress) => number | undefined;
+  /** The listening sockets that a former process left us, each given once. */
+  readonly inherited?: (address: BindAddress) => readonly number[];
 }
 
 /** A listener that accepts connections. */
@@ -81,8 +82,11 @@ class TcpListener implements RunningListener {
     const onSocket = (socket: Socket) => this.#accept(socket);
     try {
       for (const at of [this.#options, ...additionalAddresses]) {
-        const server = await bind(at, { name, backlog, reusePort, inherited, patient: reusePort }, onSocket);
-        this.#servers.push({ server, at });
+        const fds = inherited?.(at) ?? [];
+        for (const fd of fds.length === 0 ? [undefined] : fds) {
+          const server = await bind(at, { name, backlog, reusePort, fd, patient: reusePort }, onSocket);
+          this.#servers.push({ server, at });
+        }
       }
     } catch (error) {
       for (const { server } of this.#servers) server.close();
@@ -94,8 +98,7 @@ class TcpListener implements RunningListener {
 
   sockets(): readonly ListeningSocket[] {
     return this.#servers.flatMap(({ server, at }) => {
-      // Node has no public way to a descriptor, and takes one in listen({ fd }).
-      const fd = (server as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+      const fd = descriptorOf(server);
       return fd < 0 ? [] : [{ address: at.address, port: at.port, fd }];
     });
   }
@@ -177,11 +180,8 @@ class TcpListener implements RunningListener {
 
   /** Resolves when the listening sockets are closed and no connection is left. */
   async #stop(): Promise<void> {
-    await Promise.all(
-      this.#servers.map(({ server }) =>
-        server.listening ? new Promise<void>((done) => server.close(() => done())) : undefined,
-      ),
-    );
+    const open = this.#servers.filter(({ server }) => server.listening);
+    await Promise.all(open.map(({ server }) => new Promise<void>((done) => server.close(() => done()))));
   }
 }
 
