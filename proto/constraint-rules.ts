@@ -142,7 +142,7 @@ const headerPatterns = {
     [KnownRegex.HTTP_HEADER_VALUE]: /^[^\u0000-\u0008\u000A-\u001F\u007F]*$/,
   },
   loose: {
-    [KnownRegex.HTTP_HEADER_NAME]: /^[^\u0000\u000A\u000D]+$/,
+    [KnownRegex.HTTP_HEADER_NAME]: /^[^\u0000\u000A\u000D]*$/,
     [KnownRegex.HTTP_HEADER_VALUE]: /^[^\u0000\u000A\u000D]*$/,
   },
 };

@@ -13,6 +13,7 @@ import {
   RouteMatchSchema,
   RouteSchema,
   VirtualHostSchema,
+  WeightedCluster_ClusterWeightSchema,
 } from "#envoy/config/route/v3/route_components_pb.ts";
 
 import { violations } from "./constraints.ts";
@@ -94,6 +95,7 @@ test.each<[title: string, schema: DescMessage, json: JsonValue, expected: string
     ["connect_timeout: value must be greater than 0ns"],
   ],
   ["an unset duration", ClusterSchema, { name: "c" }, []],
+  ["a header name that may be missing", WeightedCluster_ClusterWeightSchema, { name: "c", weight: 1 }, []],
   ["a key that may be any header value", HeaderValueSchema, { key: "a b" }, []],
   [
     "in an unset message nothing is judged; in a set one everything",

@@ -9,12 +9,15 @@ import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/fi
 import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import { CorsPolicySchema, CorsSchema } from "#envoy/extensions/filters/http/cors/v3/cors_pb.ts";
+import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
 import { HttpInspectorSchema } from "#envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts";
 import { ProxyProtocolSchema } from "#envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts";
 import { TlsInspectorSchema } from "#envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
 import { ConnectionLimitSchema } from "#envoy/extensions/filters/network/connection_limit/v3/connection_limit_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { CustomHeaderConfigSchema } from "#envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header_pb.ts";
+import { XffConfigSchema } from "#envoy/extensions/http/original_ip_detection/xff/v3/xff_pb.ts";
 import { LeastRequestSchema } from "#envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts";
 import { MaglevSchema } from "#envoy/extensions/load_balancing_policies/maglev/v3/maglev_pb.ts";
 import { RandomSchema } from "#envoy/extensions/load_balancing_policies/random/v3/random_pb.ts";
@@ -48,12 +51,15 @@ export const registry = createRegistry(
   ProxyProtocolSchema,
   DownstreamTlsContextSchema,
   RawBufferSchema,
+  XffConfigSchema,
+  CustomHeaderConfigSchema,
   FileAccessLogSchema,
   StdoutAccessLogSchema,
   StderrAccessLogSchema,
   HttpGrpcAccessLogConfigSchema,
   // HTTP filters and their settings per route.
   RouterSchema,
+  GrpcWebSchema,
   CorsSchema,
   CorsPolicySchema,
   PreviousHostsPredicateSchema,

@@ -1,3 +1,4 @@
+import { DEADLINE_EXCEEDED } from "./filters/grpc.ts";
 import { type Violation, violations } from "./http1/violation.ts";
 import { reasonOf } from "./http1/write.ts";
 
@@ -10,6 +11,8 @@ export interface LocalReply {
   readonly flag: string | undefined;
   /** Sent as text/plain; "": no body. */
   readonly body: string | Uint8Array;
+  /** For gRPC clients, where the status doesn't say it. */
+  readonly grpcStatus?: number;
   /** Further fields of the response, lower-case name and value. */
   readonly headers?: readonly (readonly [string, string])[];
 }
@@ -48,6 +51,10 @@ export const replies = {
   idleRequest: reply(408, "stream_idle_timeout", "SI", "stream timeout"),
   /** The stream was idle while its response was awaited. */
   idleResponse: reply(504, "stream_idle_timeout", "SI", "stream timeout"),
+  streamDuration: {
+    ...reply(408, "max_duration_timeout", "DT", "downstream duration timeout"),
+    grpcStatus: DEADLINE_EXCEEDED,
+  },
   responseTimeout: reply(504, "response_timeout", "UT", "upstream request timeout"),
   perTryTimeout: reply(504, "upstream_per_try_timeout", "UT", "upstream request timeout"),
 } as const;
@@ -87,6 +94,16 @@ export const malformed = (violation: Violation): LocalReply => {
 
 /** What Envoy's codec lets through and its connection manager then refuses: without a body and without the flag of a protocol error. */
 const refusedAboveCodec: ReadonlySet<Violation> = new Set([violations.missingHost, violations.fragment]);
+
+/** Who the client is can't be told, and the configuration asks for a refusal then. */
+export const addressUnknown = (status: number): LocalReply => reply(status, "rejecting because detection failed");
+/** The text form of gRPC-Web is base64. */
+export const invalidBase64: LocalReply = reply(
+  400,
+  "grpc_base_64_decode_failed",
+  undefined,
+  "Bad gRPC-web request, invalid base64 data.",
+);
 
 /** Envoy lets the route choose between 503 and 404. */
 export const clusterNotFound = (status: number): LocalReply => reply(status, "cluster_not_found", "NC");

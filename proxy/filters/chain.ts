@@ -6,10 +6,10 @@ import type { Filter, FilterFactory, FilterStream } from "./filter.ts";
 export interface ChainEnds {
   requestHead(end: boolean): void;
   requestData(piece: Buffer): void;
-  requestEnd(): void;
+  requestEnd(trailers: Headers | undefined): void;
   /** False: wait for the client to take more. */
   responseData(bytes: Buffer, from: number, to: number): boolean;
-  responseEnd(): void;
+  responseEnd(trailers: Headers | undefined): void;
 }
 
 /**
@@ -27,6 +27,7 @@ export class Chain {
   /** What came while a filter waits: at most one read, since reading stops then. */
   #held: Buffer[] = [];
   #heldEnd = false;
+  #heldTrailers: Headers | undefined = undefined;
 
   constructor(filters: Filter[], ends: ChainEnds) {
     this.#filters = filters;
@@ -60,7 +61,7 @@ export class Chain {
     this.#run();
     if (this.#waiting) return;
     for (const piece of this.#held.splice(0)) this.requestData(piece);
-    if (this.#heldEnd) this.requestEnd();
+    if (this.#heldEnd) this.requestEnd(this.#heldTrailers);
   }
 
   #run(): void {
@@ -83,15 +84,16 @@ export class Chain {
     if (rest !== undefined) this.#ends.requestData(rest);
   }
 
-  requestEnd(): void {
+  requestEnd(trailers: Headers | undefined): void {
     this.#heldEnd = this.#waiting;
+    this.#heldTrailers = trailers;
     if (this.#waiting) return;
     for (let i = 0; i < this.#filters.length; i++) {
-      const last = this.#filters[i]?.onRequestEnd?.();
+      const last = this.#filters[i]?.onRequestEnd?.(trailers);
       const rest = last === undefined ? undefined : this.#passRequest(i + 1, last);
       if (rest !== undefined) this.#ends.requestData(rest);
     }
-    this.#ends.requestEnd();
+    this.#ends.requestEnd(orNone(trailers));
   }
 
   #passRequest(from: number, piece: Buffer): Buffer | undefined {
@@ -112,13 +114,13 @@ export class Chain {
     return rest === undefined || this.#ends.responseData(rest, 0, rest.length);
   }
 
-  responseEnd(): void {
+  responseEnd(trailers: Headers | undefined): void {
     for (let i = this.#filters.length - 1; i >= 0; i--) {
-      const last = this.#filters[i]?.onResponseEnd?.();
+      const last = this.#filters[i]?.onResponseEnd?.(trailers);
       const rest = last === undefined ? undefined : this.#passResponse(i - 1, last);
       if (rest !== undefined) this.#ends.responseData(rest, 0, rest.length);
     }
-    this.#ends.responseEnd();
+    this.#ends.responseEnd(orNone(trailers));
   }
 
   #passResponse(from: number, piece: Buffer): Buffer | undefined {
@@ -134,3 +136,6 @@ export class Chain {
     for (const filter of this.#filters) filter.onDestroy?.();
   }
 }
+
+/** Trailers from which a filter took every field are none. */
+const orNone = (trailers: Headers | undefined): Headers | undefined => (trailers?.length === 0 ? undefined : trailers);

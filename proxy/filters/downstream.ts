@@ -1,5 +1,22 @@
 import type { Headers } from "../headers.ts";
 
+/** The head of a request as a codec hands it over, checked: nothing in it could be read in two ways. */
+export interface IncomingRequest {
+  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
+  readonly method: string;
+  /** Path and query; "*" of an OPTIONS request; "" of CONNECT. */
+  readonly path: string;
+  readonly authority: string;
+  readonly headers: Headers;
+  /** Of the content-length field; -1: none. */
+  readonly contentLength: number;
+  /** Whether only the end of the body will tell its length. */
+  readonly chunked: boolean;
+  /** Whether `upgrade` is asked for: by Connection, or by an extended CONNECT (RFC 8441), which comes as the GET that it stands for. */
+  readonly connectionUpgrade: boolean;
+  readonly upgrade: string;
+}
+
 /** The client's side of a stream: what a codec (HTTP/1 here, others beside it) offers for answering one request. */
 export interface Downstream {
   /** For X-Forwarded-Proto. */
@@ -10,10 +27,11 @@ export interface Downstream {
   sendInformational(status: number, headers: Headers): void;
   /** A piece of the body, valid during the call only. False: wait for onDownstreamWritable(). */
   sendData(bytes: Buffer, from: number, to: number): boolean;
-  sendEnd(): void;
+  /** The response is complete. `trailers`: what follows its body, if the protocol and the client have room for that. */
+  sendEnd(trailers?: Headers): void;
   /** Writes what the calls before have gathered; to be called at the end of each event. */
   flush(): void;
-  /** Answers 101 and goes over to raw bytes both ways, which sendData and onRequestData then carry; sendEnd closes our half. */
+  /** Answers 101 (200 to an extended CONNECT) and goes over to raw bytes both ways, which sendData and onRequestData then carry; sendEnd closes our half. */
   sendUpgrade(headers: Headers): void;
   /** Stops and resumes reading the request's body. */
   pauseRequest(): void;

@@ -1,85 +1,114 @@
-import { randomUUID } from "node:crypto";
-
 import type { Headers } from "../headers.ts";
 import { dateNow } from "../listen/clock.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import type { RequestHead } from "../request.ts";
-
-/** What only the gateway itself may tell an upstream (Envoy: cleanInternalHeaders and the sanitising of edge requests). */
-const INTERNAL = new Set([
-  "x-envoy-attempt-count",
-  "x-envoy-decorator-operation",
-  "x-envoy-downstream-service-cluster",
-  "x-envoy-downstream-service-node",
-  "x-envoy-expected-rq-timeout-ms",
-  "x-envoy-external-address",
-  "x-envoy-force-trace",
-  "x-envoy-hedge-on-per-try-timeout",
-  "x-envoy-internal",
-  "x-envoy-ip-tags",
-  "x-envoy-is-timeout-retry",
-  "x-envoy-max-retries",
-  "x-envoy-original-path",
-  "x-envoy-original-host",
-  "x-envoy-original-url",
-  "x-envoy-retriable-header-names",
-  "x-envoy-retriable-status-codes",
-  "x-envoy-retry-grpc-on",
-  "x-envoy-retry-on",
-  "x-envoy-upstream-alt-stat-name",
-  "x-envoy-upstream-rq-per-try-timeout-ms",
-  "x-envoy-upstream-rq-timeout-alt-response",
-  "x-envoy-upstream-rq-timeout-ms",
-  "x-envoy-upstream-stream-duration-ms",
-  // forward_client_cert_details is SANITIZE unless configured.
-  "x-forwarded-client-cert",
-]);
+import { addressFromForwardedFor, DEFAULT_IDENTITY, detectAddress } from "./client-address.ts";
+import { mutateClientCert } from "./client-cert.ts";
+import { cleaned } from "./internal-headers.ts";
+import type { StreamRecord } from "./record.ts";
+import { newRequestId } from "./request-ids.ts";
 
 const LETTER_X = 0x78;
 
+/** What a request says of itself in the fields that are ours to judge, and where they stand; -1: nowhere. */
+interface Places {
+  forwardedFor: number;
+  forwardedProto: number;
+  requestId: number;
+}
+
 /**
- * Makes a client's request fit to be routed: takes out what it may not say, says where it comes from and gives it an id. Runs after
- * Connection's fields were removed, so that a client cannot have ours removed. Returns the request's id.
+ * Makes a client's request fit to be routed: takes out what it may not say, finds out who its client is, says so, and gives it an id. Runs
+ * after Connection's fields were removed, so that a client cannot have ours removed. `internalOnly`: fields of the route table's own that only
+ * internal requests may bring. Returns the status to refuse the request with; 0: none.
  */
-export function mutateRequestHeaders(head: RequestHead, options: HttpOptions): string | undefined {
+export function mutateRequestHeaders(
+  head: RequestHead,
+  options: HttpOptions,
+  record: StreamRecord,
+  internalOnly: readonly string[] | undefined,
+): number {
   const { headers } = head;
+  const { useRemoteAddress } = options;
+  const { trustedHops, isInternal, detectors, appendForwardedPort } = options.identity ?? DEFAULT_IDENTITY;
+  const peerAddress = head.remoteAddress;
+  let internal = false;
+  if (!useRemoteAddress) {
+    const { address, trusted, rejectStatus } = detectAddress(detectors, headers, trustedHops);
+    if (rejectStatus !== 0) return rejectStatus;
+    if (address !== undefined) {
+      internal = trusted && isInternal?.(address) === true;
+      setClient(head, record, address);
+    }
+  } else {
+    const forwardedFor = trustedHops > 0 || isInternal !== undefined ? headers.get("x-forwarded-for") : undefined;
+    const { address } = trustedHops > 0 ? addressFromForwardedFor(forwardedFor, trustedHops - 1) : NO_ADDRESS;
+    if (address !== undefined) setClient(head, record, address);
+    if (isInternal !== undefined) internal = forwardedFor === undefined && isInternal(head.remoteAddress);
+  }
+
+  const clean = internal ? cleaned.internal : useRemoteAddress ? cleaned.edge : cleaned.trusted;
+  const places = cleanAndFind(headers, clean);
+  if (!internal && internalOnly !== undefined) {
+    // The places are of fields that stay; they are looked up anew.
+    for (const name of internalOnly) headers.remove(name);
+    Object.assign(places, cleanAndFind(headers, clean));
+  }
+  if (internal) headers.add("x-envoy-internal", "true");
+  else if (useRemoteAddress) headers.add("x-envoy-external-address", head.remoteAddress);
+  if (useRemoteAddress && !options.skipXffAppend) {
+    const before = places.forwardedFor;
+    put(headers, before, "x-forwarded-for", before < 0 ? peerAddress : `${headers.values[before]},${peerAddress}`);
+  }
+  // Only a trusted proxy may say how its client reached it.
+  const believes = !useRemoteAddress || trustedHops > 0;
+  if (places.forwardedProto < 0 || !believes) put(headers, places.forwardedProto, "x-forwarded-proto", head.scheme);
+  if (appendForwardedPort && !(believes && headers.has("x-forwarded-port"))) {
+    const local = record.peer.downstreamLocalAddress;
+    headers.set("x-forwarded-port", local.slice(local.lastIndexOf(":") + 1));
+  }
+  if (options.via !== "") headers.set("via", joinVia(headers, options.via));
+  record.requestId = applyRequestId(headers, places.requestId, options, useRemoteAddress && !internal);
+  if (options.clientCert === undefined) {
+    if (places.clientCert) headers.remove("x-forwarded-client-cert");
+  } else mutateClientCert(headers, record.peer.tls, options.clientCert);
+  return 0;
+}
+
+const NO_ADDRESS = { address: undefined };
+
+/** The client is another than the peer; which port it has is unknown. */
+function setClient(head: RequestHead, record: StreamRecord, address: string): void {
+  head.remoteAddress = address;
+  head.remotePort = 0;
+  record.downstreamRemoteAddress = address;
+  record.downstreamRemotePort = 0;
+}
+
+/** Takes fields out, and gives the others' places. A second one of a name goes into the first (x-forwarded-for) or away. */
+function cleanAndFind(headers: Headers, clean: ReadonlySet<string>): Places & { clientCert: boolean } {
   const { names, values } = headers;
-  let forwardedFor = -1;
-  let forwardedProto = -1;
-  let requestId = -1;
+  const places = { forwardedFor: -1, forwardedProto: -1, requestId: -1, clientCert: false };
   for (let i = 0; i < names.length; i++) {
     const name = names[i] as string;
     if (name.charCodeAt(0) !== LETTER_X) continue;
-    // A second field of a name goes into the first (x-forwarded-for) or away, so that each of the three stands at one place.
-    if (INTERNAL.has(name)) {
+    if (clean.has(name)) {
       headers.removeAt(i--);
     } else if (name === "x-forwarded-for") {
-      if (forwardedFor < 0) forwardedFor = i;
+      if (places.forwardedFor < 0) places.forwardedFor = i;
       else {
-        values[forwardedFor] = `${values[forwardedFor]},${values[i]}`;
+        values[places.forwardedFor] = `${values[places.forwardedFor]},${values[i]}`;
         headers.removeAt(i--);
       }
     } else if (name === "x-forwarded-proto") {
-      if (forwardedProto < 0) forwardedProto = i;
+      if (places.forwardedProto < 0) places.forwardedProto = i;
       else headers.removeAt(i--);
     } else if (name === "x-request-id") {
-      if (requestId < 0) requestId = i;
+      if (places.requestId < 0) places.requestId = i;
       else headers.removeAt(i--);
-    }
+    } else if (name === "x-forwarded-client-cert") places.clientCert = true;
   }
-  const { remoteAddress, scheme } = head;
-  if (options.useRemoteAddress) {
-    // No address counts as internal unless configured (Envoy since 1.33).
-    headers.add("x-envoy-external-address", remoteAddress);
-    if (!options.skipXffAppend) {
-      const value = forwardedFor < 0 ? remoteAddress : `${values[forwardedFor]},${remoteAddress}`;
-      put(headers, forwardedFor, "x-forwarded-for", value);
-    }
-  }
-  // Only a trusted proxy may say how its client reached it.
-  if (forwardedProto < 0 || options.useRemoteAddress) put(headers, forwardedProto, "x-forwarded-proto", scheme);
-  if (options.via !== "") headers.set("via", joinVia(headers, options.via));
-  return applyRequestId(headers, requestId, options);
+  return places;
 }
 
 /** Sets the field at its place; -1: there is none. */
@@ -88,11 +117,11 @@ function put(headers: Headers, at: number, name: string, value: string): void {
   else headers.values[at] = value;
 }
 
-function applyRequestId(headers: Headers, at: number, options: HttpOptions): string | undefined {
+function applyRequestId(headers: Headers, at: number, options: HttpOptions, edge: boolean): string | undefined {
   // An edge proxy makes its own id, so that clients can't choose what logs and traces are found by.
-  const keep = at >= 0 && (options.preserveExternalRequestId || !options.useRemoteAddress);
+  const keep = at >= 0 && (options.preserveExternalRequestId || !edge);
   if (keep || !options.generateRequestId) return at < 0 ? undefined : headers.values[at];
-  const id = randomUUID();
+  const id = newRequestId();
   put(headers, at, "x-request-id", id);
   return id;
 }
@@ -103,7 +132,7 @@ const joinVia = (headers: Headers, via: string): string => {
 };
 
 /** What every response carries: `server`, `date`, and what the options add. */
-export function mutateResponseHeaders(headers: Headers, options: HttpOptions, requestId: string | undefined): void {
+export function mutateResponseHeaders(headers: Headers, options: HttpOptions, record: StreamRecord): void {
   const { names, values } = headers;
   let server = -1;
   let hasDate = false;
@@ -121,5 +150,12 @@ export function mutateResponseHeaders(headers: Headers, options: HttpOptions, re
     values.push(dateNow());
   }
   if (options.via !== "") headers.set("via", joinVia(headers, options.via));
-  if (options.alwaysSetRequestIdInResponse && requestId !== undefined) headers.set("x-request-id", requestId);
+  const { requestId } = record;
+  if (requestId !== undefined && (options.alwaysSetRequestIdInResponse || forcesTrace(options, record))) {
+    headers.set("x-request-id", requestId);
+  }
 }
+
+/** An internal client that asks for a trace is told what to look for; from any other, the field was taken out. */
+const forcesTrace = ({ identity }: HttpOptions, { head }: StreamRecord): boolean =>
+  identity?.isInternal !== undefined && head?.headers.has("x-envoy-force-trace") === true;

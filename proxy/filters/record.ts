@@ -1,13 +1,17 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 import type { RequestRecord } from "../observe/access-log.ts";
 import type { RequestHead } from "../request.ts";
+import { PeerTls } from "./peer-tls.ts";
 
 /** The addresses of a connection, as the record names them. */
 export interface Peer {
   readonly downstreamLocalAddress: string;
   readonly downstreamRemoteAddress: string;
   readonly downstreamRemotePort: number;
+  /** Undefined: the connection is not encrypted. */
+  readonly tls?: PeerTls | undefined;
 }
 
 /** The addresses of a connected socket. */
@@ -18,6 +22,7 @@ export function peerOf(socket: Socket): Peer {
     // A dual-stack socket shows IPv4 clients as IPv6.
     downstreamRemoteAddress: address.startsWith("::ffff:") ? address.slice(7) : address,
     downstreamRemotePort: socket.remotePort ?? 0,
+    ...(socket instanceof TLSSocket && { tls: new PeerTls(socket) }),
   };
 }
 
@@ -36,6 +41,10 @@ export class StreamRecord implements RequestRecord {
   originalPath = "";
   status = 0;
   responseHeaders: RequestRecord["responseHeaders"] = undefined;
+  responseTrailers: RequestRecord["responseTrailers"] = undefined;
+  localReplyBody: string | undefined = undefined;
+  dynamicMetadata: RequestRecord["dynamicMetadata"] = undefined;
+  trace: RequestRecord["trace"] = undefined;
   details = "";
   flags: readonly string[] = NO_FLAGS;
   bytesReceived = 0;
@@ -52,8 +61,12 @@ export class StreamRecord implements RequestRecord {
   downstreamRemoteAddress: string;
   downstreamRemotePort: number;
 
+  /** Whoever is at the other end of the connection; the client, unless a proxy that we believe named another. */
+  readonly peer: Peer;
+
   constructor(peer: Peer, startedAt: number) {
     this.startedAt = startedAt;
+    this.peer = peer;
     this.downstreamLocalAddress = peer.downstreamLocalAddress;
     this.downstreamRemoteAddress = peer.downstreamRemoteAddress;
     this.downstreamRemotePort = peer.downstreamRemotePort;

@@ -1,14 +1,15 @@
 import { isFieldValue } from "../http1/chars.ts";
 import { clusterNotFound, direct, redirect, replies } from "../reply.ts";
-import type { ForwardAction } from "../route/route.ts";
+import { inOrder } from "../route/header-mutations.ts";
+import { rewriteHost } from "../route/host-rewrite.ts";
+import type { ForwardAction, Route } from "../route/route.ts";
 import { findCluster } from "../upstream/cluster-context.ts";
 import { Forward } from "../upstream/forward.ts";
 import type { Stream } from "./stream.ts";
 
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
 export function route(stream: Stream): Forward | undefined {
-  const { listener, head, options, record } = stream;
-  const table = options.inlineRoutes ?? listener.runtime.routeTable(options.routeConfigName);
+  const { listener, head, table, record } = stream;
   const found = table?.match(head);
   if (found === undefined) {
     listener.stats.no_route.inc();
@@ -17,10 +18,12 @@ export function route(stream: Stream): Forward | undefined {
   }
   record.routeName = found.name;
   record.virtualHost = found.virtualHost;
+  const { response } = found.mutations;
+  if (response !== undefined) stream.responseMutation = response;
   const { action } = found;
   switch (action.kind) {
     case "forward":
-      return forward(stream, action.forward);
+      return forward(stream, found, action.forward);
     case "redirect": {
       const location = action.location(head);
       if (isFieldValue(location)) stream.reply(redirect(action.status, location));
@@ -33,22 +36,33 @@ export function route(stream: Stream): Forward | undefined {
   }
 }
 
-function forward(stream: Stream, action: ForwardAction): Forward | undefined {
+function forward(stream: Stream, found: Route, action: ForwardAction): Forward | undefined {
   const { head, listener } = stream;
   if (stream.upgrade !== "" && !allowsUpgrade(stream, action)) {
     listener.stats.downstream_rq_ws_on_non_ws_route.inc();
     stream.reply(replies.upgradeFailed);
     return undefined;
   }
-  const cluster = findCluster(listener.runtime, action.cluster(head));
+  const choice = action.choose?.(head);
+  const cluster = findCluster(listener.runtime, choice === undefined ? action.cluster(head) : choice.name);
   if (cluster === undefined) {
     listener.stats.no_cluster.inc();
     stream.reply(clusterNotFound(action.clusterNotFoundStatus));
     return undefined;
   }
   if (action.idleTimeoutMs !== undefined) stream.setIdleTimeout(action.idleTimeoutMs);
+  const durationMs = action.streamDuration?.(head);
+  if (durationMs !== undefined) stream.setMaxDuration(durationMs);
   const hash = action.hash?.(head);
   const { headers } = head;
+  // In Envoy's order (RouteEntryImplBase::finalizeRequestHeaders): what headers say is settled before host and path are rewritten.
+  choice?.mutations.request?.(headers, stream.record);
+  found.mutations.request?.(headers, stream.record);
+  if (choice?.mutations.response !== undefined) {
+    stream.responseMutation = inOrder([choice.mutations.response, found.mutations.response]);
+  }
+  if (choice?.hostRewrite !== undefined) head.authority = choice.hostRewrite;
+  if (action.hostRewrite !== undefined) rewriteHost(head, action.hostRewrite, action.appendForwardedHost === true);
   const path = action.rewritePath?.(head.path);
   if (path !== undefined && path !== head.path) {
     headers.set("x-envoy-original-path", head.path);

@@ -1,20 +1,26 @@
+import { performance } from "node:perf_hooks";
+
 import { Headers } from "../headers.ts";
-import type { RequestMessage } from "../http1/request-head.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
-import { type LocalReply, redirect, replies } from "../reply.ts";
+import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
+import type { HeaderMutation } from "../route/header-mutations.ts";
+import type { RouteTable } from "../route/route.ts";
 import { withoutPort } from "../route/domains.ts";
 import type { Forward } from "../upstream/forward.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
-import type { Downstream } from "./downstream.ts";
+import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
+import { isGrpc } from "../grpc-status.ts";
+import { toTrailersOnly } from "./grpc.ts";
 import { normalizePath } from "./path.ts";
 import { type Peer, StreamRecord } from "./record.ts";
 import { route } from "./router.ts";
+import { safeTrailers } from "./trailers.ts";
 
 /**
  * One request and its response, whatever protocol carries them: what Envoy calls an active stream. The codec pushes the request in, the
@@ -35,6 +41,12 @@ export class Stream implements FilterStream, ChainEnds {
   requestDone = false;
   /** Whether it has also passed the filters to its last byte. */
   requestPassed = false;
+  /** The routes of the time when the request began. */
+  table: RouteTable | undefined = undefined;
+  /** What the route changes of the response's header fields. */
+  responseMutation: HeaderMutation | undefined = undefined;
+  /** What follows the request's body, once it has passed the filters. */
+  requestTrailers: Headers | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
   idleTimeoutMs: number;
 
@@ -42,6 +54,7 @@ export class Stream implements FilterStream, ChainEnds {
   #forward: Forward | undefined = undefined;
   #chain: Chain | undefined = undefined;
   #movedAt: number;
+  #durationMs = 0;
   #responding = false;
   #responseDone = false;
   #ended = false;
@@ -68,7 +81,7 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   /** The head is there; `end`: the request has no body. */
-  begin(message: RequestMessage, end: boolean): void {
+  begin(message: IncomingRequest, end: boolean): void {
     const { options, record, head } = this;
     head.method = message.method;
     head.headers = message.headers;
@@ -76,13 +89,14 @@ export class Stream implements FilterStream, ChainEnds {
     head.path = message.path;
     record.head = head;
     record.originalPath = message.path;
-    record.protocol = message.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
+    record.protocol = message.protocol;
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
       record.requestEndAt = record.startedAt;
     } else this.requestFraming = message.chunked ? "chunked" : "length";
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
+    if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
     if (message.method === "CONNECT") return this.reply(replies.connectRefused);
     if (message.path === "*") return this.reply(replies.pathRejected);
     const normalized = normalizePath(message.path, options);
@@ -96,7 +110,9 @@ export class Stream implements FilterStream, ChainEnds {
     if (end && this.upgrade === "" && message.contentLength < 0 && expectsBody(message.method)) {
       head.headers.add("content-length", "0");
     }
-    record.requestId = mutateRequestHeaders(head, options);
+    this.table = options.inlineRoutes ?? this.listener.runtime.routeTable(options.routeConfigName);
+    const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
+    if (refused !== 0) return this.reply(addressUnknown(refused));
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
@@ -113,11 +129,12 @@ export class Stream implements FilterStream, ChainEnds {
     else this.#chain.requestData(piece);
   }
 
-  onRequestEnd(): void {
+  onRequestEnd(untrusted?: Headers): void {
     if (this.#ended) return;
+    const trailers = safeTrailers(untrusted);
     this.#requestEnded();
-    if (this.#chain === undefined || this.upgraded) this.requestEnd();
-    else this.#chain.requestEnd();
+    if (this.#chain === undefined || this.upgraded) this.requestEnd(trailers);
+    else this.#chain.requestEnd(trailers);
     if (this.upgraded && this.#responseDone) this.#finish();
   }
 
@@ -157,7 +174,8 @@ export class Stream implements FilterStream, ChainEnds {
     this.#forward?.onRequestData(piece);
   }
 
-  requestEnd(): void {
+  requestEnd(trailers: Headers | undefined): void {
+    this.requestTrailers = trailers;
     this.requestPassed = true;
     this.#forward?.onRequestEnd();
   }
@@ -183,29 +201,44 @@ export class Stream implements FilterStream, ChainEnds {
     this.record.details = reply.details;
     if (this.#responding) return this.#cut();
     const headers = new Headers();
-    const body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let { status } = reply;
+    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
+    let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
+    this.#mutateResponse(status, headers);
+    const { localReplies } = this.options;
+    if (localReplies !== undefined) {
+      this.record.status = status;
+      const rewritten = localReplies(body.toString(), headers, this.record);
+      ({ status, contentType } = rewritten);
+      body = Buffer.from(rewritten.body);
+    }
+    if (isGrpc(this.head.headers)) {
+      toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
+      status = 200;
+      body = NO_BODY;
+    }
     if (body.length > 0) {
       headers.add("content-length", String(body.length));
-      headers.add("content-type", "text/plain");
+      if (!headers.has("content-type")) headers.add("content-type", contentType);
     }
     // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
     if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
       this.#downstream.closeAfterResponse();
     }
-    this.#respondHead(reply.status, headers, body.length === 0, performance.now());
-    this.#responseDone = true;
-    if (body.length > 0) {
-      this.#downstream.sendData(body, 0, body.length);
-      this.#downstream.sendEnd();
+    this.#chain?.responseHead(status, headers, body.length === 0);
+    this.#respondHead(status, headers, body.length === 0, performance.now());
+    if (body.length === 0) this.#responseEnded();
+    else {
+      this.onUpstreamData(body, 0, body.length);
+      this.onUpstreamEnd();
     }
-    this.#finish();
     this.#downstream.flush();
   }
 
   #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
     const { record } = this;
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = status;
     record.responseHeaders = headers;
     record.responseStartAt = now;
@@ -227,10 +260,19 @@ export class Stream implements FilterStream, ChainEnds {
     const { record } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
+    this.#mutateResponse(status, headers);
     this.#chain?.responseHead(status, headers, end);
     // Both happen in one go, so that one look at the clock does.
     this.#respondHead(status, headers, end, record.responseHeadAt);
     if (end) this.#responseEnded();
+  }
+
+  #mutateResponse(status: number, headers: Headers): void {
+    if (this.responseMutation === undefined) return;
+    // For command operators in values.
+    this.record.status = status;
+    this.record.responseHeaders = headers;
+    this.responseMutation(headers, this.record);
   }
 
   /** Counts from the end of the request; a response that comes sooner has no such time. */
@@ -244,7 +286,8 @@ export class Stream implements FilterStream, ChainEnds {
     const { record, listener } = this;
     record.details = "via_upstream";
     this.#addServiceTime(headers);
-    mutateResponseHeaders(headers, this.options, record.requestId);
+    this.#mutateResponse(101, headers);
+    mutateResponseHeaders(headers, this.options, record);
     record.status = 101;
     record.responseHeaders = headers;
     record.responseStartAt = performance.now();
@@ -266,18 +309,20 @@ export class Stream implements FilterStream, ChainEnds {
     return this.#chain.responseData(bytes, from, to);
   }
 
-  onUpstreamEnd(): void {
+  onUpstreamEnd(untrusted?: Headers): void {
     if (this.#ended) return;
-    if (this.#chain === undefined || this.upgraded) this.responseEnd();
-    else this.#chain.responseEnd();
+    const trailers = safeTrailers(untrusted);
+    if (this.#chain === undefined || this.upgraded) this.responseEnd(trailers);
+    else this.#chain.responseEnd(trailers);
   }
 
   responseData(bytes: Buffer, from: number, to: number): boolean {
     return this.#downstream.sendData(bytes, from, to);
   }
 
-  responseEnd(): void {
-    this.#downstream.sendEnd();
+  responseEnd(trailers: Headers | undefined): void {
+    this.record.responseTrailers = trailers;
+    this.#downstream.sendEnd(trailers);
     this.#responseEnded();
   }
 
@@ -321,11 +366,24 @@ export class Stream implements FilterStream, ChainEnds {
     if (ms > 0) this.#downstream.wakeWithin(ms);
   }
 
-  /** Looks whether the stream has idled too long. Returns in how many ms to look again; Infinity: never. */
+  /** How long the stream may take from its first byte to its last, in ms; 0: as long as it likes. */
+  setMaxDuration(ms: number): void {
+    this.#durationMs = ms;
+    if (ms > 0) this.#downstream.wakeWithin(ms);
+  }
+
+  /** Looks whether the stream has idled or lasted too long. Returns in how many ms to look again; Infinity: never. */
   onIdleCheck(now: number): number {
-    if (this.idleTimeoutMs === 0 || this.#ended) return Number.POSITIVE_INFINITY;
+    if (this.#ended) return Number.POSITIVE_INFINITY;
+    const whole = this.#durationMs === 0 ? Number.POSITIVE_INFINITY : this.record.startedAt + this.#durationMs - now;
+    if (whole <= 0) {
+      this.listener.stats.downstream_rq_max_duration_reached.inc();
+      this.reply(replies.streamDuration);
+      return Number.POSITIVE_INFINITY;
+    }
+    if (this.idleTimeoutMs === 0) return whole;
     const left = this.#movedAt + this.idleTimeoutMs - now;
-    if (left > 0) return left;
+    if (left > 0) return Math.min(left, whole);
     this.listener.stats.downstream_rq_idle_timeout.inc();
     this.reply(this.requestDone ? replies.idleResponse : replies.idleRequest);
     return Number.POSITIVE_INFINITY;
@@ -365,6 +423,8 @@ const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
   remoteAddress: peer.downstreamRemoteAddress,
   remotePort: peer.downstreamRemotePort,
 });
+
+const NO_BODY = Buffer.alloc(0);
 
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();

@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 import type { Stream } from "../filters/stream.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { type LocalReply, replies } from "../reply.ts";

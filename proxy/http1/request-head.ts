@@ -10,7 +10,7 @@ const HASH = 0x23;
 export const TARGET_BYTES_MAX = 8192;
 
 /** The methods that Envoy takes without allow_custom_methods; they are case-sensitive (RFC 9110, 9.1). */
-const METHODS: ReadonlySet<string> = new Set(
+export const METHODS: ReadonlySet<string> = new Set(
   (
     "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PURGE " +
     "ACL BIND CHECKOUT COPY LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY PROPFIND PROPPATCH " +
@@ -32,6 +32,10 @@ export class RequestMessage extends Message {
   constructor(isSecure: boolean) {
     super(true);
     this.isSecure = isSecure;
+  }
+
+  get protocol(): "HTTP/1.0" | "HTTP/1.1" {
+    return this.isHttp10 ? "HTTP/1.0" : "HTTP/1.1";
   }
 }
 

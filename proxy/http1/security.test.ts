@@ -57,7 +57,7 @@ const refused: [title: string, payload: string, status?: number][] = [
   ["sec 1 version 2.0", `GET / HTTP/2.0\r\n${HOST}\r\n`],
   ["sec 1 lower-case version", `GET / http/1.1\r\n${HOST}\r\n`],
   ["sec 1 no version", `GET /\r\n\r\n`],
-  ["sec 1 HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+  ["sec 1 HTTP/2 preface behind other bytes", "\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
   ["sec 1 TLS on a plain port", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
   ["sec 1 chunk size with 0x", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n0x1\r\na\r\n0\r\n\r\n`],
   ["sec 1 chunk size with trailing space", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}\r\n1 \r\na\r\n0\r\n\r\n`],

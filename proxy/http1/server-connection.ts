@@ -1,9 +1,12 @@
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
 import type { Downstream } from "../filters/downstream.ts";
 import { type Peer, peerOf } from "../filters/record.ts";
 import { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
+import { isPreface } from "../http2/preface.ts";
+import type { Connection } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
@@ -26,6 +29,8 @@ const RAW = 2;
 /** The last response is sent; what still comes is thrown away until the client closes. */
 const CLOSING = 3;
 const CLOSED = 4;
+/** It speaks HTTP/2, and is not ours any more. */
+const HANDED_OVER = 5;
 
 /** What a client may send ahead before its socket is paused. Below that we go on reading, since only a reader notices that a client left. */
 const HELD_BYTES_MAX = 65_536;
@@ -37,6 +42,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
   readonly #onClosed: (connection: ServerConnection) => void;
+  /** Told when the client begins with HTTP/2's preface; undefined: it must not, or has begun otherwise. */
+  #onPreface: (() => Connection) | undefined;
+  /** Who took the socket over. */
+  #successor: Connection | undefined = undefined;
   readonly #peer: Peer;
   readonly #response: ResponseWriter;
   readonly #request: RequestReader;
@@ -57,17 +66,22 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   /** What was written when a client that ended its half was last looked at. */
   #graceBytes = -1;
 
-  /** `from`: what was found out about the connection before it came here. */
+  /**
+   * `from`: what was found out about the connection before it came here. `onPreface`: takes the socket over when the client turns out to speak
+   * HTTP/2; this connection then only passes on what it is told.
+   */
   constructor(
     socket: Socket,
     listener: ListenerState,
     onClosed: (connection: ServerConnection) => void,
     from: { readonly scheme: "http" | "https"; readonly peer?: Peer | undefined } = { scheme: "http" },
+    onPreface?: () => Connection,
   ) {
     this.#socket = socket;
     this.scheme = from.scheme;
     this.#listener = listener;
     this.#onClosed = onClosed;
+    this.#onPreface = onPreface;
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
@@ -94,14 +108,18 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   /** Serves at most one more request: closes when it has been idle for a moment, else after the response. */
   drain(): void {
+    this.#successor?.drain();
     if (this.#state === READING && this.#stream === undefined) this.wakeWithin(1);
   }
 
   destroy(): void {
+    this.#successor?.destroy();
     this.#socket.destroy();
   }
 
-  #onData(bytes: Buffer): void {
+  #onData(input: Buffer): void {
+    const bytes = this.#onPreface === undefined ? input : this.#sniff(input, this.#onPreface);
+    if (bytes === undefined) return;
     this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
     if (this.#state >= CLOSING) return;
     if (this.#held !== undefined || this.#consuming) {
@@ -109,6 +127,26 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       return;
     }
     this.#consume(bytes);
+  }
+
+  /** Looks at a connection's first bytes. Undefined: they begin HTTP/2, or may yet; otherwise what is to be read. */
+  #sniff(input: Buffer, onPreface: () => Connection): Buffer | undefined {
+    const bytes = this.#held === undefined ? input : Buffer.concat([this.#held, input]);
+    const verdict = isPreface(bytes);
+    this.#held = verdict === "part" ? bytes : undefined;
+    if (verdict === "part") {
+      this.onHeadBegun();
+      return undefined;
+    }
+    this.#onPreface = undefined;
+    if (verdict === "no") return bytes;
+    // From here on nothing of this connection acts any more, and the socket's next owner finds all bytes in it.
+    this.#state = HANDED_OVER;
+    timers.cancel(this.#timer);
+    this.#socket.removeAllListeners("data").pause();
+    this.#socket.unshift(bytes);
+    this.#successor = onPreface();
+    return undefined;
   }
 
   /** A loop rather than recursion: many requests may lie in one read, and all be answered at once. */
@@ -335,6 +373,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   #onClose(): void {
+    if (this.#state === HANDED_OVER) return;
     this.#state = CLOSED;
     timers.cancel(this.#timer);
     const { stats } = this.#listener;

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 
 import type { Peer } from "../filters/record.ts";
 import { ServerConnection } from "../http1/server-connection.ts";
+import { Http2Connection } from "../http2/server-connection.ts";
 import type { ListenerState } from "./state.ts";
 
 /** A client's connection that is served, whatever codec it speaks. */
@@ -22,7 +23,23 @@ export interface Accepted {
   readonly peer: Peer | undefined;
 }
 
-/** Begins to serve a connection by the codec that fits. */
+/** Begins to serve a connection by the codec that fits: the one that codec_type names, that ALPN came to, or that the first bytes show. */
 export function serve(accepted: Accepted, state: ListenerState, closed: (connection: Connection) => void): Connection {
-  return new ServerConnection(accepted.socket, state, closed, accepted);
+  const { socket, applicationProtocol } = accepted;
+  const { codec } = state.options.http;
+  if (codec === "http2" || (codec === "auto" && applicationProtocol === "h2")) {
+    state.stats.downstream_cx_total.inc();
+    state.stats.downstream_cx_active.inc();
+    return new Http2Connection(accepted, state, closed);
+  }
+  // A client that agreed on HTTP/1.1 keeps to it.
+  if (codec === "http1" || applicationProtocol !== "") return new ServerConnection(socket, state, closed, accepted);
+  const sniffing = new ServerConnection(
+    socket,
+    state,
+    closed,
+    accepted,
+    () => new Http2Connection(accepted, state, () => closed(sniffing)),
+  );
+  return sniffing;
 }

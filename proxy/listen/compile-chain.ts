@@ -4,7 +4,6 @@ import { toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 
 import { type Filter, type FilterChain, FilterChainSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
-import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import {
   type ConnectionLimit,
   ConnectionLimitSchema,
@@ -16,6 +15,7 @@ import {
 import { unpack } from "#proto/registry.ts";
 
 import { durationMs, type Place } from "../compile.ts";
+import { compileFilters } from "../filters/compile.ts";
 import { compileAccessLogs } from "../observe/compile.ts";
 import type { LogSinks } from "../observe/file-sink.ts";
 import { compileRouteConfiguration } from "../route/compile.ts";
@@ -32,13 +32,14 @@ export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place):
   const tls = compileDownstreamTls(chain, place);
   if (manager === undefined) return undefined;
   const { message: http, place: at } = manager;
-  requireRouterOnly(http, at);
+  const filters = compileFilters(http.httpFilters, at);
   return {
     id: createHash("sha256").update(toBinary(FilterChainSchema, chain)).digest("base64"),
     tls,
     connectionsMax: connectionsMax.length === 0 ? undefined : Math.min(...connectionsMax),
     http: {
       ...compileHttpOptions(http, at),
+      ...(filters !== undefined && { filters }),
       ...compileRoutes(http, at),
       accessLogs: compileAccessLogs(http.accessLog, sinks, at),
     },
@@ -83,21 +84,6 @@ function typedConfig({ configType }: Pick<Filter, "configType">, place: Place): 
   if (configType.case === "typedConfig") return configType.value;
   place.refuse("typed_config must be set");
   return undefined;
-}
-
-/** The chain ends with the router, and has nothing else; what is optional and unknown is left out (proxy-parity 1, rule 4). */
-function requireRouterOnly(http: HttpConnectionManager, place: Place): void {
-  const last = http.httpFilters.length - 1;
-  if (last < 0) place.field("http_filters").refuse("must end with the router");
-  http.httpFilters.forEach((filter, index) => {
-    const at = place.item("http_filters", index);
-    const any = filter.configType.case === "typedConfig" ? filter.configType.value : undefined;
-    const isRouter = any !== undefined && any.typeUrl.endsWith(`/${RouterSchema.typeName}`);
-    if (isRouter && index < last) at.refuse("the router must be the last filter");
-    if (isRouter) return;
-    if (index === last) at.refuse("the last filter must be the router");
-    else if (!filter.isOptional) at.refuse(`the filter ${JSON.stringify(filter.name)} is not supported`);
-  });
 }
 
 function compileRoutes(

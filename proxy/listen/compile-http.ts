@@ -10,6 +10,9 @@ import {
 } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 
 import { durationMs, type Place } from "../compile.ts";
+import { compileLocalReplies } from "../filters/local-reply.ts";
+import { compileClientCert, compileIdentity } from "./compile-identity.ts";
+import { compileHttp2Options } from "./compile-http2.ts";
 import type { HttpOptions } from "./options.ts";
 
 /** Envoy's defaults (proxy-parity part 4), in ms, KiB and fields. */
@@ -29,9 +32,6 @@ export function compileHttpOptions(
   message: HttpConnectionManager,
   place: Place,
 ): Omit<HttpOptions, "routeConfigName" | "accessLogs"> {
-  if (message.codecType !== CodecType.AUTO && message.codecType !== CodecType.HTTP1) {
-    place.field("codec_type").refuse("only AUTO and HTTP1 are supported");
-  }
   if (message.httpProtocolOptions?.allowAbsoluteUrl === false) {
     place.field("http_protocol_options").field("allow_absolute_url").refuse("only true is supported");
   }
@@ -41,6 +41,8 @@ export function compileHttpOptions(
   }
   return {
     statPrefix: message.statPrefix,
+    codec: compileCodec(message, place),
+    http2: compileHttp2Options(message.http2ProtocolOptions, place.field("http2_protocol_options")),
     serverName: message.serverName || "envoy",
     serverHeader: known(serverHeaders, message.serverHeaderTransformation, place, "server_header_transformation"),
     maxRequestHeadersKb,
@@ -61,14 +63,31 @@ export function compileHttpOptions(
     stripAnyHostPort: message.stripPortMode.case === "stripAnyHostPort" && message.stripPortMode.value,
     stripTrailingHostDot: message.stripTrailingHostDot,
     useRemoteAddress: message.useRemoteAddress ?? false,
+    identity: compileIdentity(message, place),
+    clientCert: compileClientCert(message, place),
     skipXffAppend: message.skipXffAppend,
     generateRequestId: message.generateRequestId ?? true,
     preserveExternalRequestId: message.preserveExternalRequestId,
     alwaysSetRequestIdInResponse: message.alwaysSetRequestIdInResponse,
+    localReplies: compileLocalReplies(message.localReplyConfig, place.field("local_reply_config")),
     acceptHttp10: message.httpProtocolOptions?.acceptHttp10 ?? false,
     via: message.via,
     upgrades: compileUpgrades(message, place),
   };
+}
+
+function compileCodec({ codecType }: HttpConnectionManager, place: Place): HttpOptions["codec"] {
+  switch (codecType) {
+    case CodecType.AUTO:
+      return "auto";
+    case CodecType.HTTP1:
+      return "http1";
+    case CodecType.HTTP2:
+      return "http2";
+    default:
+      place.field("codec_type").refuse("only AUTO, HTTP1 and HTTP2 are supported");
+      return "auto";
+  }
 }
 
 function compileCommon(message: HttpProtocolOptions | undefined, place: Place) {
@@ -78,6 +97,7 @@ function compileCommon(message: HttpProtocolOptions | undefined, place: Place) {
     connectionIdleTimeoutMs: durationMs(message?.idleTimeout, defaults.connectionIdleTimeoutMs),
     maxHeadersCount,
     maxConnectionDurationMs: durationMs(message?.maxConnectionDuration, 0),
+    maxStreamDurationMs: durationMs(message?.maxStreamDuration, 0),
     maxRequestsPerConnection: message?.maxRequestsPerConnection ?? 0,
     headersWithUnderscores: known(
       underscores,

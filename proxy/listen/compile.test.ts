@@ -130,7 +130,7 @@ test.each<[string, Manager, string]>([
   ["no filters", { httpFilters: [] }, `${manager}.http_filters`],
   ["a filter that is not supported", { httpFilters: [cors, router] }, `${manager}.http_filters[0]`],
   ["the router before the end", { httpFilters: [router, router] }, `${manager}.http_filters[0]`],
-  ["HTTP/2", { codecType: 2 }, `${manager}.codec_type`],
+  ["HTTP/3", { codecType: 3 }, `${manager}.codec_type`],
   [
     "a problem in routes that it brings along",
     { routeSpecifier: { case: "routeConfig", value: { virtualHosts: [{ name: "a" }] } } },

@@ -45,6 +45,7 @@ export const listenerStatNames = {
     "downstream_rq_timeout",
     "downstream_rq_header_timeout",
     "downstream_rq_idle_timeout",
+    "downstream_rq_max_duration_reached",
     "downstream_rq_too_large",
     "downstream_rq_ws_on_non_ws_route",
     "no_route",

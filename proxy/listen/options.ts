@@ -1,4 +1,8 @@
+import type { IdentityOptions } from "../filters/client-address.ts";
+import type { ClientCertOptions } from "../filters/client-cert.ts";
 import type { FilterFactory } from "../filters/filter.ts";
+import type { Http2Options } from "../http2/options.ts";
+import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
 import type { RouteTable } from "../route/route.ts";
 import type { ChainTable } from "./chain-match.ts";
@@ -42,6 +46,9 @@ export interface FilterChainOptions {
 export interface HttpOptions {
   readonly statPrefix: string;
   readonly routeConfigName: string;
+  /** What clients may speak; "auto": either, as ALPN or their first bytes say. */
+  readonly codec: "auto" | "http1" | "http2";
+  readonly http2: Http2Options;
   /** The routes that the listener brings along; undefined: they come by RDS under the name above. */
   readonly inlineRoutes?: RouteTable | undefined;
   readonly serverName: string;
@@ -54,6 +61,7 @@ export interface HttpOptions {
   readonly requestHeadersTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
+  readonly maxStreamDurationMs: number;
   /** 0: no limit. */
   readonly maxRequestsPerConnection: number;
   readonly headersWithUnderscores: "allow" | "reject" | "drop";
@@ -64,6 +72,10 @@ export interface HttpOptions {
   readonly stripAnyHostPort: boolean;
   readonly stripTrailingHostDot: boolean;
   readonly useRemoteAddress: boolean;
+  /** Undefined: Envoy's defaults. */
+  readonly identity?: IdentityOptions;
+  /** What the upstream is told of client certificates; undefined: nothing. */
+  readonly clientCert?: ClientCertOptions | undefined;
   readonly skipXffAppend: boolean;
   readonly generateRequestId: boolean;
   readonly preserveExternalRequestId: boolean;
@@ -73,6 +85,8 @@ export interface HttpOptions {
   /** Upgrade types (lower case) that routes may use, and whether they do by default. */
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly accessLogs: readonly AccessLog[];
+  /** The form of our own answers; undefined: as Envoy's. */
+  readonly localReplies?: ReplyRewrite | undefined;
   /** Filters before the router, in request order; undefined: none. */
   readonly filters?: readonly FilterFactory[];
 }

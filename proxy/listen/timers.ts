@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 /** Takes the end of a wait; `kind` is what the timer was made with. */
 export interface TimerOwner {
   onTimer(kind: number): void;

@@ -1,3 +1,4 @@
+import type { Peer } from "../filters/record.ts";
 import type { RequestHead } from "../request.ts";
 
 /** What an access log can tell of one request; the data path fills it while the request goes on. Times are ms of performance.now(). */
@@ -18,6 +19,14 @@ export interface RequestRecord {
   /** 0: no response was begun. */
   status: number;
   responseHeaders: { get(name: string): string | undefined } | undefined;
+  /** What followed the response's body, such as grpc-status; undefined: nothing. */
+  responseTrailers: { get(name: string): string | undefined } | undefined;
+  /** The body of an answer that the proxy gives itself, while its final form is being made. */
+  localReplyBody: string | undefined;
+  /** What filters left for others, by namespace. */
+  dynamicMetadata: ReadonlyMap<string, unknown> | undefined;
+  /** The request's trace; undefined: tracing is off. */
+  trace: { readonly sampled: boolean; readonly traceId: string; readonly spanId: string } | undefined;
   /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
   details: string;
   /** Envoy's response flags, "UF", "UH", …; empty for none. */
@@ -36,6 +45,8 @@ export interface RequestRecord {
   downstreamLocalAddress: string;
   downstreamRemoteAddress: string;
   downstreamRemotePort: number;
+  /** Whoever is at the other end of the connection, and how it is secured. */
+  readonly peer: Peer;
 }
 
 /** One configured access log. */

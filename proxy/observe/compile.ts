@@ -17,21 +17,31 @@ import { unpack } from "#proto/registry.ts";
 import type { Place } from "../compile.ts";
 import type { AccessLog } from "./access-log.ts";
 import { type LogSinks, STDERR, STDOUT } from "./file-sink.ts";
-import { compileJsonFormat, compileTextFormat, DEFAULT_TEXT_FORMAT, type Format } from "./format.ts";
+import { compileLogFilter } from "./log-filter.ts";
+import { compileJsonFormat, compileRawFormat, compileTextFormat, DEFAULT_TEXT_FORMAT, type Format } from "./format.ts";
 
 /** Compiles an HttpConnectionManager's access logs. */
 export function compileAccessLogs(messages: readonly AccessLogMessage[], sinks: LogSinks, place: Place): AccessLog[] {
   return messages.flatMap((message, index) => {
-    const compiled = compileAccessLog(message, sinks, place.item("access_log", index).field("typed_config"));
+    const compiled = compileAccessLog(message, sinks, place.item("access_log", index));
     return compiled === undefined ? [] : [compiled];
   });
 }
 
 function compileAccessLog(message: AccessLogMessage, sinks: LogSinks, place: Place): AccessLog | undefined {
-  const target = targetOf(message, place);
+  const at = place.field("typed_config");
+  const target = targetOf(message, at);
+  const filter = message.filter && compileLogFilter(message.filter, place.field("filter"));
   if (target === undefined) return undefined;
-  const format = compileFormat(target.format, place.field("log_format"));
+  const format = compileFormat(target.format, DEFAULT_TEXT_FORMAT, at.field("log_format"));
   const sink = sinks.sink(target.path);
+  if (filter !== undefined) {
+    return {
+      write(record) {
+        if (filter(record)) sink.write(format(record));
+      },
+    };
+  }
   return {
     write(record) {
       sink.write(format(record));
@@ -82,22 +92,32 @@ function isWritable(path: string): boolean {
   }
 }
 
-function compileFormat(message: SubstitutionFormatString | undefined, place: Place): Format {
+/**
+ * Compiles a SubstitutionFormatString; `otherwise` is the text format where there is none. In a log what could break a line is escaped;
+ * `raw` text stays as it is.
+ */
+export function compileFormat(
+  message: SubstitutionFormatString | undefined,
+  otherwise: string,
+  place: Place,
+  use: "log" | "raw" = "log",
+): Format {
+  const compileText = use === "log" ? compileTextFormat : compileRawFormat;
   const omitEmpty = message?.omitEmptyValues ?? false;
   const format = message?.format;
   switch (format?.case) {
     case "jsonFormat":
       return compileJsonFormat(format.value as JsonObject, omitEmpty, place.field("json_format"));
     case "textFormat":
-      return compileTextFormat(format.value, omitEmpty, place.field("text_format"));
+      return compileText(format.value, omitEmpty, place.field("text_format"));
     case "textFormatSource":
       if (format.value.specifier.case !== "inlineString") {
         place.field("text_format_source").refuse("only inline_string is supported");
         break;
       }
-      return compileTextFormat(format.value.specifier.value, omitEmpty, place.field("text_format_source"));
+      return compileText(format.value.specifier.value, omitEmpty, place.field("text_format_source"));
     case undefined:
       break;
   }
-  return compileTextFormat(DEFAULT_TEXT_FORMAT, omitEmpty, place);
+  return compileText(otherwise, omitEmpty, place);
 }

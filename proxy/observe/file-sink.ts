@@ -4,9 +4,20 @@ import { close, open, write } from "node:fs";
 export const STDOUT = "/dev/stdout";
 export const STDERR = "/dev/stderr";
 
-/** Lines are written together after this time or so many characters, whichever comes first (Envoy: 10 s, 64 KiB). */
+/** Lines are written together after this time or so many bytes, whichever comes first (Envoy: 10 s, 64 KiB). */
 const FLUSH_MS = 200;
-const FLUSH_CHARS = 64 * 1024;
+const FLUSH_BYTES = 64 * 1024;
+
+/**
+ * Lines are joined up to so many characters before they are encoded: each call of the encoder costs as much as several lines, but what stays
+ * joined for long is copied by every garbage collection.
+ */
+const JOIN_CHARS = 8 * 1024;
+/** The most bytes that UTF-8 takes for a UTF-16 code unit. */
+const BYTES_PER_CHAR_MAX = 3;
+
+/** Room for one more encoding after the last one that was not worth a flush. */
+const BLOCK_BYTES = FLUSH_BYTES + JOIN_CHARS * BYTES_PER_CHAR_MAX * 2;
 
 /** What may wait for a disk that does not keep up, in characters; what comes after that is dropped and counted. */
 const WAITING_CHARS_MAX = 4 * 1024 * 1024;
@@ -14,13 +25,22 @@ const WAITING_CHARS_MAX = 4 * 1024 * 1024;
 /** A file that cannot be opened or written is tried again with the next block, but not more often than this. */
 const RETRY_MS = 1_000;
 
+const LF = 0x0a;
+
 /**
  * Appends lines to a file, joined into blocks. Never waits and never throws: requests go on when the disk does not. Several workers may
  * append to one file, each in blocks of whole lines, written by one write at the end of the file (O_APPEND).
  */
 export class FileSink {
   readonly path: string;
+  /** The newest lines, not encoded yet. */
   #lines = "";
+  /** Older lines, encoded, whole blocks first; the last of them has room, which begins at #used. */
+  #blocks: Buffer[] = [];
+  #used = 0;
+  /** A block that was written, for use again. */
+  #spare: Buffer | undefined;
+  /** Characters of all lines that are not written yet, those of #lines left out. */
   #waiting = 0;
   #descriptor: number | undefined;
   #busy = false;
@@ -43,7 +63,8 @@ export class FileSink {
       return;
     }
     this.#lines += line;
-    if (this.#lines.length >= FLUSH_CHARS) this.#flush();
+    if (this.#lines.length >= JOIN_CHARS) this.#encode();
+    if (this.#isDue) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS).unref();
   }
 
@@ -59,54 +80,89 @@ export class FileSink {
     this.#closeFile();
   }
 
+  get #isDue(): boolean {
+    return this.#used >= FLUSH_BYTES || this.#blocks.length > 1;
+  }
+
+  /** Encodes what is joined so far into the last block, or into a new one where that has no room for it. */
+  #encode(): void {
+    const text = this.#lines;
+    if (text === "") return;
+    this.#lines = "";
+    this.#waiting += text.length;
+    const bytesMax = text.length * BYTES_PER_CHAR_MAX;
+    let block = this.#blocks.at(-1);
+    if (block === undefined || this.#used + bytesMax > block.length) {
+      if (block !== undefined) this.#blocks[this.#blocks.length - 1] = block.subarray(0, this.#used);
+      block = bytesMax > BLOCK_BYTES ? Buffer.allocUnsafeSlow(bytesMax) : this.#takeBlock();
+      this.#blocks.push(block);
+      this.#used = 0;
+    }
+    this.#used += block.write(text, this.#used, "utf8");
+  }
+
+  #takeBlock(): Buffer {
+    const block = this.#spare ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.#spare = undefined;
+    return block;
+  }
+
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#busy || this.#lines === "") return;
-    const text = this.#lines;
-    this.#lines = "";
-    this.#waiting = text.length;
+    if (this.#busy) return;
+    this.#encode();
+    const blocks = this.#blocks;
+    const last = blocks.pop();
+    if (last === undefined) return;
+    blocks.push(last.subarray(0, this.#used));
+    const chars = this.#waiting;
+    this.#blocks = [];
+    this.#used = 0;
     this.#busy = true;
-    const block = Buffer.from(text, "utf8");
     if (this.#reopen) {
       this.#reopen = false;
       this.#closeFile();
     }
-    if (this.#descriptor !== undefined) this.#write(this.#descriptor, block);
+    // One write, so that the lines of workers don't mix; more than one block waits only where the disk is slow.
+    const bytes = blocks.length === 1 ? (blocks[0] as Buffer) : Buffer.concat(blocks);
+    const done = (pauseMs: number) => this.#done(chars, last, pauseMs);
+    if (this.#descriptor !== undefined) this.#write(this.#descriptor, bytes, done);
     else {
       open(this.path, "a", (error, descriptor) => {
-        if (error !== null) {
-          this.#failed(text);
-          return;
-        }
+        if (error !== null) return this.#failed(bytes, done);
         this.#descriptor = descriptor;
-        this.#write(descriptor, block);
+        this.#write(descriptor, bytes, done);
       });
     }
   }
 
-  #write(descriptor: number, block: Buffer): void {
-    write(descriptor, block, (error, written) => {
+  #write(descriptor: number, bytes: Buffer, done: (pauseMs: number) => void): void {
+    write(descriptor, bytes, (error, written) => {
       // A pipe that is full for the moment takes the rest later.
-      if (error?.code === "EAGAIN") setTimeout(() => this.#write(descriptor, block), 10);
-      else if (error !== null) this.#failed(block.toString("utf8"));
-      else if (written < block.length) this.#write(descriptor, block.subarray(written));
-      else this.#done(0);
+      if (error?.code === "EAGAIN") setTimeout(() => this.#write(descriptor, bytes, done), 10);
+      else if (error !== null) this.#failed(bytes, done);
+      else if (written < bytes.length) this.#write(descriptor, bytes.subarray(written), done);
+      else done(0);
     });
   }
 
-  #failed(text: string): void {
-    this.dropped += text.split("\n").length - 1;
+  #failed(bytes: Buffer, done: (pauseMs: number) => void): void {
+    for (let at = bytes.indexOf(LF); at >= 0; at = bytes.indexOf(LF, at + 1)) this.dropped++;
     this.#closeFile();
-    this.#done(RETRY_MS);
+    done(RETRY_MS);
   }
 
-  #done(pauseMs: number): void {
-    this.#waiting = 0;
+  /** So many characters are written, or lost. `block`: one that nobody needs any more. */
+  #done(chars: number, block: Buffer, pauseMs: number): void {
+    this.#waiting -= chars;
+    if (block.length === BLOCK_BYTES) this.#spare = block;
     const next = () => {
       this.#busy = false;
-      if (this.#lines.length >= FLUSH_CHARS || this.#idle.length > 0) this.#flush();
-      else if (this.#lines !== "") this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS).unref();
+      if (this.#isDue || this.#idle.length > 0) this.#flush();
+      else if (this.#lines !== "" || this.#blocks.length > 0) {
+        this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS).unref();
+      }
       if (this.#busy) return;
       for (const resolve of this.#idle.splice(0)) resolve();
     };

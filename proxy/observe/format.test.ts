@@ -22,6 +22,10 @@ const record = (parts: Partial<RequestRecord> = {}): RequestRecord => ({
   originalPath: "/old?q",
   status: 200,
   responseHeaders: { get: (name) => (name === "x-answer" ? "42" : undefined) },
+  responseTrailers: undefined,
+  localReplyBody: undefined,
+  dynamicMetadata: undefined,
+  trace: undefined,
   details: "via_upstream",
   flags: [],
   bytesReceived: 3,
@@ -37,6 +41,11 @@ const record = (parts: Partial<RequestRecord> = {}): RequestRecord => ({
   downstreamLocalAddress: "127.0.0.1:9080",
   downstreamRemoteAddress: "192.0.2.1",
   downstreamRemotePort: 40_000,
+  peer: {
+    downstreamLocalAddress: "127.0.0.1:9080",
+    downstreamRemoteAddress: "192.0.2.7",
+    downstreamRemotePort: 40_001,
+  },
   ...parts,
 });
 

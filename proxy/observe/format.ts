@@ -14,8 +14,8 @@ export const DEFAULT_TEXT_FORMAT =
   '%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" ' +
   '"%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n';
 
-/** Literal text and operators of a format string, in turn. */
-function parse(format: string, place: Place): (string | Operator)[] {
+/** Literal text and operators of a format string, in turn; what is wrong with it is reported at `place`. */
+export function parseFormat(format: string, place: Place): (string | Operator)[] {
   const pieces: (string | Operator)[] = [];
   // An argument may hold percent signs of its own: START_TIME(%Y).
   for (const [piece] of format.matchAll(/%%|%[^%(]*(?:\([^)]*\))?[^%(]*%|[^%]+|%/g)) {
@@ -32,7 +32,7 @@ function parse(format: string, place: Place): (string | Operator)[] {
 
 /** Compiles a text format. Unset values are "-", or nothing with `omitEmpty`; control characters are written as \xNN. */
 export function compileTextFormat(format: string, omitEmpty: boolean, place: Place): Format {
-  const pieces = parse(format, place);
+  const pieces = parseFormat(format, place);
   const missing = omitEmpty ? "" : "-";
   return (record) => {
     let line = "";
@@ -45,6 +45,20 @@ export function compileTextFormat(format: string, omitEmpty: boolean, place: Pla
       }
     }
     return line;
+  };
+}
+
+/** Compiles a text format whose values stay as they are: for bodies, not for lines. */
+export function compileRawFormat(format: string, omitEmpty: boolean, place: Place): Format {
+  const pieces = parseFormat(format, place);
+  const missing = omitEmpty ? "" : "-";
+  return (record) => {
+    let text = "";
+    for (const piece of pieces) {
+      const value = typeof piece === "string" ? piece : (piece(record) ?? missing);
+      text += typeof value === "string" && typeof piece !== "string" ? fromWire(value) : value;
+    }
+    return text;
   };
 }
 
@@ -67,19 +81,59 @@ export function compileJsonFormat(format: JsonObject, omitEmpty: boolean, place:
   return (record) => `${render(record)}\n`;
 }
 
+/** What a member yields: text for a JSON string, or JSON; undefined: unset. */
+type Yield = (record: RequestRecord) => string | number | undefined;
+
+interface Member {
+  readonly value: Yield;
+  /** Whether a string that `value` yields is the text of a JSON string, and whether it may hold what must be escaped. */
+  readonly isText: boolean;
+  readonly mayNeedEscapes: boolean;
+  /** What leads from the member before to a value that isn't a string, and to one that is: as one piece, since each piece of a line costs. */
+  readonly beforeValue: readonly [string, string, string];
+  readonly beforeText: readonly [string, string, string];
+}
+
+/** What a member stands after. */
+const NOTHING = 0;
+const VALUE = 1;
+const STRING = 2;
+
 function compileObject(format: JsonObject, omitEmpty: boolean, place: Place): Format {
-  const members = Object.entries(format).map(([key, value]) => ({
-    key: `${JSON.stringify(key)}:`,
-    value: compileValue(value, omitEmpty, place.field(key)),
-  }));
+  const members = Object.entries(format).map(([key, value]) => compileMember(key, value, omitEmpty, place.field(key)));
   return (record) => {
     let line = "{";
-    for (const { key, value } of members) {
-      const text = value(record) ?? (omitEmpty ? undefined : "null");
-      if (text !== undefined) line = line + (line.length > 1 ? "," : "") + key + text;
+    let after: 0 | 1 | 2 = NOTHING;
+    for (const member of members) {
+      const value = member.value(record);
+      if (typeof value === "string" && member.isText) {
+        line = line + member.beforeText[after] + (member.mayNeedEscapes ? escaped(value) : value);
+        after = STRING;
+      } else if (value !== undefined || !omitEmpty) {
+        line = line + member.beforeValue[after] + (value ?? "null");
+        after = VALUE;
+      }
     }
-    return line + "}";
+    return line + (after === STRING ? '"}' : "}");
   };
+}
+
+function compileMember(key: string, format: JsonValue, omitEmpty: boolean, place: Place): Member {
+  const name = JSON.stringify(key);
+  const prefixes = {
+    beforeValue: [`${name}:`, `,${name}:`, `",${name}:`],
+    beforeText: [`${name}:"`, `,${name}:"`, `",${name}:"`],
+  } as const;
+  if (typeof format === "string") {
+    const pieces = parseFormat(format, place);
+    const [only] = pieces;
+    if (pieces.length === 1 && typeof only === "function") {
+      // What is ours, or checked by the codec, holds nothing to escape.
+      return { value: only, isText: true, mayNeedEscapes: !isPlain(only), ...prefixes };
+    }
+    return { value: joinPieces(pieces, omitEmpty), isText: true, mayNeedEscapes: true, ...prefixes };
+  }
+  return { value: compileValue(format, omitEmpty, place), isText: false, mayNeedEscapes: false, ...prefixes };
 }
 
 /** A value's JSON text, or undefined for unset. */
@@ -93,7 +147,15 @@ function compileValue(
     const elements = format.map((element, index) => compileValue(element, omitEmpty, place.item("", index)));
     return (record) => `[${elements.map((element) => element(record) ?? "null").join(",")}]`;
   }
-  if (format !== null && typeof format === "object") return compileObject(format, omitEmpty, place);
+  if (format !== null && typeof format === "object") {
+    const render = compileObject(format, omitEmpty, place);
+    if (!omitEmpty) return render;
+    // An object of which nothing is left is left out, too.
+    return (record) => {
+      const text = render(record);
+      return text === "{}" ? undefined : text;
+    };
+  }
   const constant = JSON.stringify(format);
   return () => constant;
 }
@@ -103,24 +165,31 @@ function compileString(
   omitEmpty: boolean,
   place: Place,
 ): (record: RequestRecord) => string | undefined {
-  const pieces = parse(format, place);
+  const pieces = parseFormat(format, place);
   const [only] = pieces;
-  if (pieces.length === 1 && typeof only === "function") {
-    // What is ours, or checked by the codec, holds nothing to escape.
-    const asText = isPlain(only) ? (value: string) => `"${value}"` : quote;
-    return (record) => {
-      const value = only(record);
-      return typeof value === "string" ? asText(value) : value?.toString();
-    };
-  }
-  const missing = omitEmpty ? "" : "-";
-  const wire = pieces.map((piece) => (typeof piece === "string" ? toWire(piece) : piece));
-  return (record) =>
-    quote(wire.map((piece) => (typeof piece === "string" ? piece : (piece(record) ?? missing))).join(""));
+  const value = pieces.length === 1 && typeof only === "function" ? only : joinPieces(pieces, omitEmpty);
+  return (record) => {
+    const text = value(record);
+    return typeof text === "string" ? `"${escaped(text)}"` : text?.toString();
+  };
 }
 
-// Anything but plain ASCII without quote and backslash needs the slow way.
-const NOT_PLAIN = /[^ !#-[\]-~]/;
+/** The wire text of literals and operators amid each other. */
+function joinPieces(pieces: readonly (string | Operator)[], omitEmpty: boolean): (record: RequestRecord) => string {
+  const missing = omitEmpty ? "" : "-";
+  const wire = pieces.map((piece) => (typeof piece === "string" ? toWire(piece) : piece));
+  return (record) => wire.map((piece) => (typeof piece === "string" ? piece : (piece(record) ?? missing))).join("");
+}
 
-/** A JSON string. Nearly all values are plain, and for those the test is cheaper than JSON.stringify. */
-const quote = (value: string) => (NOT_PLAIN.test(value) ? JSON.stringify(fromWire(value)) : `"${value}"`);
+/** By byte: 1 for printable ASCII but quote and backslash, which stands in a JSON string as it is. */
+const PLAIN = new Uint8Array(256).fill(1, 0x20, 0x7f);
+PLAIN[0x22] = 0;
+PLAIN[0x5c] = 0;
+
+/** Wire text as it stands between the quotes of a JSON string. Nearly all values are plain, and this loop finds that out sooner than a RegExp. */
+function escaped(value: string): string {
+  for (let i = 0; i < value.length; i++) {
+    if (PLAIN[value.charCodeAt(i)] !== 1) return JSON.stringify(fromWire(value)).slice(1, -1);
+  }
+  return value;
+}

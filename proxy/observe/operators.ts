@@ -3,7 +3,16 @@ import { hostname } from "node:os";
 import { headerReader } from "../route/matchers.ts";
 import { toWire } from "../route/text.ts";
 import type { RequestRecord } from "./access-log.ts";
+import {
+  environmentOperator,
+  grpcStatusOperator,
+  metadataOperator,
+  pathOperator,
+  queryParamOperator,
+} from "./argument-operators.ts";
+import { longFlag } from "./response-flags.ts";
 import { compileStartTime } from "./start-time.ts";
+import { tlsOperators } from "./tls-operators.ts";
 
 /** What an operator yields for a request; undefined: unset. Strings are wire text. */
 export type Operator = (record: RequestRecord) => string | number | undefined;
@@ -18,6 +27,12 @@ const plain = new WeakSet<Operator>();
 
 /** Whether what an operator yields can stand in a log line as it is; nobody has to look at its characters then. */
 export const isPlain = (operator: Operator): boolean => plain.has(operator);
+
+/** The upstream's address, once there was a connection to it; which endpoint was tried is UPSTREAM_HOST. */
+const connected = ({ upstreamHost, upstreamLocalAddress }: RequestRecord) =>
+  upstreamLocalAddress === undefined ? undefined : upstreamHost;
+
+const apply = <T>(text: string | undefined, read: (text: string) => T) => (text === undefined ? undefined : read(text));
 
 const simple: Readonly<Record<string, Operator>> = {
   PROTOCOL: (record) => record.protocol,
@@ -38,20 +53,32 @@ const simple: Readonly<Record<string, Operator>> = {
   UPSTREAM_REQUEST_ATTEMPT_COUNT: (record) => record.attempts,
   DOWNSTREAM_REMOTE_ADDRESS: (record) => withPort(record.downstreamRemoteAddress, record.downstreamRemotePort),
   DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (record) => record.downstreamRemoteAddress,
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: ({ peer }) => withPort(peer.downstreamRemoteAddress, peer.downstreamRemotePort),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: ({ peer }) => peer.downstreamRemoteAddress,
+  DOWNSTREAM_DIRECT_REMOTE_PORT: ({ peer }) => peer.downstreamRemotePort,
   DOWNSTREAM_REMOTE_PORT: (record) => record.downstreamRemotePort,
   DOWNSTREAM_LOCAL_ADDRESS: (record) => record.downstreamLocalAddress,
   ROUTE_NAME: (record) => (record.routeName ? toWire(record.routeName) : undefined),
-  // Of what there is none here: virtual clusters, TLS listeners, and filters that leave something behind.
+  // Of what there is none here: virtual clusters, connections that end for a reason of their own.
   VIRTUAL_CLUSTER_NAME: unset,
-  REQUESTED_SERVER_NAME: unset,
-  DOWNSTREAM_TLS_VERSION: unset,
-  DOWNSTREAM_TLS_CIPHER: unset,
-  DOWNSTREAM_TLS_SESSION_ID: unset,
-  DOWNSTREAM_PEER_SUBJECT: unset,
-  DOWNSTREAM_PEER_ISSUER: unset,
-  DOWNSTREAM_PEER_SERIAL: unset,
-  DOWNSTREAM_PEER_URI_SAN: unset,
-  DOWNSTREAM_PEER_FINGERPRINT_256: unset,
+  CONNECTION_TERMINATION_DETAILS: unset,
+  DOWNSTREAM_TRANSPORT_FAILURE_REASON: unset,
+  ...tlsOperators,
+  GRPC_STATUS_NUMBER: grpcStatusOperator("NUMBER") as Operator,
+  RESPONSE_FLAGS_LONG: (record) => (record.flags.length === 0 ? "-" : record.flags.map(longFlag).join(",")),
+  UPSTREAM_CLUSTER_RAW: (record) => record.upstreamCluster && toWire(record.upstreamCluster),
+  UPSTREAM_REMOTE_ADDRESS: connected,
+  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (record) => apply(connected(record), ipOf),
+  UPSTREAM_REMOTE_PORT: (record) => apply(connected(record), portOf),
+  UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: ({ upstreamLocalAddress }) => upstreamLocalAddress && ipOf(upstreamLocalAddress),
+  UPSTREAM_LOCAL_PORT: ({ upstreamLocalAddress }) => upstreamLocalAddress && portOf(upstreamLocalAddress),
+  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: ({ downstreamLocalAddress }) => ipOf(downstreamLocalAddress),
+  DOWNSTREAM_LOCAL_PORT: ({ downstreamLocalAddress }) => portOf(downstreamLocalAddress),
+  LOCAL_REPLY_BODY: (record) => record.localReplyBody && toWire(record.localReplyBody),
+  TRACE_ID: ({ trace }) => trace?.traceId,
+  SPAN_ID: ({ trace }) => trace?.spanId,
+  STREAM_ID: ({ requestId }) => requestId,
+  ACCESS_LOG_TYPE: () => "DownstreamEnd",
   HOSTNAME: () => hostname(),
 };
 
@@ -70,6 +97,9 @@ for (const name of [
 const withPort = (address: string, port: number) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
+const ipOf = (address: string) => address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
+const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1));
+
 const requestHeader = (name: string): Operator => {
   const lower = name.toLowerCase();
   const read = headerReader(lower);
@@ -87,6 +117,11 @@ const responseHeader = (name: string): Operator => {
   const lower = name.toLowerCase();
   if (lower === ":status") return ({ status }) => (status === 0 ? undefined : String(status));
   return ({ responseHeaders }) => responseHeaders?.get(lower);
+};
+
+const responseTrailer = (name: string): Operator => {
+  const lower = name.toLowerCase();
+  return ({ responseTrailers }) => responseTrailers?.get(lower);
 };
 
 /**
@@ -118,7 +153,18 @@ function byName(name: string, argument: string | undefined): Operator | string {
       return either(name, argument, requestHeader);
     case "RESP":
       return either(name, argument, responseHeader);
+    case "TRAILER":
+      return either(name, argument, responseTrailer);
+    case "GRPC_STATUS":
+      return grpcStatusOperator(argument);
+    case "ENVIRONMENT":
+      return environmentOperator(argument);
+    case "QUERY_PARAM":
+      return queryParamOperator(argument);
+    case "PATH":
+      return pathOperator(argument);
     case "DYNAMIC_METADATA":
+      return metadataOperator(argument);
     case "FILTER_STATE":
       return argument === undefined ? `%${name}% needs an argument` : unset;
     default: {

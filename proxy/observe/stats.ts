@@ -32,7 +32,8 @@ export class StatsStore implements DataPathStats {
   }
 
   listener(statPrefix: string): ListenerStats {
-    return this.#scope("http", statPrefix, (stats) => stats as unknown as ListenerStats);
+    // A copy, since an object that was filled name by name is a dictionary to V8, and looking into it slow for good.
+    return this.#scope("http", statPrefix, (stats) => ({ ...stats }) as unknown as ListenerStats);
   }
 
   cluster(name: string): ClusterStats {

@@ -4,19 +4,21 @@ import {
   type Route as RouteMessage,
   type RouteMatch,
   type VirtualHost,
-  VirtualHost_TlsRequirementType as TlsRequirement,
 } from "#envoy/config/route/v3/route_components_pb.ts";
 import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
 
 import { type Compiled, Place } from "../compile.ts";
+import { isGrpc } from "../grpc-status.ts";
 import { Domains } from "./domains.ts";
 import { compileForward } from "./forward.ts";
+import { compileMutations, type Mutations, nest } from "./header-mutations.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
 import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.ts";
 import { compilePath, type PathMatch } from "./path.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import type { RouteAction, RouteTable } from "./route.ts";
+import { compileTlsRequirement } from "./tls-requirement.ts";
 
 /** RouteConfiguration.max_direct_response_body_size_bytes: "If not specified the default is 4096". */
 const DIRECT_RESPONSE_BYTES_MAX_DEFAULT = 4096;
@@ -28,6 +30,8 @@ export function compileRouteConfiguration(message: RouteConfiguration): Compiled
   const clusters = new Set<string>();
   const shared = {
     clusters,
+    mutations: compileMutations(message, place),
+    mostSpecificWins: message.mostSpecificHeaderMutationsWins,
     directResponseBytesMax: message.maxDirectResponseBodySizeBytes ?? DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
   };
   message.virtualHosts.forEach((virtualHost, index) => {
@@ -38,19 +42,22 @@ export function compileRouteConfiguration(message: RouteConfiguration): Compiled
       domains.add(domain, routes, at.item("domains", n));
     });
   });
-  return place.result(new CompiledRouteTable(message.name, domains, clusters));
+  const internalOnly = message.internalOnlyHeaders.map((name) => name.toLowerCase());
+  return place.result(new CompiledRouteTable(message.name, domains, clusters, internalOnly));
 }
 
 interface Shared {
   readonly clusters: Set<string>;
+  readonly mutations: Mutations;
+  readonly mostSpecificWins: boolean;
   readonly directResponseBytesMax: number;
 }
 
 function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Place): VirtualHostRoutes {
-  if (virtualHost.requireTls !== TlsRequirement.NONE) place.field("require_tls").refuse("only NONE is supported");
   const retry = virtualHost.retryPolicy && compileRetryPolicy(virtualHost.retryPolicy, place.field("retry_policy"));
   const context = { ...shared, retry };
-  const routes = new VirtualHostRoutes();
+  const hostMutations = compileMutations(virtualHost, place);
+  const routes = new VirtualHostRoutes(compileTlsRequirement(virtualHost.requireTls, place.field("require_tls")));
   virtualHost.routes.forEach((route, index) => {
     const at = place.item("routes", index);
     if (route.match === undefined) {
@@ -60,8 +67,9 @@ function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Pla
     const path = compilePath(route.match, at.field("match"));
     const conditions = compileConditions(route.match, at.field("match"));
     const action = path && compileAction(route, path, context, at);
+    const mutations = nest([compileMutations(route, at), hostMutations, shared.mutations], shared.mostSpecificWins);
     if (path === undefined || action === undefined) return;
-    routes.add(path, conditions, { name: route.name, virtualHost: virtualHost.name, action });
+    routes.add(path, conditions, { name: route.name, virtualHost: virtualHost.name, mutations, action });
   });
   return routes;
 }
@@ -76,6 +84,7 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
     const test = compileQueryMatcher(matcher, place.item("query_parameters", index));
     if (test !== undefined) tests.push(test);
   });
+  if (match.grpc !== undefined) tests.push(({ headers }) => isGrpc(headers));
   return { tests, fraction: compileFraction(match, place) };
 }
 

@@ -1,3 +1,11 @@
+/** Header mutations, which messages of every level carry. */
+const mutations = {
+  request_headers_to_add: "used",
+  request_headers_to_remove: "used",
+  response_headers_to_add: "used",
+  response_headers_to_remove: "used",
+} as const;
+
 /**
  * The fields of route messages that this proxy honours ("used"), and those that change nothing that a client or an upstream could see
  * ("ignored"). A field that is set and not here is refused, so that Envoy and this proxy never answer differently in silence.
@@ -11,8 +19,9 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     // Clusters come and go by CDS; the graph waits for them (proxy-parity 2.4: ignored for RDS).
     validate_clusters: "ignored",
     metadata: "ignored",
-    // Says in which order header changes apply; there are none while those fields are refused.
-    most_specific_header_mutations_wins: "ignored",
+    most_specific_header_mutations_wins: "used",
+    internal_only_headers: "used",
+    ...mutations,
   },
   "envoy.config.route.v3.VirtualHost": {
     name: "used",
@@ -20,6 +29,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     routes: "used",
     require_tls: "used",
     retry_policy: "used",
+    ...mutations,
     // Statistics only.
     virtual_clusters: "ignored",
     metadata: "ignored",
@@ -30,6 +40,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     route: "used",
     redirect: "used",
     direct_response: "used",
+    ...mutations,
     metadata: "ignored",
     decorator: "ignored",
     tracing: "ignored",
@@ -44,7 +55,17 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     runtime_fraction: "used",
     headers: "used",
     query_parameters: "used",
+    grpc: "used",
   },
+  // It has no fields.
+  "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": {},
+  "envoy.config.core.v3.HeaderValueOption": {
+    header: "used",
+    append: "used",
+    append_action: "used",
+    keep_empty_value: "used",
+  },
+  "envoy.config.core.v3.HeaderValue": { key: "used", value: "used", raw_value: "used" },
   "envoy.config.route.v3.HeaderMatcher": {
     name: "used",
     exact_match: "used",
@@ -89,12 +110,21 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     regex_rewrite: "used",
     host_rewrite_literal: "used",
     auto_host_rewrite: "used",
+    host_rewrite_header: "used",
+    host_rewrite_path_regex: "used",
+    append_x_forwarded_host: "used",
     timeout: "used",
     idle_timeout: "used",
+    max_stream_duration: "used",
     retry_policy: "used",
     priority: "used",
     hash_policy: "used",
     upgrade_configs: "used",
+  },
+  "envoy.config.route.v3.RouteAction.MaxStreamDuration": {
+    max_stream_duration: "used",
+    grpc_timeout_header_max: "used",
+    grpc_timeout_header_offset: "used",
   },
   "envoy.config.route.v3.RouteAction.UpgradeConfig": { upgrade_type: "used", enabled: "used" },
   "envoy.config.route.v3.WeightedCluster": {
@@ -102,7 +132,12 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     header_name: "used",
     runtime_key_prefix: "ignored",
   },
-  "envoy.config.route.v3.WeightedCluster.ClusterWeight": { name: "used", weight: "used" },
+  "envoy.config.route.v3.WeightedCluster.ClusterWeight": {
+    name: "used",
+    weight: "used",
+    host_rewrite_literal: "used",
+    ...mutations,
+  },
   "envoy.config.route.v3.RouteAction.HashPolicy": {
     header: "used",
     cookie: "used",

@@ -8,11 +8,14 @@ import { RoutingPriority } from "#envoy/config/core/v3/base_pb.ts";
 import { durationMs, type Place } from "../compile.ts";
 import type { RequestHead } from "../request.ts";
 import { compileHashPolicies } from "./hash.ts";
+import { compileMutations, NO_MUTATIONS } from "./header-mutations.ts";
+import { compileHostRewrite } from "./host-rewrite.ts";
 import { headerReader } from "./matchers.ts";
 import type { PathMatch } from "./path.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import { prefixRewrite, regexRewrite } from "./rewrite.ts";
-import type { ForwardAction, HostRewrite, RetryPolicy } from "./route.ts";
+import type { ClusterChoice, ForwardAction, RetryPolicy } from "./route.ts";
+import { compileStreamDuration } from "./stream-duration.ts";
 
 /** RouteAction.timeout: "If not specified, the default is 15s". */
 const TIMEOUT_MS_DEFAULT = 15_000;
@@ -39,13 +42,15 @@ export function compileForward(
   if (action.priority !== RoutingPriority.DEFAULT) place.field("priority").refuse("only DEFAULT is supported");
   if (cluster === undefined) return undefined;
   return {
-    cluster,
+    ...cluster,
     clusterNotFoundStatus: clusterNotFoundStatus(action.clusterNotFoundResponseCode, place),
     timeoutMs: durationMs(action.timeout, TIMEOUT_MS_DEFAULT),
+    streamDuration: compileStreamDuration(action, place),
     idleTimeoutMs: durationMs(action.idleTimeout, undefined),
     retry: routeRetry(action.retryPolicy, context, place),
     rewritePath: compileRewrite(action, match, place),
     hostRewrite: compileHostRewrite(action, place),
+    appendForwardedHost: action.appendXForwardedHost,
     hash: compileHashPolicies(action.hashPolicy, place),
     upgrades: compileUpgrades(action, place),
   };
@@ -69,11 +74,14 @@ function clusterNotFoundStatus(code: NotFoundCode, place: Place): number {
   }
 }
 
+/** Which cluster a request goes to. */
+type Target = Pick<ForwardAction, "cluster" | "choose">;
+
 function compileCluster(
   { clusterSpecifier: specifier }: RouteAction,
   clusters: Set<string>,
   place: Place,
-): ForwardAction["cluster"] | undefined {
+): Target | undefined {
   switch (specifier.case) {
     case "cluster": {
       const name = specifier.value;
@@ -82,7 +90,7 @@ function compileCluster(
         return undefined;
       }
       clusters.add(name);
-      return () => name;
+      return { cluster: () => name };
     }
     case "clusterHeader": {
       if (specifier.value === "") {
@@ -90,7 +98,7 @@ function compileCluster(
         return undefined;
       }
       const read = headerReader(specifier.value);
-      return (head) => read(head) ?? "";
+      return { cluster: (head) => read(head) ?? "" };
     }
     case "weightedClusters":
       return compileWeighted(specifier.value, clusters, place.field("weighted_clusters"));
@@ -100,21 +108,24 @@ function compileCluster(
   }
 }
 
-function compileWeighted(
-  weighted: WeightedCluster,
-  clusters: Set<string>,
-  place: Place,
-): ForwardAction["cluster"] | undefined {
-  const names: string[] = [];
+function compileWeighted(weighted: WeightedCluster, clusters: Set<string>, place: Place): Target | undefined {
+  const choices: ClusterChoice[] = [];
   const ends: number[] = [];
   let total = 0;
   weighted.clusters.forEach((one, index) => {
-    if (one.name === "") place.item("clusters", index).field("name").refuse("must not be empty");
+    const at = place.item("clusters", index);
+    if (one.name === "") at.field("name").refuse("must not be empty");
     clusters.add(one.name);
+    const { hostRewriteSpecifier: host } = one;
+    const choice: ClusterChoice = {
+      name: one.name,
+      mutations: compileMutations(one, at),
+      hostRewrite: host.case === undefined || host.value === "" ? undefined : host.value,
+    };
     const weight = one.weight ?? 0;
     if (weight === 0) return; // Never drawn.
     total += weight;
-    names.push(one.name);
+    choices.push(choice);
     ends.push(total);
   });
   if (total === 0) {
@@ -126,12 +137,14 @@ function compileWeighted(
     return undefined;
   }
   const draw = weightDraw(weighted, total);
-  return (head) => {
+  const choose = (head: RequestHead): ClusterChoice => {
     const drawn = draw(head);
     let at = 0;
     while (drawn >= (ends[at] as number)) at++;
-    return names[at] as string;
+    return choices[at] as ClusterChoice;
   };
+  const plain = choices.every(({ mutations, hostRewrite }) => mutations === NO_MUTATIONS && hostRewrite === undefined);
+  return { cluster: (head) => choose(head).name, ...(!plain && { choose }) };
 }
 
 /** A number in [0, total): random, or what the client sent in a header, so that it can stick to its choice. */
@@ -153,20 +166,6 @@ function compileRewrite(action: RouteAction, match: PathMatch, place: Place): Fo
     return regexRewrite(action.regexRewrite, place.field("regex_rewrite"));
   }
   return action.prefixRewrite === "" ? undefined : prefixRewrite(action.prefixRewrite, match.matchedLength);
-}
-
-function compileHostRewrite({ hostRewriteSpecifier: specifier }: RouteAction, place: Place): HostRewrite | undefined {
-  switch (specifier.case) {
-    case undefined:
-      return undefined;
-    case "hostRewriteLiteral":
-      return specifier.value === "" ? undefined : { kind: "literal", host: specifier.value };
-    case "autoHostRewrite":
-      return specifier.value.value ? { kind: "auto" } : undefined;
-    default:
-      place.refuse("of the host rewrites only host_rewrite_literal and auto_host_rewrite are supported");
-      return undefined;
-  }
 }
 
 function compileUpgrades(action: RouteAction, place: Place): ReadonlyMap<string, boolean> {

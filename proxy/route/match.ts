@@ -4,6 +4,7 @@ import type { HeadTest } from "./matchers.ts";
 import type { PathMatch } from "./path.ts";
 import { PathIndex } from "./path-index.ts";
 import type { Route, RouteTable } from "./route.ts";
+import { httpsRedirect, type TlsRequirement } from "./tls-requirement.ts";
 import { asciiLower, pathOnly } from "./text.ts";
 
 /** What a route asks of a request besides its path. */
@@ -28,6 +29,12 @@ export class VirtualHostRoutes {
   // The request that is being matched; see PathIndex for why it is here.
   #head: RequestHead | undefined;
   #random = -1;
+  readonly #needsTls: TlsRequirement | undefined;
+
+  /** `needsTls`: which requests are sent to https before any route is looked at. */
+  constructor(needsTls?: TlsRequirement) {
+    this.#needsTls = needsTls;
+  }
 
   /** Adds the next route of the list. */
   add(path: PathMatch, conditions: Conditions, route: Route): void {
@@ -39,6 +46,7 @@ export class VirtualHostRoutes {
 
   /** The first route of the list that takes the request. */
   match(head: RequestHead): Route | undefined {
+    if (this.#needsTls?.(head) === true) return httpsRedirect;
     this.#head = head;
     this.#random = -1;
     const path = pathOnly(head.path);
@@ -66,9 +74,16 @@ export class VirtualHostRoutes {
 export class CompiledRouteTable implements RouteTable {
   readonly name: string;
   readonly clusters: ReadonlySet<string>;
+  readonly internalOnlyHeaders: readonly string[] | undefined;
   readonly #domains: Domains<VirtualHostRoutes>;
 
-  constructor(name: string, domains: Domains<VirtualHostRoutes>, clusters: ReadonlySet<string>) {
+  constructor(
+    name: string,
+    domains: Domains<VirtualHostRoutes>,
+    clusters: ReadonlySet<string>,
+    internalOnlyHeaders: readonly string[] = [],
+  ) {
+    this.internalOnlyHeaders = internalOnlyHeaders.length === 0 ? undefined : internalOnlyHeaders;
     this.name = name;
     this.#domains = domains;
     this.clusters = clusters;

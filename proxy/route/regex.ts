@@ -150,6 +150,7 @@ export function pathShape(pattern: string): PathShape | undefined {
 /** The characters that every match starts with, so that an index need not try the pattern elsewhere. */
 export function literalPrefix(pattern: string): string {
   // A "|" at the top level makes any start possible; one inside brackets costs no more than a shorter prefix.
-  if (!isAscii(pattern) || pattern.includes("|")) return "";
+  // A group of mere flags, "(?i)", takes no room in RE2: a quantifier behind it repeats what is before it.
+  if (!isAscii(pattern) || pattern.includes("|") || pattern.includes("(?")) return "";
   return literalAt(pattern, pattern.startsWith("^") ? 1 : 0).text;
 }

@@ -1,4 +1,6 @@
 import type { RequestHead } from "../request.ts";
+import type { Mutations } from "./header-mutations.ts";
+import type { StreamDuration } from "./stream-duration.ts";
 
 /** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). Immutable. */
 export interface RouteTable {
@@ -7,11 +9,15 @@ export interface RouteTable {
   match(head: RequestHead): Route | undefined;
   /** Names of all clusters that routes can send to; the graph is whole when they are there. */
   readonly clusters: ReadonlySet<string>;
+  /** Fields that only internal requests may bring (internal_only_headers); undefined: none. */
+  readonly internalOnlyHeaders?: readonly string[] | undefined;
 }
 
 export interface Route {
   readonly name: string;
   readonly virtualHost: string;
+  /** What route, virtual host and table change of header fields, in order. */
+  readonly mutations: Mutations;
   readonly action: RouteAction;
 }
 
@@ -23,24 +29,41 @@ export type RouteAction =
 export interface ForwardAction {
   /** The cluster for this request; weighted clusters draw anew on each call. */
   cluster(head: RequestHead): string;
+  /** In place of `cluster` where weighted clusters have settings of their own; a cluster is drawn anew on each call. */
+  readonly choose?: ((head: RequestHead) => ClusterChoice) | undefined;
   /** What Envoy answers when the cluster doesn't exist: 503, or 404 if so configured. */
   readonly clusterNotFoundStatus: number;
   /** For the whole answer after the request is complete, retries included, in ms; 0: none. */
   readonly timeoutMs: number;
+  /** For the whole stream; undefined: as the listener has it. */
+  readonly streamDuration?: StreamDuration | undefined;
   /** For a stream on which nothing moves, in ms; 0: none; undefined: the listener's. */
   readonly idleTimeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;
   /** The path to send upstream; undefined: as it is. The original then goes to x-envoy-original-path. */
   readonly rewritePath: ((path: string) => string) | undefined;
   readonly hostRewrite: HostRewrite | undefined;
+  /** Whether the host that a rewrite replaces goes to x-forwarded-host. */
+  readonly appendForwardedHost?: boolean;
   /** The 64-bit hash that decides the endpoint in consistent hashing; undefined: none of the policies applied. */
   readonly hash: ((head: RequestHead) => HashResult) | undefined;
   /** Upgrade types (lower case) switched on (true) or off (false) here; one that is absent follows the listener. */
   readonly upgrades: ReadonlyMap<string, boolean>;
 }
 
-/** `auto`: the hostname of the chosen endpoint, if it has one. */
-export type HostRewrite = { readonly kind: "literal"; readonly host: string } | { readonly kind: "auto" };
+/** One of several weighted clusters, with what it changes by itself, before the route does. */
+export interface ClusterChoice {
+  readonly name: string;
+  readonly mutations: Mutations;
+  /** Its host_rewrite_literal. */
+  readonly hostRewrite: string | undefined;
+}
+
+/** `auto`: the hostname of the chosen endpoint, if it has one. `computed`: made of the request; "" leaves its host. */
+export type HostRewrite =
+  | { readonly kind: "literal"; readonly host: string }
+  | { readonly kind: "auto" }
+  | { readonly kind: "computed"; host(head: RequestHead): string };
 
 export interface HashResult {
   readonly hash: bigint | undefined;

@@ -1,5 +1,7 @@
 import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
+import type { Headers } from "../headers.ts";
 import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
 import { HeadReader } from "../http1/head-reader.ts";
@@ -18,7 +20,8 @@ export interface ResponseReceiver {
   /** `end`: no body follows, and onResponseEnd() neither. */
   onResponseHead(message: ResponseMessage, end: boolean): void;
   onResponseData(bytes: Buffer, from: number, to: number): void;
-  onResponseEnd(): void;
+  /** `trailers`: what followed the body, if anything did. */
+  onResponseEnd(trailers?: Headers): void;
   /** The connection takes more of the request's body again. */
   onUpstreamWritable(): void;
   /** The response will not be completed. `transportFailure`: what the transport said, "" if nothing. */

@@ -1,5 +1,8 @@
+import { performance } from "node:perf_hooks";
+
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
+import type { Headers } from "../headers.ts";
 import { fieldLines } from "../http1/write.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
@@ -138,9 +141,8 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     const { head, upgrade } = this.#stream;
     const { hostRewrite } = this.#action;
     let host = head.authority;
-    if (hostRewrite !== undefined) {
-      host = hostRewrite.kind === "literal" ? hostRewrite.host : (this.#endpoint as Endpoint).hostname || host;
-    }
+    // The router has done the other rewrites; this one needs to know the endpoint.
+    if (hostRewrite?.kind === "auto") host = (this.#endpoint as Endpoint).hostname || host;
     const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
     return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   }
@@ -244,13 +246,13 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#connection?.pause();
   }
 
-  onResponseEnd(): void {
+  onResponseEnd(trailers?: Headers): void {
     // The end of a tunnel's one direction leaves the other open.
     if (!this.#stream.upgraded) {
       this.#connection = undefined;
       this.#end();
     }
-    this.#stream.onUpstreamEnd();
+    this.#stream.onUpstreamEnd(trailers);
   }
 
   onUpstreamWritable(): void {

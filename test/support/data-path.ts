@@ -12,9 +12,11 @@ import {
   listenerStatNames,
   type Runtime,
 } from "../../proxy/listen/context.ts";
+import { edgeDefaults } from "../../proxy/http2/options.ts";
 import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
+import { NO_MUTATIONS } from "../../proxy/route/header-mutations.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
 
 /** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
@@ -113,6 +115,8 @@ export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): R
 const HTTP: HttpOptions = {
   statPrefix: "http",
   routeConfigName: "routes",
+  codec: "auto",
+  http2: edgeDefaults,
   serverName: "sluice",
   serverHeader: "overwrite",
   maxRequestHeadersKb: 60,
@@ -123,6 +127,7 @@ const HTTP: HttpOptions = {
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
   maxConnectionDurationMs: 0,
+  maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,
   headersWithUnderscores: "allow",
   normalizePath: true,
@@ -175,7 +180,8 @@ export class DataPath implements AsyncDisposable {
           ? {
               name,
               clusters: new Set(),
-              match: () => (route === null ? undefined : { name: "r", virtualHost: "v", action }),
+              match: () =>
+                route === null ? undefined : { name: "r", virtualHost: "v", mutations: NO_MUTATIONS, action },
             }
           : undefined,
     };

@@ -48,6 +48,9 @@ async function goInstall(name: string, module: string): Promise<string> {
 
 export const grpcurl = () => goInstall("grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3");
 
+/** The conformance tests of RFC 9113's predecessor for servers. */
+export const h2spec = () => goInstall("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@latest");
+
 /** A program from Debian's packages, unpacked rather than installed: no root needed, nothing of the machine is changed. */
 async function debian(name: string, packages: string[]): Promise<string> {
   return await cached(`debian-${name}`, async (to) => {

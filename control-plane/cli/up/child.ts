@@ -23,6 +23,8 @@ export interface ChildSpec {
   readonly name: string;
   /** Arguments for `sluice`. */
   readonly args: readonly string[];
+  /** Options of Node's besides ours. */
+  readonly execArgv?: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   /** How long it may take to end after SIGTERM. */
   readonly stopMsMax: number;
@@ -110,7 +112,7 @@ export class Child {
     const { promise, resolve } = Promise.withResolvers<CliError>();
     const child = fork(this.#main, this.#spec.args, {
       env: this.#spec.env,
-      execArgv: ["--disable-warning=ExperimentalWarning"],
+      execArgv: ["--disable-warning=ExperimentalWarning", ...(this.#spec.execArgv ?? [])],
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.#process = child;

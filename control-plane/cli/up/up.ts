@@ -165,6 +165,8 @@ const proxySpec = (options: UpOptions, directory: string) => ({
     ...(options.workers === undefined ? [] : ["--workers", String(options.workers)]),
     ...(options.insecure === true ? ["--insecure"] : []),
   ],
+  // As the sluice script starts it.
+  execArgv: ["--max-semi-space-size=2"],
   env: { ...environment(options), [AWAIT_START]: "1" },
   stopMsMax: PROXY_STOP_MS_MAX,
 });

@@ -1,0 +1,124 @@
+/** WebSocket over HTTP/2 (RFC 8441) to HTTP/1.1 origins. */
+import type { ClientHttp2Stream } from "node:http2";
+
+import { expect, test } from "vitest";
+
+import { clusterOf, DataPath, endpointAt, TestServer, until } from "../../test/support/data-path.ts";
+import { Http2Client } from "../../test/support/http2-client.ts";
+import { edgeDefaults } from "./options.ts";
+
+const SWITCH =
+  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+const WEBSOCKET = { ":method": "CONNECT", ":protocol": "websocket", ":path": "/live", ":authority": "h" };
+
+/** An origin that upgrades, echoes, and ends when its client does. */
+async function origin(answer = SWITCH) {
+  const heads: string[] = [];
+  const server = await TestServer.raw((socket) => {
+    let head: string | undefined = "";
+    socket.on("data", (bytes) => {
+      if (head === undefined) return void socket.write(bytes);
+      head += bytes.toString("latin1");
+      if (!head.includes("\r\n\r\n")) return;
+      heads.push(head);
+      head = undefined;
+      socket.write(answer, "latin1");
+    });
+    socket.on("end", () => socket.end("bye"));
+  }, true);
+  return { heads, port: server.port, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+const allowing = (port: number, allowConnect = true) =>
+  DataPath.start({
+    cluster: clusterOf([endpointAt(port)]),
+    action: { upgrades: new Map([["websocket", true]]), timeoutMs: 100 },
+    http: { http2: { ...edgeDefaults, allowConnect } },
+  });
+
+/** Collects what a stream brings. */
+function watch(stream: ClientHttp2Stream) {
+  const seen = { status: 0, headers: {} as Record<string, unknown>, body: "", ended: false, closed: false };
+  stream
+    .on("response", (headers) => {
+      seen.status = Number(headers[":status"]);
+      seen.headers = headers;
+    })
+    .on("data", (piece: Buffer) => (seen.body += piece.toString("latin1")))
+    .on("end", () => (seen.ended = true))
+    .on("error", () => {})
+    .on("close", () => (seen.closed = true));
+  return seen;
+}
+
+async function open(port: number) {
+  const client = new Http2Client(port);
+  await until(() => client.session.remoteSettings.maxConcurrentStreams === edgeDefaults.maxConcurrentStreams);
+  return client;
+}
+
+test("a websocket echoes both ways, beyond the route's timeout, and ends half by half", async () => {
+  await using server = await origin();
+  await using path = await allowing(server.port);
+  await using client = await open(path.port);
+  const stream = client.session.request(WEBSOCKET, { endStream: false });
+  const seen = watch(stream);
+  // Sent ahead of the answer.
+  stream.write("early ");
+  await until(() => seen.body === "early ");
+  expect(seen.status).toBe(200);
+  expect(seen.headers).not.toHaveProperty("sec-websocket-accept");
+  expect(server.heads[0]).toMatch(/^GET \/live HTTP\/1.1\r\nhost: h\r\n/);
+  expect(server.heads[0]).toMatch(
+    /sec-websocket-key: [\w+/]{22}==\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  stream.write("late");
+  await until(() => seen.body === "early late");
+  stream.end();
+  await until(() => seen.closed);
+  expect(seen.body).toBe("early latebye");
+  expect(stream.rstCode).toBe(0);
+  await until(() => path.records.length === 1);
+  expect(path.records[0]).toMatchObject({
+    status: 101,
+    protocol: "HTTP/2",
+    bytesReceived: 10,
+    bytesSent: 13,
+    flags: [],
+  });
+  expect(path.stats.get("downstream_cx_upgrades_active")).toBe(0);
+});
+
+test("an origin that doesn't switch answers as usual, and no tunnel opens", async () => {
+  await using server = await origin("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno");
+  await using path = await allowing(server.port);
+  await using client = await open(path.port);
+  const seen = watch(client.session.request(WEBSOCKET, { endStream: false }));
+  await until(() => seen.closed);
+  expect(seen).toMatchObject({ status: 426, body: "no" });
+});
+
+test("without allow_connect extended CONNECT is no request at all; types that are not allowed are 403", async () => {
+  await using server = await origin();
+  await using closed = await allowing(server.port, false);
+  await using one = await open(closed.port);
+  expect(one.session.remoteSettings.enableConnectProtocol).toBe(false);
+  await using path = await allowing(server.port);
+  await using client = await open(path.port);
+  const seen = watch(client.session.request({ ...WEBSOCKET, ":protocol": "other" }, { endStream: false }));
+  await until(() => seen.closed);
+  expect(seen.status).toBe(403);
+  expect(server.heads).toEqual([]);
+});
+
+test("a client that goes away takes the origin's connection with it", async () => {
+  await using server = await origin();
+  await using path = await allowing(server.port);
+  const client = await open(path.port);
+  const seen = watch(client.session.request(WEBSOCKET, { endStream: false }));
+  await until(() => seen.status === 200);
+  client.session.destroy();
+  await until(() => path.records.length === 1 && path.stats.get("upstream_cx_active") === 0);
+  expect(path.records[0]?.flags).toEqual(["DC"]);
+});
