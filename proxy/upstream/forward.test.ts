@@ -229,7 +229,7 @@ test("each try's timeout leads to the next", async () => {
     const first = ++connections === 1;
     socket.on("data", () => first || socket.write(OK));
   });
-  await using path = await via(origin.port, { action: { retry: retryPolicy(["5xx"], { perTryTimeoutMs: 50 }) } });
+  await using path = await via(origin.port, { action: { retry: retryPolicy(["5xx"], { perTryTimeoutMs: 400 }) } });
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 OK/);
   expect(path.stats.get("upstream_rq_per_try_timeout")).toBe(1);
 });
