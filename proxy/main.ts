@@ -141,12 +141,13 @@ class Proxy implements RunningProxy {
   async replace(): Promise<Successor | undefined> {
     if (this.#draining !== undefined || this.#replacing || this.#admin === undefined) return undefined;
     this.#replacing = true;
-    this.#log.info("starting a successor");
     try {
       const { lifeline } = this.#options.handover ?? {};
       const estate = await this.#workers.inheritance();
       const xds = await this.#options.xdsAddress;
-      const successor = await startSuccessor({ ...estate, adminFd: this.#admin.fd, xds, lifeline });
+      const successor = await startSuccessor({ ...estate, adminFd: this.#admin.fd, xds, lifeline }, (successor) =>
+        this.#log.info({ successor }, "a successor starts"),
+      );
       this.#log.info("the successor serves");
       lifeline?.pause();
       // Both would answer, and be asked what the other one knows.

@@ -47,9 +47,9 @@ export class FirstEnd {
 
 /**
  * Starts this program anew, with the same arguments and on the very same listening sockets, and waits until it serves. Throws, with
- * the successor gone, if it doesn't come up in time. What is then accepted is accepted by either process, until this one stops.
+ * the successor gone, if it doesn't come up in time; `started` is told its process id. What is then accepted is accepted by either process, until this one stops.
  */
-export async function startSuccessor(estate: Estate): Promise<Successor> {
+export async function startSuccessor(estate: Estate, started: (pid: number) => void): Promise<Successor> {
   const { sockets, adminFd, lifeline } = estate;
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
     env: { ...process.env, [SUCCEEDS]: "1" },
@@ -61,6 +61,7 @@ export async function startSuccessor(estate: Estate): Promise<Successor> {
     ticketKey: Buffer.from(estate.ticketKey).toString("base64"),
     xds: estate.xds ?? "",
   };
+  if (child.pid !== undefined) started(child.pid);
   try {
     await serving(child, message);
   } catch (error) {
