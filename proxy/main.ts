@@ -113,6 +113,7 @@ class Proxy implements RunningProxy {
     this.#workers = new Workers({
       count: checked.workers,
       drainTimeMs: checked.drainTimeMs,
+      connectionsMax: options.maxConnections,
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),

@@ -7,6 +7,12 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 export interface WorkerSettings {
   /** How long connections of a listener that was removed or has moved may take to end, in ms. */
   readonly drainTimeMs: number;
+  /** This worker's place among the workers. */
+  readonly index: number;
+  /** Where open connections are counted (listen/connection-counts.ts). */
+  readonly connections: SharedArrayBuffer;
+  /** Open connections of all workers together at most; 0: any number. */
+  readonly connectionsMax: number;
   /** The key for TLS session tickets. Secret. */
   readonly ticketKey: Uint8Array;
   /** Open listening sockets of a former process, which nobody else of this one has. */

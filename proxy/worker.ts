@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
@@ -12,7 +13,7 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
-const { drainTimeMs, ticketKey, inherited } = workerData as WorkerSettings;
+const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax } = workerData as WorkerSettings;
 let ticketKeys = Buffer.from(ticketKey);
 const legacy = new InheritedSockets(inherited);
 
@@ -24,7 +25,14 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   drainTimeMs,
 );
 const listeners: ListenerSet = new ListenerSet(
-  { runtime, reusePort: true, ticketKeys: () => ticketKeys, inherited: (at) => legacy.take(at) },
+  {
+    runtime,
+    reusePort: true,
+    counts: new ConnectionCounts(connections, index),
+    ...(connectionsMax > 0 && { connectionsMax }),
+    ticketKeys: () => ticketKeys,
+    inherited: (at) => legacy.take(at),
+  },
   drainTimeMs,
   (name, error) => tell({ kind: "listener-failed", name, reason: error.message }),
 );

@@ -7,8 +7,10 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 
 import type { ClusterStatus } from "./admin/source.ts";
+import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
 import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
+import { WORKERS_MAX } from "./options.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
 
@@ -32,6 +34,8 @@ const SEMI_SPACE_MB = 8;
 export interface WorkersOptions {
   readonly count: number;
   readonly drainTimeMs: number;
+  /** Open connections of all workers together at most; undefined: any number. */
+  readonly connectionsMax?: number | undefined;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Everything that a new worker needs to start from. */
   readonly current: () => readonly ResourceUpdate[];
@@ -80,6 +84,8 @@ export class Workers {
   #nextId = 1;
   /** Nothing is started any more. */
   #ending = false;
+  readonly #connections = connectionCountsMemory(WORKERS_MAX);
+  readonly #counts = new ConnectionCounts(this.#connections, 0);
   /** How many workers there shall be. */
   #count: number;
   #ticketKey: Uint8Array;
@@ -222,7 +228,11 @@ export class Workers {
       this.#retired.delete(worker);
     });
     // What it counts while it drains is not missed, as long as no other worker has its number.
-    worker.once("exit", () => this.#slots[index] === undefined && this.#options.stats.forget(index));
+    worker.once("exit", () => {
+      if (this.#slots[index] !== undefined) return;
+      this.#options.stats.forget(index);
+      this.#counts.forget(index);
+    });
     post(worker, { kind: "drain", timeMs: this.#options.drainTimeMs });
   }
 
@@ -251,6 +261,9 @@ export class Workers {
     this.#started.add(index);
     const settings: WorkerSettings = {
       drainTimeMs,
+      index,
+      connections: this.#connections,
+      connectionsMax: this.#options.connectionsMax ?? 0,
       ticketKey: this.#ticketKey,
       inherited: sockets.filter((_, at) => at % this.#options.count === index),
     };
@@ -302,6 +315,7 @@ export class Workers {
     if (this.#ending) return;
     this.crashes++;
     this.#options.stats.forget(index);
+    this.#counts.forget(index);
     const now = performance.now();
     slot.crashedAt = [...slot.crashedAt.filter((at) => now - at < CRASH_WINDOW_MS), now];
     const delayMs =

@@ -28,6 +28,7 @@ export interface ProxyOptions extends GlobalOptions {
   readonly admin: string;
   readonly workers?: number;
   readonly drainTime: number;
+  readonly maxConnections?: number;
 }
 
 /** `sluice control-plane`: runs until SIGINT or SIGTERM. */
@@ -71,6 +72,7 @@ export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<
       workers: options.workers,
       dataDirectory: resolve(dataDirectory(options)),
       drainTimeMs: options.drainTime,
+      maxConnections: options.maxConnections,
       version,
       insecure: options.insecure === true,
       logLevel: process.env["SLUICE_LOG_LEVEL"],

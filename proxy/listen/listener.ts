@@ -5,6 +5,7 @@ import type { TicketKeys } from "../tls/secret.ts";
 import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
+import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { Runtime } from "./context.ts";
 import { descriptorOf } from "./descriptor.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
@@ -19,6 +20,10 @@ export interface ListenContext {
   readonly reusePort?: boolean;
   /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
   readonly ticketKeys?: () => TicketKeys | undefined;
+  /** Open connections, counted with those of the other workers; without it only limits of filter chains hold, for this listener alone. */
+  readonly counts?: ConnectionCounts;
+  /** Open connections of all workers together at most; what is above is closed. */
+  readonly connectionsMax?: number;
   /** The listening sockets that a former process left us, each given once. */
   readonly inherited?: (address: BindAddress) => readonly number[];
 }
@@ -65,11 +70,15 @@ class TcpListener implements RunningListener {
   readonly #draining = new Set<Promise<void>>();
   readonly #leaving = new Set<Chain>();
   readonly #inspecting = new Set<Socket>();
+  readonly #limits: ConnectionCounts;
+  readonly #all: ConnectionCounter | undefined;
   #port = 0;
 
   constructor(options: ListenerOptions, context: ListenContext) {
     this.#options = options;
     this.#context = context;
+    this.#limits = context.counts ?? new ConnectionCounts(connectionCountsMemory(1), 0);
+    this.#all = context.counts?.counter("all");
   }
 
   get port(): number {
@@ -148,6 +157,7 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
+    if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) return;
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);
@@ -165,11 +175,25 @@ class TcpListener implements RunningListener {
       socket.destroy();
       return;
     }
-    if (chain.size >= (chain.options.connectionsMax ?? Number.POSITIVE_INFINITY)) {
-      socket.destroy();
+    const { connectionsMax } = chain.options;
+    if (
+      connectionsMax !== undefined &&
+      !this.#count(socket, this.#limits.counter(`${this.#options.name} ${chain.options.id}`), connectionsMax)
+    ) {
       return;
     }
     chain.accept(socket, found.serverName, found.source && peerFrom(found.source));
+  }
+
+  /** Counts a connection as long as it is open; false: there are too many, and it is closed. */
+  #count(socket: Socket, counter: ConnectionCounter | undefined, max = Number.POSITIVE_INFINITY): boolean {
+    if (counter === undefined) return true;
+    if (counter.take(max)) {
+      socket.once("close", () => counter.release());
+      return true;
+    }
+    socket.destroy();
+    return false;
   }
 
   /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
