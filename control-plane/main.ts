@@ -8,6 +8,7 @@ import { readTls } from "./admin/tls.ts";
 import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
+import { Endpoints } from "./endpoints/endpoints.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
@@ -16,10 +17,12 @@ import { storeMetrics } from "./observe/store-metrics.ts";
 import { startRefresh } from "./refresh.ts";
 import { messageOf } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
+import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { startXdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
+import { withoutSecrets } from "./xds/withhold.ts";
 
 /** How a control plane is to run. */
 export interface ControlPlaneOptions {
@@ -31,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly xdsAddress: string;
   /** A PostgreSQL database instead of the embedded store: postgres://user:password@host:5432/name. */
   readonly storeUrl?: string | undefined;
+  /** A file of keys that encrypt secrets in the store (store/secret-box.ts). Default: the environment's SLUICE_SECRET_KEY, or none. */
+  readonly secretKeyFile?: string | undefined;
   /** PEM file of the admin API's certificate chain; with `adminTlsKey`. Read again when it changes. */
   readonly adminTlsCert?: string | undefined;
   /** PEM file of its private key. */
@@ -86,7 +91,8 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const metrics = new MetricsRegistry();
   undo.defer(addProcessMetrics(metrics, version));
 
-  const location = { dataDir: options.dataDirectory, url: options.storeUrl };
+  const secretKeys = loadSecretKeys(options.secretKeyFile, process.env["SLUICE_SECRET_KEY"]);
+  const location = { dataDir: options.dataDirectory, url: options.storeUrl, secretKeys };
   const { wrote, showRevision } = storeMetrics(metrics);
   const store = await openStore(location, { warn: (message) => log.warn(message), wrote });
   undo.defer(() => store.close());
@@ -98,7 +104,14 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
-  const refresh = startRefresh({ store, cache, log, report: refreshMetrics(metrics) });
+  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
+  undo.defer(() => endpoints.close());
+  const why =
+    "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
+  const served = isLoopback(xdsAt.host)
+    ? cache
+    : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
+  const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
 

@@ -11,6 +11,7 @@ import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { keyOf, type StoredObject } from "./model/objects.ts";
+import { Endpoints } from "./endpoints/endpoints.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
 import { openStore } from "./store/open.ts";
 import { ResourceCache } from "./xds/cache.ts";
@@ -26,6 +27,8 @@ async function start() {
   const dataDir = mkdtempSync(join(tmpdir(), "sluice-refresh-"));
   const store = await openStore({ dataDir }, { warn: () => {} });
   const cache = new ResourceCache();
+  const endpoints = new Endpoints({ dataDir, log: { info: () => {}, warn: () => {} } });
+  cleanups.push(async () => await endpoints.close());
   const errors: object[] = [];
   const reports: RefreshReport[] = [];
   const write = async (puts: StoredObject[], deletes: StoredObject[] = []) =>
@@ -34,6 +37,7 @@ async function start() {
     const refresh = startRefresh({
       store,
       cache,
+      endpoints,
       log: { error: (fields) => errors.push(fields) },
       report: (report) => reports.push(report),
     });
@@ -45,7 +49,7 @@ async function start() {
     rmSync(dataDir, { recursive: true });
   });
   const clusters = (group: string) => [...(cache.resources(group, cds)?.values() ?? [])].map(({ name }) => name).sort();
-  return { store, cache, write, follow, clusters, errors, reports };
+  return { store, cache, endpoints, write, follow, clusters, errors, reports };
 }
 
 const service = (name: string, gatewayGroup = "default", upstreams = ["default"]): StoredObject => ({
@@ -125,8 +129,8 @@ test("a service that can't be translated stops no other, and is logged once", as
 });
 
 test("after close, nothing is written to the cache", async () => {
-  const { store, cache, write, clusters } = await start();
-  const refresh = startRefresh({ store, cache, log: { error: () => {} } });
+  const { store, cache, endpoints, write, clusters } = await start();
+  const refresh = startRefresh({ store, cache, endpoints, log: { error: () => {} } });
   await refresh.ready;
   await refresh.close();
 
@@ -136,19 +140,20 @@ test("after close, nothing is written to the cache", async () => {
 });
 
 test("a cache whose filling was interrupted never becomes ready", async () => {
-  const { store, cache, write } = await start();
+  const { store, cache, endpoints, write } = await start();
   await write(Array.from({ length: 200 }, (_, at) => service(`s${at}`)));
 
-  await startRefresh({ store, cache, log: { error: () => {} } }).close();
+  await startRefresh({ store, cache, endpoints, log: { error: () => {} } }).close();
 
   expect(cache.ready).toBe(false);
 });
 
 test("a store that fails is asked again", async () => {
-  const { store, cache, write, clusters, errors } = await start();
+  const { store, cache, endpoints, write, clusters, errors } = await start();
   let failures = 2;
   const refresh = startRefresh({
     cache,
+    endpoints,
     log: { error: (fields) => errors.push(fields) },
     store: {
       snapshot: () => store.snapshot(),

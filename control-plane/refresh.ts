@@ -8,10 +8,18 @@
  */
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 
-import { type ObjectKey, keyText } from "./model/objects.ts";
+import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
+
+import type { ChangedServices, Endpoints } from "./endpoints/endpoints.ts";
+import { keyOf, keyText } from "./model/objects.ts";
 import type { Store } from "./store/store.ts";
 import type { Transaction } from "./store/transaction.ts";
-import { GroupTranslation, type ObjectChange, type TranslationFailure } from "./translate/group.ts";
+import {
+  GroupTranslation,
+  type ObjectChange,
+  type ResourceChange,
+  type TranslationFailure,
+} from "./translate/group.ts";
 import type { ResourceCache } from "./xds/cache.ts";
 
 /** Transactions often come in a row; so long must none have come before they are translated together. */
@@ -25,6 +33,9 @@ const PAGES_MAX = 20;
 
 /** Objects translated in one go, before others have their turn. */
 const SLICE_SIZE = 50;
+
+/** Endpoints are encoded for so long in one go. */
+const ENDPOINTS_SLICE_MS = 8;
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5_000;
@@ -49,6 +60,7 @@ export interface RefreshReport {
 export interface RefreshOptions {
   readonly store: Pick<Store, "snapshot" | "transactionsAfter" | "subscribe">;
   readonly cache: Pick<ResourceCache, "update" | "removeGroup" | "markReady">;
+  readonly endpoints: Pick<Endpoints, "latest" | "setRegistry" | "setService" | "removeGroup" | "settled" | "onChange">;
   readonly log: RefreshLog;
   /** Called after each refresh. */
   readonly report?: (report: RefreshReport) => void;
@@ -107,17 +119,13 @@ class RefreshLoop {
   }
 
   async fill(): Promise<void> {
-    const { revision, gatewayGroups, services } = await this.#options.store.snapshot();
-    await this.#publish(revision, [
-      ...gatewayGroups.map((value): ObjectChange => {
-        const key: ObjectKey = { kind: "gatewayGroup", gatewayGroup: value.name, name: value.name };
-        return { key, object: { kind: "gatewayGroup", value } };
-      }),
-      ...services.map((value): ObjectChange => {
-        const key: ObjectKey = { kind: "service", gatewayGroup: value.gatewayGroup, name: value.name };
-        return { key, object: { kind: "service", value } };
-      }),
-    ]);
+    const { revision, objects } = await this.#options.store.snapshot();
+    const all = objects.map((object) => ({ key: keyOf(object), object }));
+    this.#follow(all);
+    // What registries didn't say yet would look like services without instances.
+    await this.#options.endpoints.settled();
+    await this.#publish(revision, all);
+    this.#options.endpoints.onChange((changed) => void this.#publishEndpoints(changed));
     // A cache that is filled in part would look like removals to data planes.
     if (!this.#closed.signal.aborted) this.#options.cache.markReady();
   }
@@ -174,8 +182,51 @@ class RefreshLoop {
       if (transactions.length < PAGE_SIZE) break;
     }
     // A revision that was told but can't be read yet (a replica that lags) must not make this a busy loop.
-    if (revision === this.#revision) await this.#sleep(RETRY_MS_MIN);
-    else await this.#publish(revision, [...changes.values()]);
+    if (revision === this.#revision) {
+      await this.#sleep(RETRY_MS_MIN);
+      return;
+    }
+    this.#follow([...changes.values()]);
+    await this.#publish(revision, [...changes.values()]);
+  }
+
+  /** Tells which registries there are, and then what is wanted of them. */
+  #follow(objects: readonly ObjectChange[]): void {
+    const { endpoints } = this.#options;
+    for (const { key, object } of objects) {
+      if (key.kind !== "registry") continue;
+      endpoints.setRegistry(key.gatewayGroup, key.name, object?.kind === "registry" ? object.value : undefined);
+    }
+    for (const { key, object } of objects) {
+      if (key.kind === "gatewayGroup" && object === undefined) endpoints.removeGroup(key.gatewayGroup);
+      if (key.kind !== "service") continue;
+      const wanted = new Map<string, Discovery>();
+      for (const { name, discovery } of object?.kind === "service" ? object.value.upstreams : []) {
+        if (discovery !== undefined) wanted.set(name, discovery);
+      }
+      endpoints.setService(key.gatewayGroup, key.name, wanted);
+    }
+  }
+
+  /** The way of endpoints: no wait, no other resource. However many changed, others have their turn every few milliseconds. */
+  async #publishEndpoints(changed: ChangedServices): Promise<void> {
+    for (const [group, keys] of changed) {
+      let updates: ResourceChange[] = [];
+      let startedMs = performance.now();
+      const flush = () => {
+        if (updates.length > 0 && !this.#closed.signal.aborted) this.#options.cache.update(group, updates);
+        updates = [];
+      };
+      for (const key of keys) {
+        // The group may have gone meanwhile.
+        updates.push(...(this.#groups.get(group)?.endpointsChanged(key) ?? []));
+        if (performance.now() - startedMs < ENDPOINTS_SLICE_MS) continue;
+        flush();
+        await setImmediate();
+        startedMs = performance.now();
+      }
+      flush();
+    }
   }
 
   /** Translates objects and hands over what that changes, each group in one update. */
@@ -189,7 +240,9 @@ class RefreshLoop {
         this.#options.cache.removeGroup(group);
         continue;
       }
-      const translation = this.#groups.get(group) ?? new GroupTranslation();
+      const translation =
+        this.#groups.get(group) ??
+        new GroupTranslation((discovery) => this.#options.endpoints.latest(group, discovery));
       this.#groups.set(group, translation);
       for (const [at, object] of ofGroup.entries()) {
         const failure = translation.stage(object);

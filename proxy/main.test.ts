@@ -192,7 +192,7 @@ test("a proxy whose workers can't start is not ready and shows no listener; it i
 });
 
 test.each<[string, Partial<ProxyOptions>, RegExp]>([
-  ["an admin address that others reach", { adminAddress: "0.0.0.0:0" }, /--insecure allows it/],
+  ["sec 18 an admin address that others reach", { adminAddress: "0.0.0.0:0" }, /--insecure allows it/],
   ["an admin address without port", { adminAddress: "127.0.0.1" }, /must be HOST:PORT/],
   ["an xDS address without port", { xdsAddress: "localhost" }, /must be HOST:PORT/],
   ["no worker", { workers: 0 }, /between 1 and 256/],

@@ -23,8 +23,11 @@ export type ResetReason =
   | "connection timeout"
   | "connection termination"
   | "protocol error"
+  | "remote reset"
+  | "remote refused stream reset"
   | "overflow"
-  | "per try timeout";
+  | "per try timeout"
+  | "per try idle timeout";
 
 const reply = (status: number, details: string, flag?: string, body = ""): LocalReply => ({
   status,
@@ -56,6 +59,8 @@ export const replies = {
     grpcStatus: DEADLINE_EXCEEDED,
   },
   responseTimeout: reply(504, "response_timeout", "UT", "upstream request timeout"),
+  /** Nothing came of a try's response for too long. */
+  perTryIdleTimeout: reply(504, "upstream_per_try_idle_timeout", "SI", "upstream request timeout"),
   perTryTimeout: reply(504, "upstream_per_try_timeout", "UT", "upstream request timeout"),
 } as const;
 
@@ -64,8 +69,11 @@ const resets: Record<ResetReason, { status: number; flag: string }> = {
   "connection timeout": { status: 503, flag: "UF" },
   "connection termination": { status: 503, flag: "UC" },
   "protocol error": { status: 502, flag: "UPE" },
+  "remote reset": { status: 503, flag: "UR" },
+  "remote refused stream reset": { status: 503, flag: "UR" },
   overflow: { status: 503, flag: "UO" },
   "per try timeout": { status: 504, flag: "UT" },
+  "per try idle timeout": { status: 504, flag: "SI" },
 };
 
 /**
@@ -74,6 +82,7 @@ const resets: Record<ResetReason, { status: number; flag: string }> = {
  */
 export function upstreamReset(reason: ResetReason, transportFailure: string, retried: boolean): LocalReply {
   if (reason === "per try timeout") return replies.perTryTimeout;
+  if (reason === "per try idle timeout") return replies.perTryIdleTimeout;
   const { status, flag } = resets[reason];
   const transport = transportFailure === "" ? "" : `|${transportFailure}`;
   const which = retried ? "retried and the latest reset reason" : "reset reason";

@@ -22,7 +22,9 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/xds/",
     "control-plane/model/",
   ],
+  "control-plane/endpoints/": ["discovery/", "control-plane/model/"],
   "control-plane/admin/": [
+    "control-plane/endpoints/",
     "control-plane/model/",
     "control-plane/store/",
     "control-plane/plugins/",

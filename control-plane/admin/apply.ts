@@ -1,9 +1,9 @@
 import type { HandlerContext } from "@connectrpc/connect";
 
 import type { ApplyRequest } from "#sluice/admin/v1/gateway_service_pb.ts";
-import type { Gateway } from "#sluice/model/v1/gateway_pb.ts";
 
-import { keyOf, keyText, type ObjectKey } from "../model/objects.ts";
+import { memberKinds } from "../model/kinds.ts";
+import { keyOf, keyText, objectsIn, type ObjectKey } from "../model/objects.ts";
 import type { WrittenObject } from "../model/validate.ts";
 import type { StoreState } from "../store/mirror.ts";
 import type { Store } from "../store/store.ts";
@@ -14,7 +14,7 @@ import { requiredObject } from "./required.ts";
 /** Writes a whole gateway in one transaction, or says what that would change. */
 export async function apply(store: Store, request: ApplyRequest, context: HandlerContext) {
   const gateway = requiredObject(request.gateway, "gateway");
-  const puts = objectsOf(gateway);
+  const puts = objectsIn(gateway);
   const { result, revision } = await store.write(optionsOf(context, request), (state) => {
     expectStoreRevision(state, request.expectedRevision);
     const deletes = request.prune ? unnamed(state, puts, gateway.gatewayGroups.length > 0) : [];
@@ -24,17 +24,6 @@ export async function apply(store: Store, request: ApplyRequest, context: Handle
   return { revision, changes: [...result.changes], unchangedObjects: result.unchanged };
 }
 
-/** The objects of a gateway with their places in it. */
-function objectsOf({ gatewayGroups, services }: Gateway): WrittenObject[] {
-  return [
-    ...gatewayGroups.map((value, at) => ({
-      object: { kind: "gatewayGroup" as const, value },
-      field: `gatewayGroups[${at}]`,
-    })),
-    ...services.map((value, at) => ({ object: { kind: "service" as const, value }, field: `services[${at}]` })),
-  ];
-}
-
 /**
  * What pruning deletes: every object that isn't named. A gateway that names no gateway group says nothing about them, so that a file
  * of services alone doesn't take their group away.
@@ -42,8 +31,8 @@ function objectsOf({ gatewayGroups, services }: Gateway): WrittenObject[] {
 function unnamed(state: StoreState, puts: readonly WrittenObject[], groupsToo: boolean): ObjectKey[] {
   const named = new Set(puts.map(({ object }) => keyText(keyOf(object))));
   const keys: ObjectKey[] = [];
-  for (const group of state.groupsWithServices()) {
-    for (const entry of state.serviceEntries(group)) keys.push(keyOf(entry.object));
+  for (const kind of memberKinds) {
+    for (const entry of state.entries(kind)) keys.push(keyOf(entry.object));
   }
   if (groupsToo) {
     for (const entry of state.gatewayGroupEntries()) keys.push(keyOf(entry.object));

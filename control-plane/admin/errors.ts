@@ -42,6 +42,7 @@ const codes: Record<StoreErrorReason, Code> = {
   newer_schema: Code.FailedPrecondition,
   in_use: Code.Unavailable,
   invalid_url: Code.Internal,
+  secret_key: Code.Internal,
   unavailable: Code.Unavailable,
   busy: Code.ResourceExhausted,
   out_of_range: Code.OutOfRange,

@@ -1,9 +1,11 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { GatewayService, ListChangesRequest } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 
+import { memberKinds, objectKinds } from "../model/kinds.ts";
+import { redacted } from "../model/redact.ts";
 import type { StoreState } from "../store/mirror.ts";
 import type { Store } from "../store/store.ts";
 import { apply } from "./apply.ts";
@@ -28,13 +30,14 @@ export function gatewayService(store: Store, watches: Watches): ServiceImpl<type
 }
 
 function exportGateway(state: StoreState, only: string) {
-  if (only === "") {
-    const services = [...state.groupsWithServices()].flatMap((group) => [...state.servicesOf(group)]);
-    return create(GatewaySchema, { gatewayGroups: [...state.gatewayGroups()], services });
+  const group = only === "" ? undefined : state.gatewayGroup(only);
+  if (only !== "" && group === undefined) throw notFound({ kind: "gatewayGroup", gatewayGroup: only, name: only });
+  const gateway = create(GatewaySchema, { gatewayGroups: group === undefined ? [...state.gatewayGroups()] : [group] });
+  for (const kind of memberKinds) {
+    const list: Message[] = gateway[objectKinds[kind].list];
+    for (const { object } of state.entries(kind, only || undefined)) list.push(redacted(object).value);
   }
-  const group = state.gatewayGroup(only);
-  if (group === undefined) throw notFound({ kind: "gatewayGroup", gatewayGroup: only, name: only });
-  return create(GatewaySchema, { gatewayGroups: [group], services: [...state.servicesOf(only)] });
+  return gateway;
 }
 
 async function listChanges(store: Store, request: ListChangesRequest) {

@@ -5,6 +5,7 @@ import { type HandlerContext } from "@connectrpc/connect";
 import { type Change, type Metadata, MetadataSchema } from "#sluice/admin/v1/common_pb.ts";
 
 import { keyOf, keyText, type ObjectKey, type StoredObject, withDefaults } from "../model/objects.ts";
+import { redacted } from "../model/redact.ts";
 import type { StoreState } from "../store/mirror.ts";
 import type { Store } from "../store/store.ts";
 import type { Entry, ObjectMetadata } from "../store/transaction.ts";
@@ -18,7 +19,7 @@ export interface WriteRequest {
   readonly expectedRevision?: bigint | undefined;
 }
 
-/** An object after a write; without metadata when it is a dry run, for nothing was stored. */
+/** An object after a write, as it may be shown; without metadata when it is a dry run, for nothing was stored. */
 export interface WriteResult {
   readonly object: StoredObject;
   readonly metadata: Metadata | undefined;
@@ -67,9 +68,9 @@ export async function createObject(
     if (state.find(key) !== undefined) throw alreadyExists(key);
     return { writes, result: undefined };
   });
-  if (transaction === undefined) return { object, metadata: undefined };
+  if (transaction === undefined) return { object: redacted(object), metadata: undefined };
   const { revision, time } = transaction;
-  return { object, metadata: metadataMessage({ revision, createTime: time, updateTime: time }) };
+  return { object: redacted(object), metadata: metadataMessage({ revision, createTime: time, updateTime: time }) };
 }
 
 /** Replaces an object that is there. What changes nothing is not written. @param field names it in problems. */
@@ -89,12 +90,12 @@ export async function updateObject(
     return { writes, result: { before: before.metadata, change: changes[0] } };
   });
   const { before, change } = result;
-  if (request.dryRun) return { object, metadata: undefined, change };
+  if (request.dryRun) return { object: redacted(object), metadata: undefined, change };
   const metadata =
     transaction === undefined
       ? before
       : { revision: transaction.revision, createTime: before.createTime, updateTime: transaction.time };
-  return { object, metadata: metadataMessage(metadata), change };
+  return { object: redacted(object), metadata: metadataMessage(metadata), change };
 }
 
 /** Deletes an object. @returns the store's revision afterwards */

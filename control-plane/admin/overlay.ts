@@ -1,69 +1,71 @@
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
-import type { Service } from "#sluice/model/v1/service_pb.ts";
 
-import { keyOf, type ObjectKey, type StoredObject } from "../model/objects.ts";
+import type { MemberKind, ValueOf } from "../model/kinds.ts";
+import { keyOf, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
 import type { State } from "../model/validate.ts";
 
-/** What a write turns each object that it touches into; null where it deletes it. */
-interface Touched<Value> {
-  readonly [Symbol.iterator]: () => Iterator<[string, Value | null]>;
-  get(name: string): Value | null | undefined;
-  has(name: string): boolean;
-}
+/** What a write turns each object of a kind that it touches into, by name; null where it deletes it. */
+type Touched = ReadonlyMap<string, StoredObject | null>;
+
+const untouched: Touched = new Map();
 
 /** The objects as they would be after a write: a state seen through the write's puts and deletes, at the cost of what it touches. */
 export class Overlay implements State {
   readonly #before: State;
-  readonly #groups = new Map<string, GatewayGroup | null>();
-  readonly #services = new Map<string, Map<string, Service | null>>();
+  readonly #groups = new Map<string, StoredObject | null>();
+  /** By kind and gateway group. */
+  readonly #members = new Map<string, Map<string, StoredObject | null>>();
 
   constructor(before: State, puts: Iterable<StoredObject>, deletes: Iterable<ObjectKey>) {
     this.#before = before;
-    for (const key of deletes) {
-      if (key.kind === "gatewayGroup") this.#groups.set(key.name, null);
-      else this.#servicesIn(key.gatewayGroup).set(key.name, null);
-    }
-    for (const object of puts) {
-      const { gatewayGroup, name } = keyOf(object);
-      if (object.kind === "gatewayGroup") this.#groups.set(name, object.value);
-      else this.#servicesIn(gatewayGroup).set(name, object.value);
-    }
+    for (const key of deletes) this.#touch(key, null);
+    for (const object of puts) this.#touch(keyOf(object), object);
   }
 
   gatewayGroup(name: string): GatewayGroup | undefined {
     const touched = this.#groups.get(name);
-    return touched === undefined ? this.#before.gatewayGroup(name) : (touched ?? undefined);
-  }
-
-  service(gatewayGroup: string, name: string): Service | undefined {
-    const touched = this.#services.get(gatewayGroup)?.get(name);
-    return touched === undefined ? this.#before.service(gatewayGroup, name) : (touched ?? undefined);
-  }
-
-  servicesOf(gatewayGroup: string): Iterable<Service> {
-    return merged(this.#before.servicesOf(gatewayGroup), this.#services.get(gatewayGroup) ?? new Map());
+    return touched === undefined ? this.#before.gatewayGroup(name) : valueOf("gatewayGroup", touched ?? undefined);
   }
 
   gatewayGroups(): Iterable<GatewayGroup> {
-    return merged(this.#before.gatewayGroups(), this.#groups);
+    return merged("gatewayGroup", this.#before.gatewayGroups(), this.#groups);
   }
 
-  #servicesIn(gatewayGroup: string): Map<string, Service | null> {
-    let services = this.#services.get(gatewayGroup);
-    if (services === undefined) {
-      services = new Map();
-      this.#services.set(gatewayGroup, services);
+  member<K extends MemberKind>(kind: K, gatewayGroup: string, name: string): ValueOf<K> | undefined {
+    const touched = this.#members.get(placeOf(kind, gatewayGroup))?.get(name);
+    if (touched === undefined) return this.#before.member(kind, gatewayGroup, name);
+    return valueOf(kind, touched ?? undefined);
+  }
+
+  members<K extends MemberKind>(kind: K, gatewayGroup: string): Iterable<ValueOf<K>> {
+    const touched = this.#members.get(placeOf(kind, gatewayGroup)) ?? untouched;
+    return merged(kind, this.#before.members(kind, gatewayGroup), touched);
+  }
+
+  #touch({ kind, gatewayGroup, name }: ObjectKey, object: StoredObject | null): void {
+    if (kind === "gatewayGroup") {
+      this.#groups.set(name, object);
+      return;
     }
-    return services;
+    const place = placeOf(kind, gatewayGroup);
+    const touched = this.#members.get(place) ?? new Map<string, StoredObject | null>();
+    this.#members.set(place, touched.set(name, object));
   }
 }
 
+const placeOf = (kind: MemberKind, gatewayGroup: string) => `${kind} ${gatewayGroup}`;
+
 /** Untouched objects first, in their order, then the written ones. */
-function* merged<Value extends { name: string }>(before: Iterable<Value>, touched: Touched<Value>): Iterable<Value> {
+function* merged<K extends MemberKind | "gatewayGroup">(
+  kind: K,
+  before: Iterable<ValueOf<K>>,
+  touched: Touched,
+): Iterable<ValueOf<K>> {
   for (const value of before) {
     if (!touched.has(value.name)) yield value;
   }
-  for (const [, value] of touched) {
-    if (value !== null) yield value;
+  for (const [, object] of touched) {
+    const value = valueOf(kind, object ?? undefined);
+    if (value !== undefined) yield value;
   }
 }

@@ -4,8 +4,11 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { Health } from "#proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "#proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { CaCertificateService } from "#sluice/admin/v1/ca_certificate_service_pb.ts";
+import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
+import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
@@ -13,7 +16,9 @@ import type { Logger } from "../observe/logger.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { type Address, isLoopback } from "./address.ts";
 import { authenticate } from "./authenticate.ts";
+import { caCertificateService } from "./ca-certificate-service.ts";
 import { callRecorder } from "./calls.ts";
+import { certificateService } from "./certificate-service.ts";
 import { cutKey } from "./context.ts";
 import { gatewayGroupService } from "./gateway-group-service.ts";
 import { gatewayService } from "./gateway-service.ts";
@@ -22,6 +27,7 @@ import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from ".
 import { interceptors } from "./interceptors.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
+import { registryService } from "./registry-service.ts";
 import { serviceService } from "./service-service.ts";
 import { type StatusSources, statusService } from "./status-service.ts";
 import { readTls, type TlsFiles, watchTls } from "./tls.ts";
@@ -57,6 +63,9 @@ const services = [
   GatewayService,
   GatewayGroupService,
   ServiceService,
+  RegistryService,
+  CertificateService,
+  CaCertificateService,
   StatusService,
   Health,
   ServerReflection,
@@ -123,6 +132,9 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(GatewayService, gatewayService(store, watches))
     .service(GatewayGroupService, gatewayGroupService(store))
     .service(ServiceService, serviceService(store))
+    .service(RegistryService, registryService(store))
+    .service(CertificateService, certificateService(store))
+    .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)

@@ -2,16 +2,28 @@ import { create, type DescMessage, type Message, type MessageShape } from "@bufb
 import { type Path, reflect } from "@bufbuild/protobuf/reflect";
 
 import { ApplyRequestSchema } from "#sluice/admin/v1/gateway_service_pb.ts";
+import { CaCertificateSchema, CertificateSchema } from "#sluice/model/v1/certificate_pb.ts";
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
+import { RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { validator } from "../model/constraints.ts";
+import { type Kind, kinds, objectKinds, type ValueOf } from "../model/kinds.ts";
 import type { Problem } from "../model/problem.ts";
 
+const secret = { source: { case: "value", value: "x" } } as const;
+
 // Valid objects in the place of those in the request: model/validate.ts judges them, all problems at once.
-const group = create(GatewayGroupSchema, { name: "x" });
-const service = create(ServiceSchema, { name: "x" });
+const examples: { readonly [K in Kind]: ValueOf<K> } = {
+  gatewayGroup: create(GatewayGroupSchema, { name: "x" }),
+  service: create(ServiceSchema, { name: "x" }),
+  registry: create(RegistrySchema, { name: "x", kind: { case: "leases", value: {} } }),
+  certificate: create(CertificateSchema, { name: "x", certificateChain: "x", privateKey: secret }),
+  caCertificate: create(CaCertificateSchema, { name: "x", certificates: "x" }),
+};
+
+const valid = new Map<DescMessage, Message>(kinds.map((kind) => [objectKinds[kind].schema, examples[kind]]));
 
 /**
  * What is wrong with a request by the protovalidate rules in its .proto file, leaving out the model's objects in it.
@@ -45,18 +57,21 @@ function withoutObjects<Desc extends DescMessage>(schema: Desc, request: Message
   const fields = reflect(schema, request);
   for (const field of schema.fields) {
     if (field.fieldKind !== "message" || !fields.isSet(field)) continue;
-    if (field.message === GatewayGroupSchema) replaced.set(field.localName, group);
-    else if (field.message === ServiceSchema) replaced.set(field.localName, service);
-    else if (field.message === GatewaySchema) {
-      const { gatewayGroups, services } = fields.get(field).message as Gateway;
-      replaced.set(
-        field.localName,
-        // Of the same length: the rules limit it.
-        create(GatewaySchema, { gatewayGroups: gatewayGroups.map(() => group), services: services.map(() => service) }),
-      );
-    }
+    const substitute = valid.get(field.message);
+    if (substitute !== undefined) replaced.set(field.localName, substitute);
+    else if (field.message === GatewaySchema)
+      replaced.set(field.localName, withoutContent(fields.get(field).message as Gateway));
   }
   return replaced.size === 0 ? request : { ...request, ...Object.fromEntries(replaced) };
+}
+
+/** A gateway of as many objects, since rules limit their number. */
+function withoutContent(gateway: Gateway): Gateway {
+  const lists = kinds.map((kind) => {
+    const { list } = objectKinds[kind];
+    return [list, gateway[list].map(() => examples[kind])];
+  });
+  return create(GatewaySchema, Object.fromEntries(lists));
 }
 
 /** A path in the words of a gateway file; `gateway` itself isn't one of them. */

@@ -5,8 +5,11 @@ import { type Client, Code, ConnectError, createClient, type Interceptor } from 
 import { createConnectTransport } from "@connectrpc/connect-node";
 
 import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
+import { CaCertificateService } from "#sluice/admin/v1/ca_certificate_service_pb.ts";
+import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
+import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
@@ -21,6 +24,9 @@ export interface AdminClient {
   readonly gateways: Client<typeof GatewayService>;
   readonly groups: Client<typeof GatewayGroupService>;
   readonly services: Client<typeof ServiceService>;
+  readonly registries: Client<typeof RegistryService>;
+  readonly certificates: Client<typeof CertificateService>;
+  readonly caCertificates: Client<typeof CaCertificateService>;
   readonly status: Client<typeof StatusService>;
 }
 
@@ -43,6 +49,9 @@ export function createAdminClient(connection: Connection, timeoutMs: number): Ad
     gateways: createClient(GatewayService, transport),
     groups: createClient(GatewayGroupService, transport),
     services: createClient(ServiceService, transport),
+    registries: createClient(RegistryService, transport),
+    certificates: createClient(CertificateService, transport),
+    caCertificates: createClient(CaCertificateService, transport),
     status: createClient(StatusService, transport),
   };
 }

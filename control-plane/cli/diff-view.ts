@@ -92,6 +92,7 @@ function children({ after }: Change): string[] {
   const { kind } = after ?? {};
   if (kind?.case === "gatewayGroup") return listeners(kind.value);
   if (kind?.case === "service") return routes(kind.value);
+  if (kind?.case === "registry") return [`kind ${kind.value.kind.case ?? "?"}`];
   return [];
 }
 

@@ -86,7 +86,7 @@ test.each([
   [
     "unknown field like no other",
     "services: [{ name: s, upstreams: [{ name: u, tls: { qqqqqq: 1 } }] }]",
-    "g.yaml:1:53: services[s].upstreams[u].tls.qqqqqq: is no field of an upstream tls; it has sni, verify, caCertificates and subjectAltNames",
+    "g.yaml:1:53: services[s].upstreams[u].tls.qqqqqq: is no field of an upstream tls; it has sni, verify, caCertificates, subjectAltNames, ca and clientCertificate",
   ],
   [
     "number for a text",
@@ -144,7 +144,11 @@ test.each([
     "g.yaml:1:31: services[s].labels: must be a mapping: { key: value }",
   ],
   ["text for a message", "services: [s]", "g.yaml:1:12: services[0]: must be a mapping of service fields"],
-  ["list as a document", "- a", "g.yaml:1:1: must be a mapping with gatewayGroups and services"],
+  [
+    "list as a document",
+    "- a",
+    "g.yaml:1:1: must be a mapping with gatewayGroups, services, registries, certificates and caCertificates",
+  ],
   [
     "key without a value",
     "services:\n  - name: s\n    routes:\n    hosts: [h]",

@@ -3,10 +3,11 @@ import { join } from "node:path";
 
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 
+import { withFileContents } from "./file-fields.ts";
 import { GatewaySource } from "./gateway-source.ts";
 import { parseYaml, startOf } from "./yaml/parse.ts";
 import { MessageReader } from "./yaml/read-message.ts";
-import { closest } from "./yaml/spelling.ts";
+import { alternatives, closest } from "./yaml/spelling.ts";
 import { type FileProblem, inFileOrder, positionOf, type YamlNode } from "./yaml/tree.ts";
 
 /** What a gateway's files hold, or all that is wrong with them. */
@@ -111,21 +112,21 @@ function readRoots(roots: readonly YamlNode[], nodes: number, problems: readonly
     if (root.kind !== "map") {
       reader.problems.push({
         position: positionOf(root),
-        message: `must be a mapping with ${[...fields.keys()].join(" and ")}`,
+        message: `must be a mapping with ${listed(fields.keys())}`,
       });
       continue;
     }
     for (const [key, entry] of root.entries) {
       if (!fields.has(key)) {
         const meant = closest(key, fields.keys());
-        const right = meant === undefined ? `it has ${[...fields.keys()].join(" and ")}` : `did you mean ${meant}?`;
+        const right = meant === undefined ? `it has ${listed(fields.keys())}` : `did you mean ${meant}?`;
         reader.problems.push({
           position: positionOf(entry),
           field: key,
           message: `is no field of a gateway; ${right}`,
         });
       } else if (entry.value.kind === "list") {
-        for (const item of entry.value.items) elements.get(key)?.push(item);
+        for (const item of entry.value.items) elements.get(key)?.push(withFileContents(key, item, reader.problems));
       } else {
         reader.problems.push({ position: positionOf(entry.value), field: key, message: "must be a list" });
       }
@@ -147,5 +148,7 @@ function readRoots(roots: readonly YamlNode[], nodes: number, problems: readonly
   if (all.length > 0) return { ok: false, problems: inFileOrder(all) };
   return { ok: true, gateway, source: new GatewaySource(elements) };
 }
+
+const listed = (words: Iterable<string>) => alternatives([...words]).replace(" or ", " and ");
 
 const place = ({ file, offset }: YamlNode) => ({ file, offset });

@@ -1,3 +1,4 @@
+import { kinds } from "./kinds.ts";
 import { type FileProblem, type Position, positionOf, valueAt, type YamlNode } from "./yaml/tree.ts";
 
 /** The files that a gateway was read from: finds the place of any of its values again. */
@@ -21,7 +22,7 @@ export class GatewaySource {
   toFileProblem({ field, message }: { readonly field: string; readonly message: string }): FileProblem {
     const { position, words } = this.#walk(field);
     // The server knows other objects by their index, which nobody counts across files.
-    const text = message.replace(/\b(?:gatewayGroups|services)\[\d+\]/g, (other) => this.#inWords(other));
+    const text = message.replace(objectInMessage, (other) => this.#inWords(other));
     return { position, field: words, message: text };
   }
 
@@ -66,6 +67,9 @@ export class GatewaySource {
 
 /** What an object's name fields stand for where they are not written. */
 const defaults: Readonly<Record<string, string>> = { gatewayGroup: "default" };
+
+/** An object as the server names it in a message. */
+const objectInMessage = new RegExp(`\\b(?:${kinds.map(({ list }) => list).join("|")})\\[\\d+\\]`, "g");
 
 const isWord = (text: string) => /^[A-Za-z_]\w*$/.test(text);
 

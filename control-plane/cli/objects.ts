@@ -1,35 +1,34 @@
 import type { Gateway, Object$ } from "#sluice/model/v1/gateway_pb.ts";
 import type { Route } from "#sluice/model/v1/route_pb.ts";
-import type { Service } from "#sluice/model/v1/service_pb.ts";
+
+import { type KnownKind, kinds } from "./kinds.ts";
 
 /** The gateway group of what names none. */
 export const GROUP_DEFAULT = "default";
 
-/** The group that serves a service. */
-export const groupOf = ({ gatewayGroup }: Pick<Service, "gatewayGroup">): string => gatewayGroup || GROUP_DEFAULT;
+/** The group that an object belongs to. */
+export const groupOf = ({ gatewayGroup }: { readonly gatewayGroup: string }): string => gatewayGroup || GROUP_DEFAULT;
 
 /** A name for each object of a gateway that no other has. */
-export function objectKeys({ gatewayGroups, services }: Gateway): string[] {
-  return [...gatewayGroups.map(groupKey), ...services.map(serviceKey)];
-}
+export const objectKeys = (gateway: Gateway): string[] =>
+  kinds.flatMap((kind) => gateway[kind.list].map((value) => objectKey(kind, value)));
 
-export const groupKey = ({ name }: { readonly name: string }): string => `gateway-group/${name}`;
-
-export const serviceKey = (service: Pick<Service, "gatewayGroup" | "name">): string =>
-  `service/${groupOf(service)}/${service.name}`;
+/** A name for an object that no other has: "service/default/orders", "gateway-group/default". */
+export const objectKey = (
+  { noun }: KnownKind,
+  value: { readonly name: string; readonly gatewayGroup?: string },
+): string =>
+  noun === "gateway-group" ? `${noun}/${value.name}` : `${noun}/${value.gatewayGroup || GROUP_DEFAULT}/${value.name}`;
 
 /** An object's kind, name and group as people say them, and the list of a gateway that holds it. */
 export function describeObject(object: Object$ | undefined) {
   const { kind } = object ?? {};
-  switch (kind?.case) {
-    case "gatewayGroup":
-      return { kind: "gateway-group", name: kind.value.name, group: "", list: "gatewayGroups" } as const;
-    case "service":
-      return { kind: "service", name: kind.value.name, group: groupOf(kind.value), list: "services" } as const;
-    default:
-      // A newer server's object.
-      return { kind: "object", name: "?", group: "", list: "" } as const;
-  }
+  const words = kinds.find((each) => each.kind === kind?.case);
+  // A newer server's object.
+  if (kind?.case === undefined || words === undefined)
+    return { kind: "object", name: "?", group: "", list: "" } as const;
+  const group = kind.case === "gatewayGroup" ? "" : groupOf(kind.value);
+  return { kind: words.noun, name: kind.value.name, group, list: words.list } as const;
 }
 
 /** "GET,POST /v1/refunds/*, /v1/refunds". */

@@ -68,6 +68,13 @@ const workersOption = () =>
 const storeOption = () =>
   valued("--store <url>", "postgres://… (default: SQLite in the data directory)", "SLUICE_STORE");
 
+const secretKeyOption = () =>
+  valued(
+    "--secret-key-file <file>",
+    "keys that encrypt secrets in the store, 32 bytes in base64 each (or SLUICE_SECRET_KEY)",
+    "SLUICE_SECRET_KEY_FILE",
+  );
+
 const listenOption = (flags: string, description: string, env: string, standard: string) =>
   valued(`${flags} <host:port>`, description, env).argParser(address).default(standard);
 
@@ -108,6 +115,7 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     flag("--demo", "fill an empty gateway with an echo service", "SLUICE_DEMO"),
     workersOption(),
     storeOption(),
+    secretKeyOption(),
     groupOption().default("default"),
     nodeIdOption(),
     ...tlsOptions(),
@@ -118,6 +126,7 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     adminListen(),
     xdsListen(),
     storeOption(),
+    secretKeyOption(),
     ...tlsOptions(),
   );
   add(program, controlPlane, async (options) => (await import("./programs.ts")).controlPlane(options, terminal));
@@ -165,7 +174,10 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
   const get = withOptions(
     new Command("get")
       .description("show what the gateway has; -o yaml is a gateway file")
-      .argument("<kind>", "gateway-groups, services, routes, upstreams or all")
+      .argument(
+        "<kind>",
+        "gateway-groups, services, routes, upstreams, registries, certificates, ca-certificates or all",
+      )
       .argument("[name]", "only this one"),
     groupOption(),
   );
@@ -174,8 +186,8 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
   );
   const remove = withOptions(
     new Command("delete")
-      .description("delete a service or a gateway group")
-      .argument("<kind>", "service or gateway-group")
+      .description("delete an object")
+      .argument("<kind>", "service, registry, certificate, ca-certificate or gateway-group")
       .argument("<name>"),
     groupOption().default("default"),
     dryRunOption(),

@@ -16,6 +16,7 @@ export interface ControlPlaneOptions extends GlobalOptions {
   readonly admin: string;
   readonly xds: string;
   readonly store?: string;
+  readonly secretKeyFile?: string;
   readonly adminTlsCert?: string;
   readonly adminTlsKey?: string;
 }
@@ -44,6 +45,7 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
       adminAddress: options.admin,
       xdsAddress: options.xds,
       storeUrl: options.store,
+      secretKeyFile: options.secretKeyFile,
       adminTlsCert: options.adminTlsCert,
       adminTlsKey: options.adminTlsKey,
       insecure: options.insecure === true,

@@ -3,9 +3,7 @@ import type { DescField, Message } from "@bufbuild/protobuf";
 import type { Path } from "@bufbuild/protobuf/reflect";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
 
-import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
-import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
-
+import { schemaOf } from "./kinds.ts";
 import type { StoredObject } from "./objects.ts";
 import { quoted, type Report } from "./problem.ts";
 
@@ -14,10 +12,7 @@ export const validator = createValidator();
 
 /** Reports every rule of the .proto that an object breaks. */
 export function checkMessage(object: StoredObject, report: Report): void {
-  const result =
-    object.kind === "gatewayGroup"
-      ? validator.validate(GatewayGroupSchema, object.value)
-      : validator.validate(ServiceSchema, object.value);
+  const result = validator.validate(schemaOf(object.kind), object.value);
   // The schemas are constant, so that anything but violations is a fault of theirs.
   if (result.kind === "error") throw result.error;
   for (const violation of result.violations ?? []) {

@@ -7,31 +7,50 @@ import {
   type FieldChange,
   FieldChangeSchema,
 } from "#sluice/admin/v1/common_pb.ts";
-import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
-import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
+import { schemaOf } from "./kinds.ts";
 import { type StoredObject, toMessage, withDefaults } from "./objects.ts";
+import { redacted } from "./redact.ts";
+import { REDACTED, secretsIn } from "./secrets.ts";
 
 /**
  * What turning `before` into `after` changes. One of them may be undefined (created, deleted), not both; where
  * nothing differs the result is an update without fields. Compared is what was written, so that setting a field to
- * its default is a change.
+ * its default is a change. Secrets are compared and not shown.
  */
 export function diffObjects(before: StoredObject | undefined, after: StoredObject | undefined): Change {
   const [left, right] = [before, after].map((object) => object && withDefaults(object));
   const fields: FieldChange[] = [];
-  const unchangedFields = left && right ? compare("", asJson(left), asJson(right), fields) : 0;
+  const unchangedFields = left && right ? compare("", asJson(left), asJson(right, left), fields) : 0;
   return create(ChangeSchema, {
     type: left === undefined ? ChangeType.CREATED : right === undefined ? ChangeType.DELETED : ChangeType.UPDATED,
-    before: left && toMessage(left),
-    after: right && toMessage(right),
+    before: left && toMessage(redacted(left)),
+    after: right && toMessage(redacted(right)),
     fields,
     unchangedFields,
   });
 }
 
-const asJson = (object: StoredObject): JsonValue =>
-  object.kind === "gatewayGroup" ? toJson(GatewayGroupSchema, object.value) : toJson(ServiceSchema, object.value);
+/** An object as JSON without its secrets, of which those that differ from the ones of `before` say so. */
+function asJson(object: StoredObject, before?: StoredObject): JsonValue {
+  const schema = schemaOf(object.kind);
+  const old = new Map(before === undefined ? [] : secretsOf(before));
+  const fresh = secretsOf(object).flatMap(([path, text]) => (old.has(path) && old.get(path) !== text ? [path] : []));
+  const shown = redacted(object);
+  const json = toJson(schema, shown.value);
+  for (const path of fresh) {
+    let at: JsonValue | undefined = json;
+    for (const name of path.split(".")) at = isObject(at ?? null) ? (at as JsonObject)[name] : undefined;
+    if (at !== undefined && isObject(at)) at["value"] = `${REDACTED} (changed)`;
+  }
+  return json;
+}
+
+/** The secrets that are written out in an object, by their paths. */
+const secretsOf = ({ kind, value }: StoredObject): [string, string][] =>
+  secretsIn(schemaOf(kind), value).flatMap(({ path, secret: { source } }) =>
+    source.case === "value" ? [[path, source.value]] : [],
+  );
 
 /** Adds what differs to `fields`; returns how many leaves are equal. */
 function compare(

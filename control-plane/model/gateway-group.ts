@@ -3,13 +3,20 @@ import { isIPv6 } from "node:net";
 import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { isIpAddress } from "./hosts.ts";
+import { checkListenerTls } from "./listener-tls.ts";
+import { checkFormats } from "./formats.ts";
 import { checkUniqueNames } from "./names.ts";
 import { quoted, type Report } from "./problem.ts";
+import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a gateway group beyond the rules of its .proto. */
-export function checkGatewayGroup(group: GatewayGroup, report: Report): void {
+export function checkGatewayGroup(group: GatewayGroup, after: State, report: Report): void {
+  checkFormats(group, report);
   checkUniqueNames("listeners", group.listeners, report);
   for (const [at, listener] of group.listeners.entries()) {
+    checkListenerTls(group.name, listener, after, (field, reason, message) =>
+      report(`listeners[${at}].${field}`, reason, message),
+    );
     if (listener.address !== "" && !isIpAddress(listener.address)) {
       const right = 'write one of the data plane\'s addresses, such as 127.0.0.1, or "0.0.0.0" for all';
       report(

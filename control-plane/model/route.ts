@@ -2,9 +2,11 @@ import type { Route } from "#sluice/model/v1/route_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
 import { alternatives } from "./alternatives.ts";
+import { checkHeaderMutations } from "./header-mutations.ts";
 import { UPSTREAM_DEFAULT } from "./objects.ts";
 import { parsePath } from "./paths.ts";
 import { quoted, type Report } from "./problem.ts";
+import { checkAnswer } from "./route-answer.ts";
 import { parseVars } from "./vars.ts";
 
 /** How many Envoy routes one route may become: its paths times the alternatives of its vars. */
@@ -19,6 +21,10 @@ export function checkRoute(route: Route, service: Service, report: Report): void
       for (const { reason, message } of parsed.problems) report(`paths[${at}]`, reason, message);
   }
   checkVars(route, report);
+  checkHeaderMutations("requestHeaders", route.requestHeaders, report);
+  checkHeaderMutations("responseHeaders", route.responseHeaders, report);
+  checkAnswer(route, report);
+  if (route.answer.case !== undefined) return;
   const name = route.upstream || UPSTREAM_DEFAULT;
   if (service.upstreams.some((upstream) => upstream.name === name)) return;
   const known = service.upstreams.map((upstream) => quoted(upstream.name)).slice(0, 5);

@@ -1,5 +1,6 @@
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
+import { checkHeaderMutations } from "./header-mutations.ts";
 import { hostProblem, normalHost } from "./hosts.ts";
 import { checkUniqueNames } from "./names.ts";
 import { GATEWAY_GROUP_DEFAULT } from "./objects.ts";
@@ -8,22 +9,24 @@ import { quoted, type Report } from "./problem.ts";
 import { checkRoute } from "./route.ts";
 import { checkReachable } from "./shadow.ts";
 import { checkUpstream } from "./upstream.ts";
+import { checkUpstreamReferences } from "./upstream-references.ts";
 import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a service beyond the rules of its .proto, seen together with all other objects. */
 export function checkService(service: Service, after: State, report: Report): void {
   const group = service.gatewayGroup || GATEWAY_GROUP_DEFAULT;
-  if (after.gatewayGroup(group) === undefined) {
-    const known = [...after.gatewayGroups()].map(({ name }) => quoted(name)).slice(0, 5);
-    const right = known.length === 0 ? "create it first" : `create it first, or use one of ${known.join(", ")}`;
-    report("gatewayGroup", "unknown_gateway_group", `there is no gateway group ${quoted(group)}; ${right}`);
-  }
   checkHosts(service.hosts, report);
+  checkHeaderMutations("requestHeaders", service.requestHeaders, report);
+  checkHeaderMutations("responseHeaders", service.responseHeaders, report);
   const prefix = parsePathPrefix(service.pathPrefix);
   if (!prefix.ok) for (const { reason, message } of prefix.problems) report("pathPrefix", reason, message);
 
   checkUniqueNames("upstreams", service.upstreams, report);
-  for (const [at, upstream] of service.upstreams.entries()) checkUpstream(upstream, below(`upstreams[${at}]`, report));
+  for (const [at, upstream] of service.upstreams.entries()) {
+    const reportAt = below(`upstreams[${at}]`, report);
+    checkUpstream(upstream, reportAt);
+    checkUpstreamReferences(upstream, group, after, reportAt);
+  }
   checkUniqueNames("routes", service.routes, report);
   for (const [at, route] of service.routes.entries()) checkRoute(route, service, below(`routes[${at}]`, report));
   checkReachable(service, report);

@@ -1,8 +1,7 @@
-import { X509Certificate } from "node:crypto";
-
-import { Balance, PassHost, type Upstream, type UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
+import { Balance, PassHost, type Upstream, UpstreamProtocol, type UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
 
 import { isDnsName, isIpAddress, nodeHostProblem, normalHost, upstreamHostProblem } from "./hosts.ts";
+import { readCertificates } from "./pem.ts";
 import { quoted, type Report } from "./problem.ts";
 
 /** Reports what is wrong with an upstream beyond the rules of its .proto. */
@@ -14,6 +13,9 @@ export function checkUpstream(upstream: Upstream, report: Report): void {
     report("hashOn", "not_applicable", "is for balance consistent_hash only; set that, or leave it out");
   }
   checkUpstreamHost(upstream, report);
+  if (upstream.protocol === UpstreamProtocol.AUTO && upstream.tls === undefined) {
+    report("protocol", "not_applicable", "auto is what TLS negotiates; set tls, or name the protocol");
+  }
   checkNodes(upstream, report);
   if (upstream.retries === 0 && upstream.retryOn.length > 0) {
     report("retryOn", "not_applicable", "has no effect without retries; set retries, or leave it out");
@@ -67,26 +69,17 @@ function checkTls(tls: UpstreamTls, { nodes }: Upstream, report: Report): void {
   checkCaCertificates(tls, report);
 }
 
-function checkCaCertificates({ caCertificates, verify }: UpstreamTls, report: Report): void {
+function checkCaCertificates({ caCertificates, ca, verify }: UpstreamTls, report: Report): void {
+  if (ca !== "" && verify === false) {
+    report("tls.ca", "not_applicable", "is not used with verify: false; set verify, or leave it out");
+  }
+  if (ca !== "" && caCertificates !== "") {
+    report("tls.ca", "not_applicable", "stands beside caCertificates; give only one of them");
+  }
   if (caCertificates === "") return;
   if (verify === false) {
     report("tls.caCertificates", "not_applicable", "is not used with verify: false; set verify, or leave it out");
   }
-  const blocks = caCertificates.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
-  const rest = caCertificates.replaceAll(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs, "");
-  if (blocks.length === 0 || rest.includes("-----BEGIN")) {
-    report(
-      "tls.caCertificates",
-      "invalid_pem",
-      "must be certificates in PEM: -----BEGIN CERTIFICATE----- and so on, nothing else",
-    );
-    return;
-  }
-  for (const [at, block] of blocks.entries()) {
-    try {
-      void new X509Certificate(block);
-    } catch {
-      report("tls.caCertificates", "invalid_pem", `certificate ${at + 1} of ${blocks.length} can't be read`);
-    }
-  }
+  const read = readCertificates(caCertificates);
+  if (!read.ok) for (const { reason, message } of read.problems) report("tls.caCertificates", reason, message);
 }

@@ -3,23 +3,18 @@ import { generateKeyPairSync } from "node:crypto";
 import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { type GatewayGroup, GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
+import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
-import type { StoredObject } from "./objects.ts";
+import { objectOf, type StoredObject } from "./objects.ts";
+import { stateOf } from "./testing/state.ts";
 import { validate, type WrittenObject } from "./validate.ts";
 
 /** Problems as text, with the group "default" and whatever is written there. */
 function problemsOf(...objects: StoredObject[]): string[] {
-  const groups: GatewayGroup[] = [create(GatewayGroupSchema, { name: "default" })];
-  for (const object of objects) if (object.kind === "gatewayGroup") groups.push(object.value);
+  const fallback = objectOf("gatewayGroup", create(GatewayGroupSchema, { name: "default" }));
   const written = objects.map((object, at): WrittenObject => ({ object, field: `objects[${at}]` }));
-  const problems = validate(written, {
-    gatewayGroup: (name) => groups.find((group) => group.name === name),
-    gatewayGroups: () => groups,
-    service: () => undefined,
-    servicesOf: () => [],
-  });
+  const problems = validate(written, stateOf([fallback, ...objects]));
   return problems.map(({ field, reason, message }) =>
     `${field.replace("objects[0]", "")} ${reason}: ${message}`.trim(),
   );

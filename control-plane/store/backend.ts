@@ -1,14 +1,13 @@
 import type { Kysely, Transaction } from "kysely";
 
 import type { StoreKind } from "./migrations.ts";
+import type { RecordPlace } from "./records.ts";
 import type { Tables } from "./tables.ts";
 
 /** What SQLite and PostgreSQL do differently. */
-export interface Backend {
+export interface Backend extends RecordPlace {
   readonly kind: StoreKind;
   readonly db: Kysely<Tables>;
-  /** Names the database in errors; without secrets. */
-  readonly where: string;
   /** What a failure of the driver means to an operator, as a StoreError; anything else as it is. */
   explain(error: unknown): unknown;
   /** Called first in each write: no other writer passes until the transaction ends. */

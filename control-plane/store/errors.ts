@@ -8,6 +8,8 @@ export type StoreErrorReason =
   | "in_use"
   /** The address of the database can't be used. */
   | "invalid_url"
+  /** A key for secrets can't be read. */
+  | "secret_key"
   /** The database can't be reached or failed; another attempt may succeed. */
   | "unavailable"
   /** Too many writes are waiting. */

@@ -1,6 +1,6 @@
 import { type Kysely, type Selectable, sql, type Transaction as KyselyTransaction } from "kysely";
 
-import { toTransactions } from "./records.ts";
+import { type RecordPlace, toTransactions } from "./records.ts";
 import type { ChangesTable, Tables } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -24,7 +24,7 @@ interface Range {
  * Reads whole transactions from the table of changes, in the order asked for. It gives fewer than there are when they are large, but
  * never none while there are some; with a gateway group, only the changes of that group.
  */
-export async function readTransactions(db: Db, range: Range, where: string): Promise<Transaction[]> {
+export async function readTransactions(db: Db, range: Range, place: RecordPlace): Promise<Transaction[]> {
   const inRange = db
     .selectFrom("sluice_changes")
     .where("revision", ">", range.after)
@@ -51,5 +51,5 @@ export async function readTransactions(db: Db, range: Range, where: string): Pro
     .orderBy("revision", range.order)
     .orderBy("seq")
     .execute();
-  return toTransactions(rows, where);
+  return toTransactions(rows, place);
 }

@@ -64,7 +64,8 @@ test.each(["sqlite", "postgres"] as const)("%s loses no acknowledged write", { t
   for (const round of [1, 2, 3]) acknowledged.push(...(await writeAndKill(place, round, 100 * round)));
 
   const store = await openStore(place, { warn: () => {} });
-  const { services, revision } = await store.snapshot();
+  const { objects, revision } = await store.snapshot();
+  const services = objects.flatMap(({ kind: each, value }) => (each === "service" ? [value] : []));
   const names = new Set(services.map(({ name }) => name));
   expect(acknowledged.filter((name) => !names.has(`${name}-a`) || !names.has(`${name}-b`))).toEqual([]);
   // Two services a write, and the first revision made the gateway group: no write is there in part or twice.

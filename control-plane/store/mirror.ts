@@ -1,7 +1,7 @@
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
-import type { Service } from "#sluice/model/v1/service_pb.ts";
 
-import type { ObjectKey } from "../model/objects.ts";
+import { type MemberKind, memberKinds, type ValueOf } from "../model/kinds.ts";
+import { type ObjectKey, valueOf } from "../model/objects.ts";
 import type { State } from "../model/validate.ts";
 import { SortedMap } from "./sorted-map.ts";
 import type { Entry, Transaction } from "./transaction.ts";
@@ -14,10 +14,14 @@ export interface StoreState extends State {
   find(key: ObjectKey): Entry | undefined;
   /** Gateway groups by name, from the first one after `after`. */
   gatewayGroupEntries(after?: string): Iterable<Entry>;
-  /** The services of a gateway group by name, from the first one after `after`. */
-  serviceEntries(gatewayGroup: string, after?: string): Iterable<Entry>;
-  /** Names of gateway groups that have services, in order, from `from` on. */
-  groupsWithServices(from?: string): Iterable<string>;
+  /** Objects of a kind by gateway group and name, from the first one after `after`; of one gateway group, or all. */
+  entries(kind: MemberKind, gatewayGroup?: string, after?: MemberPlace): Iterable<Entry>;
+}
+
+/** Where an object stands in a list that is ordered by gateway group and name. */
+export interface MemberPlace {
+  readonly gatewayGroup: string;
+  readonly name: string;
 }
 
 /**
@@ -28,26 +32,19 @@ export class Mirror implements StoreState {
   revision = 0n;
   lastChangeTime: Date | undefined;
   readonly #groups = new SortedMap<Entry>();
-  readonly #services = new SortedMap<SortedMap<Entry>>();
+  /** By kind, gateway group and name. */
+  readonly #members = new Map<MemberKind, SortedMap<SortedMap<Entry>>>(
+    memberKinds.map((kind) => [kind, new SortedMap()]),
+  );
 
   find(key: ObjectKey): Entry | undefined {
     return key.kind === "gatewayGroup"
       ? this.#groups.get(key.name)
-      : this.#services.get(key.gatewayGroup)?.get(key.name);
+      : this.#members.get(key.kind)?.get(key.gatewayGroup)?.get(key.name);
   }
 
   gatewayGroup(name: string): GatewayGroup | undefined {
-    return asGroup(this.#groups.get(name));
-  }
-
-  service(group: string, name: string): Service | undefined {
-    return asService(this.#services.get(group)?.get(name));
-  }
-
-  *servicesOf(group: string): Iterable<Service> {
-    for (const entry of this.serviceEntries(group)) {
-      if (entry.object.kind === "service") yield entry.object.value;
-    }
+    return valueOf("gatewayGroup", this.#groups.get(name)?.object);
   }
 
   *gatewayGroups(): Iterable<GatewayGroup> {
@@ -56,17 +53,26 @@ export class Mirror implements StoreState {
     }
   }
 
+  member<K extends MemberKind>(kind: K, gatewayGroup: string, name: string): ValueOf<K> | undefined {
+    return valueOf(kind, this.#members.get(kind)?.get(gatewayGroup)?.get(name)?.object);
+  }
+
+  *members<K extends MemberKind>(kind: K, gatewayGroup: string): Iterable<ValueOf<K>> {
+    for (const { object } of this.entries(kind, gatewayGroup)) {
+      const value = valueOf(kind, object);
+      if (value !== undefined) yield value;
+    }
+  }
+
   *gatewayGroupEntries(after?: string): Iterable<Entry> {
     yield* this.#groups.values(after);
   }
 
-  *serviceEntries(gatewayGroup: string, after?: string): Iterable<Entry> {
-    yield* this.#services.get(gatewayGroup)?.values(after) ?? [];
-  }
-
-  *groupsWithServices(from?: string): Iterable<string> {
-    for (const name of this.#services.keys()) {
-      if (from === undefined || name >= from) yield name;
+  *entries(kind: MemberKind, gatewayGroup?: string, after?: MemberPlace): Iterable<Entry> {
+    const ofKind = this.#members.get(kind);
+    for (const group of gatewayGroup === undefined ? (ofKind?.keys() ?? []) : [gatewayGroup]) {
+      if (after !== undefined && group < after.gatewayGroup) continue;
+      yield* ofKind?.get(group)?.values(group === after?.gatewayGroup ? after.name : undefined) ?? [];
     }
   }
 
@@ -104,12 +110,13 @@ export class Mirror implements StoreState {
       this.#groups.set(key.name, entry);
       return;
     }
-    let services = this.#services.get(key.gatewayGroup);
-    if (services === undefined) {
-      services = new SortedMap();
-      this.#services.set(key.gatewayGroup, services);
+    const ofKind = this.#members.get(key.kind);
+    let inGroup = ofKind?.get(key.gatewayGroup);
+    if (inGroup === undefined) {
+      inGroup = new SortedMap();
+      ofKind?.set(key.gatewayGroup, inGroup);
     }
-    services.set(key.name, entry);
+    inGroup.set(key.name, entry);
   }
 
   #delete(key: ObjectKey): void {
@@ -117,11 +124,9 @@ export class Mirror implements StoreState {
       this.#groups.delete(key.name);
       return;
     }
-    const services = this.#services.get(key.gatewayGroup);
-    services?.delete(key.name);
-    if (services?.size === 0) this.#services.delete(key.gatewayGroup);
+    const ofKind = this.#members.get(key.kind);
+    const inGroup = ofKind?.get(key.gatewayGroup);
+    inGroup?.delete(key.name);
+    if (inGroup?.size === 0) ofKind?.delete(key.gatewayGroup);
   }
 }
-
-const asGroup = (entry: Entry | undefined) => (entry?.object.kind === "gatewayGroup" ? entry.object.value : undefined);
-const asService = (entry: Entry | undefined) => (entry?.object.kind === "service" ? entry.object.value : undefined);

@@ -5,6 +5,7 @@ import { GatewayGroupSchema, ListenerProtocol } from "#sluice/model/v1/gateway_g
 import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
 import { StoreError } from "./errors.ts";
 import { postgresBackend } from "./postgres.ts";
+import { SecretBox } from "./secret-box.ts";
 import { SqlStore } from "./sql-store.ts";
 import { sqliteBackend } from "./sqlite-backend.ts";
 import type { Store, StoreEvents } from "./store.ts";
@@ -15,21 +16,26 @@ export interface StoreLocation {
   readonly dataDir: string;
   /** A PostgreSQL database instead: postgres://user:password@host:5432/name. */
   readonly url?: string | undefined;
+  /** Encrypt secrets in the database, the first one, or decrypt them. Default: none, and secrets are stored as they are. */
+  readonly secretKeys?: readonly Buffer[] | undefined;
 }
 
 /**
  * Opens the store, making it on the first start: then it holds the gateway group "default" with one listener.
  * @throws StoreError
  */
-export async function openStore({ dataDir, url }: StoreLocation, events: StoreEvents): Promise<Store> {
+export async function openStore({ dataDir, url, secretKeys }: StoreLocation, events: StoreEvents): Promise<Store> {
   if (url !== undefined && !/^postgres(ql)?:\/\//.test(url)) {
     throw new StoreError(
       "invalid_url",
       "the store's URL must start with postgres://; without a URL the store is in the data directory",
     );
   }
+  const secrets = new SecretBox(secretKeys);
   const store = await SqlStore.open(
-    url === undefined ? await sqliteBackend(dataDir) : await postgresBackend(url, (message) => events.warn(message)),
+    url === undefined
+      ? await sqliteBackend(dataDir, secrets)
+      : await postgresBackend(url, secrets, (message) => events.warn(message)),
     events,
   );
   try {

@@ -4,7 +4,7 @@ import { keyText } from "../model/objects.ts";
 import type { Backend } from "./backend.ts";
 import { StoreError } from "./errors.ts";
 import type { Mirror, StoreState } from "./mirror.ts";
-import { decodeObject, encodeObject, keyColumns, keyFrom } from "./records.ts";
+import { decodeObject, encodeObject, keyColumns, keyFrom, type RecordPlace } from "./records.ts";
 import type { Tables } from "./tables.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -24,7 +24,7 @@ export async function readRevision(db: Db): Promise<bigint> {
 }
 
 /** Reads everything at one revision into an empty mirror. @returns the store's id. @throws StoreError "corrupt" */
-export async function loadAll({ db, kind, where }: Backend, mirror: Mirror): Promise<string> {
+export async function loadAll({ db, kind, where, secrets }: Backend, mirror: Mirror): Promise<string> {
   // SQLite's only connection needs no isolation level, and its driver takes none.
   const transaction = kind === "postgres" ? db.transaction().setIsolationLevel("repeatable read") : db.transaction();
   return await transaction.execute(async (tx) => {
@@ -44,7 +44,7 @@ export async function loadAll({ db, kind, where }: Backend, mirror: Mirror): Pro
     }
     for (const row of await tx.selectFrom("sluice_objects").selectAll().execute()) {
       mirror.load(keyFrom(row, where), {
-        object: decodeObject(row, row.bytes, where),
+        object: decodeObject(row, row.bytes, { where, secrets }),
         metadata: {
           revision: BigInt(row.revision),
           createTime: new Date(row.create_time),
@@ -59,7 +59,12 @@ export async function loadAll({ db, kind, where }: Backend, mirror: Mirror): Pro
 }
 
 /** Writes a transaction: its objects, its changes and the revision. `before` is the state that it follows. */
-export async function writeTransaction(db: Db, transaction: Transaction, before: StoreState): Promise<void> {
+export async function writeTransaction(
+  db: Db,
+  transaction: Transaction,
+  before: StoreState,
+  place: RecordPlace,
+): Promise<void> {
   const time = transaction.time.getTime();
   const revision = Number(transaction.revision);
   const changeRows = transaction.changes.map(({ key, before: old, after }, seq) => ({
@@ -68,8 +73,8 @@ export async function writeTransaction(db: Db, transaction: Transaction, before:
     time,
     actor: transaction.actor,
     ...keyColumns(key),
-    before: old === undefined ? null : encodeObject(old),
-    after: after === undefined ? null : encodeObject(after),
+    before: old === undefined ? null : encodeObject(old, place),
+    after: after === undefined ? null : encodeObject(after, place),
   }));
   for (const rows of chunks(changeRows)) await db.insertInto("sluice_changes").values(rows).execute();
 

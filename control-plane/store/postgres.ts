@@ -5,6 +5,7 @@ import type { Backend } from "./backend.ts";
 import { messageOf, StoreError } from "./errors.ts";
 import { listen } from "./listen.ts";
 import { migrate } from "./migrations.ts";
+import type { SecretBox } from "./secret-box.ts";
 import type { Tables } from "./tables.ts";
 
 /** Writes take turns, so a few connections serve everything. */
@@ -19,7 +20,7 @@ export type Warn = (message: string) => void;
  * Opens the store in a PostgreSQL database, making its tables (sluice_…) if there are none. All connection settings are the URL's.
  * @throws StoreError "invalid_url", "unavailable", "newer_schema"
  */
-export async function postgresBackend(url: string, warn: Warn): Promise<Backend> {
+export async function postgresBackend(url: string, secrets: SecretBox, warn: Warn): Promise<Backend> {
   const where = describe(url);
   const settings: pg.ClientConfig = {
     connectionString: url,
@@ -50,6 +51,7 @@ export async function postgresBackend(url: string, warn: Warn): Promise<Backend>
     kind: "postgres",
     db,
     where,
+    secrets,
     explain,
     async lock(tx) {
       // The one row of `meta` is what writers queue for.

@@ -1,11 +1,10 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Selectable } from "kysely";
 
-import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
-import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
-
-import type { ObjectKey, StoredObject } from "../model/objects.ts";
+import { type Kind, kinds, objectKinds, schemaOf } from "../model/kinds.ts";
+import { keyOf, type ObjectKey, type StoredObject } from "../model/objects.ts";
 import { messageOf, StoreError } from "./errors.ts";
+import type { SecretBox } from "./secret-box.ts";
 import type { ChangesTable } from "./tables.ts";
 import type { StoredChange, Transaction } from "./transaction.ts";
 
@@ -16,43 +15,44 @@ export interface KeyColumns {
   readonly name: string;
 }
 
-// As the `kind` columns say it: these words are in databases, so they never change.
-const kinds = { gateway_group: "gatewayGroup", service: "service" } as const;
-const kindNames: Record<StoredObject["kind"], keyof typeof kinds> = {
-  gatewayGroup: "gateway_group",
-  service: "service",
-};
+const kindByColumn: ReadonlyMap<string, Kind> = new Map(kinds.map((kind) => [objectKinds[kind].stored, kind]));
 
 /** An object's key as the tables have it. */
 export const keyColumns = (key: ObjectKey): KeyColumns => ({
-  kind: kindNames[key.kind],
+  kind: objectKinds[key.kind].stored,
   gateway_group: key.gatewayGroup,
   name: key.name,
 });
 
 /** The key that a row names. @throws StoreError "corrupt" */
 export function keyFrom(row: KeyColumns, where: string): ObjectKey {
-  if (row.kind !== "gateway_group" && row.kind !== "service") {
+  const kind = kindByColumn.get(row.kind);
+  if (kind === undefined) {
     throw new StoreError("corrupt", `${where}: ${describe(row)}: objects of this kind are unknown`);
   }
-  return { kind: kinds[row.kind], gatewayGroup: row.gateway_group, name: row.name };
+  return { kind, gatewayGroup: row.gateway_group, name: row.name };
+}
+
+/** A database that objects are in. */
+export interface RecordPlace {
+  /** Names the database in errors; without secrets. */
+  readonly where: string;
+  readonly secrets: SecretBox;
 }
 
 /** An object's message as it is stored. */
-export function encodeObject(object: StoredObject): Uint8Array {
-  return object.kind === "gatewayGroup"
-    ? toBinary(GatewayGroupSchema, object.value)
-    : toBinary(ServiceSchema, object.value);
+export function encodeObject(object: StoredObject, { secrets }: RecordPlace): Uint8Array {
+  const schema = schemaOf(object.kind);
+  return toBinary(schema, secrets.seal(schema, object.value, describe(keyColumns(keyOf(object)))));
 }
 
 /** Reads a stored message. @throws StoreError "corrupt", naming the database and the object */
-export function decodeObject(row: KeyColumns, bytes: Uint8Array, where: string): StoredObject {
+export function decodeObject(row: KeyColumns, bytes: Uint8Array, { where, secrets }: RecordPlace): StoredObject {
   const { kind } = keyFrom(row, where);
   try {
-    const object: StoredObject =
-      kind === "gatewayGroup"
-        ? { kind, value: fromBinary(GatewayGroupSchema, bytes) }
-        : { kind, value: fromBinary(ServiceSchema, bytes) };
+    const schema = schemaOf(kind);
+    const value = secrets.open(schema, fromBinary(schema, bytes), describe(row));
+    const object = { kind, value } as unknown as StoredObject;
     if (object.value.name !== row.name) throw new Error(`it holds "${object.value.name}"`);
     return object;
   } catch (error) {
@@ -61,7 +61,7 @@ export function decodeObject(row: KeyColumns, bytes: Uint8Array, where: string):
 }
 
 /** Rows of `changes`, ordered by revision and position, as whole transactions. @throws StoreError "corrupt" */
-export function toTransactions(rows: Iterable<Selectable<ChangesTable>>, where: string): Transaction[] {
+export function toTransactions(rows: Iterable<Selectable<ChangesTable>>, place: RecordPlace): Transaction[] {
   const transactions: Transaction[] = [];
   let changes: StoredChange[] = [];
   for (const row of rows) {
@@ -71,9 +71,9 @@ export function toTransactions(rows: Iterable<Selectable<ChangesTable>>, where: 
       transactions.push({ revision, time: new Date(row.time), actor: row.actor, changes });
     }
     changes.push({
-      key: keyFrom(row, where),
-      before: row.before === null ? undefined : decodeObject(row, row.before, where),
-      after: row.after === null ? undefined : decodeObject(row, row.after, where),
+      key: keyFrom(row, place.where),
+      before: row.before === null ? undefined : decodeObject(row, row.before, place),
+      after: row.after === null ? undefined : decodeObject(row, row.after, place),
     });
   }
   return transactions;

@@ -1,5 +1,6 @@
 import type { Transaction as KyselyTransaction } from "kysely";
 
+import { memberKinds } from "../model/kinds.ts";
 import { keyOf, keyText } from "../model/objects.ts";
 import type { Backend } from "./backend.ts";
 import { StoreError } from "./errors.ts";
@@ -61,9 +62,9 @@ export class SqlStore implements Store {
   }
 
   async snapshot(): Promise<Snapshot> {
-    const gatewayGroups = [...this.#mirror.gatewayGroups()];
-    const services = [...this.#mirror.groupsWithServices()].flatMap((group) => [...this.#mirror.servicesOf(group)]);
-    return { revision: this.#mirror.revision, gatewayGroups, services };
+    const members = memberKinds.flatMap((kind) => [...this.#mirror.entries(kind)]);
+    const objects = [...this.#mirror.gatewayGroupEntries(), ...members].map(({ object }) => object);
+    return { revision: this.#mirror.revision, objects };
   }
 
   async transactionsAfter(revision: bigint, limit: number): Promise<readonly Transaction[]> {
@@ -75,13 +76,13 @@ export class SqlStore implements Store {
     if (recent !== undefined) return recent;
     // Not past the mirror: who reads a transaction here may look at the state next.
     const range = { after: Number(revision), before: Number(newest) + 1, order: "asc", limit } as const;
-    return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend.where));
+    return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend));
   }
 
   async transactionsBefore({ before, gatewayGroup, limit }: PastQuery): Promise<readonly Transaction[]> {
     const end = Number(before ?? this.#mirror.revision + 1n);
     const range = { after: 0, before: end, gatewayGroup, order: "desc", limit } as const;
-    return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend.where));
+    return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend));
   }
 
   subscribe(listener: (revision: bigint) => void): () => void {
@@ -154,7 +155,7 @@ export class SqlStore implements Store {
     const changes = this.#changesOf(writes);
     if (changes.length === 0) return { result, revision: this.#mirror.revision, transaction: undefined };
     const transaction: Transaction = { revision: this.#mirror.revision + 1n, time: new Date(), actor, changes };
-    await writeTransaction(tx, transaction, this.#mirror);
+    await writeTransaction(tx, transaction, this.#mirror, this.#backend);
     await this.#backend.announce(tx, transaction.revision);
     return { result, revision: transaction.revision, transaction };
   }
@@ -200,7 +201,7 @@ export class SqlStore implements Store {
         order: "asc",
         limit: CATCH_UP_TRANSACTIONS,
       } as const;
-      const transactions = await readTransactions(db, range, this.#backend.where);
+      const transactions = await readTransactions(db, range, this.#backend);
       if (transactions.length === 0) {
         throw new StoreError("corrupt", `${this.#backend.where}: no changes after revision ${this.#mirror.revision}`);
       }

@@ -1,6 +1,3 @@
-import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
-import type { Service } from "#sluice/model/v1/service_pb.ts";
-
 import type { ObjectKey, StoredObject } from "../model/objects.ts";
 import type { StoreKind } from "./migrations.ts";
 import type { StoreState } from "./mirror.ts";
@@ -87,6 +84,6 @@ export interface Store {
 /** Everything at one revision. */
 export interface Snapshot {
   readonly revision: bigint;
-  readonly gatewayGroups: readonly GatewayGroup[];
-  readonly services: readonly Service[];
+  /** Gateway groups first, then kind by kind. */
+  readonly objects: readonly StoredObject[];
 }

@@ -1,12 +1,23 @@
 import { create } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 
-import { type AccessLog as EnvoyAccessLog, AccessLogSchema } from "#envoy/config/accesslog/v3/accesslog_pb.ts";
-import { SubstitutionFormatStringSchema } from "#envoy/config/core/v3/substitution_format_string_pb.ts";
+import {
+  type AccessLog as EnvoyAccessLog,
+  type AccessLogFilter,
+  AccessLogSchema,
+  ComparisonFilter_Op,
+} from "#envoy/config/accesslog/v3/accesslog_pb.ts";
+import { DataSourceSchema } from "#envoy/config/core/v3/base_pb.ts";
+import {
+  type SubstitutionFormatString,
+  SubstitutionFormatStringSchema,
+} from "#envoy/config/core/v3/substitution_format_string_pb.ts";
 import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
 import { StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import type { AccessLog } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { extension } from "./any.ts";
+import { durationFilter, joined, statusFilter } from "./log-filters.ts";
 
 const STDOUT = "/dev/stdout";
 
@@ -37,7 +48,7 @@ export function toAccessLogs(accessLog: AccessLog | undefined): EnvoyAccessLog[]
   if (accessLog?.disabled) return [];
   const accessLogFormat = {
     case: "logFormat",
-    value: create(SubstitutionFormatStringSchema, { format: { case: "jsonFormat", value: fields } }),
+    value: create(SubstitutionFormatStringSchema, { format: formatOf(accessLog) }),
   } as const;
   const path = accessLog?.path || STDOUT;
   // Not a file of that name: it can't be opened where standard output is a socket, as under systemd.
@@ -53,5 +64,23 @@ export function toAccessLogs(accessLog: AccessLog | undefined): EnvoyAccessLog[]
           FileAccessLogSchema,
           create(FileAccessLogSchema, { path, accessLogFormat }),
         );
-  return [create(AccessLogSchema, logger)];
+  return [create(AccessLogSchema, { ...logger, filter: filterOf(accessLog) })];
+}
+
+function formatOf(accessLog: AccessLog | undefined): SubstitutionFormatString["format"] {
+  if (accessLog?.text) {
+    const line = create(DataSourceSchema, { specifier: { case: "inlineString", value: `${accessLog.text}\n` } });
+    return { case: "textFormatSource", value: line };
+  }
+  const own = Object.entries(accessLog?.fields ?? {});
+  return { case: "jsonFormat", value: own.length > 0 ? Object.fromEntries(own) : fields };
+}
+
+/** Slow requests are worth a line as well as failed ones. */
+function filterOf(accessLog: AccessLog | undefined): AccessLogFilter | undefined {
+  const duration = accessLog?.minDuration;
+  return joined("orFilter", [
+    ...(accessLog?.minStatus ? [statusFilter(ComparisonFilter_Op.GE, accessLog.minStatus)] : []),
+    ...(duration === undefined ? [] : [durationFilter(Math.max(1, Math.round(durationMs(duration))))]),
+  ]);
 }

@@ -14,6 +14,7 @@ import { Balance, type Upstream } from "#sluice/model/v1/upstream_pb.ts";
 import { isIpAddress } from "../model/hosts.ts";
 import { toLoadAssignment } from "./endpoints.ts";
 import { clusterName } from "./names.ts";
+import { toProtocolOptions } from "./protocol-options.ts";
 import { toTransportSocket } from "./tls.ts";
 
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
@@ -42,6 +43,7 @@ export function toCluster(service: Service, upstream: Upstream): Cluster {
     connectTimeout: upstream.timeouts?.connect ?? durationFromMs(CONNECT_TIMEOUT_MS_DEFAULT),
     lbPolicy: lbPolicies.get(upstream.balance) ?? Cluster_LbPolicy.ROUND_ROBIN,
     transportSocket: toTransportSocket(upstream),
+    typedExtensionProtocolOptions: toProtocolOptions(upstream),
   });
 }
 

@@ -1,13 +1,22 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { toBinary } from "@bufbuild/protobuf";
 
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
+import type { Service } from "#sluice/model/v1/service_pb.ts";
+import type { Certificate } from "#sluice/model/v1/certificate_pb.ts";
+import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
-import type { ObjectKey, StoredObject } from "../model/objects.ts";
+import { type CertificateFacts, certificateFacts } from "../model/certificate.ts";
+import { keyText, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
 import { toListener } from "./listener.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { encodeRouteConfiguration } from "./route-configuration.ts";
-import { type EncodedResource, type ServicePart, translateService } from "./service.ts";
+import { toCaSecret, toCertificateSecret } from "./secrets.ts";
+import { discoveryKey } from "../model/discovery-key.ts";
+import type { FindSnapshot } from "./discovered.ts";
+import { type EncodedResource, type ServicePart, translateEndpoints, translateService } from "./service.ts";
 import { VirtualHosts } from "./virtual-hosts.ts";
 
 /** What happened to an object of the model. */
@@ -40,9 +49,23 @@ const rds = resourceType("RDS").typeUrl;
 export class GroupTranslation {
   readonly #services = new Map<string, readonly EncodedResource[]>();
   readonly #virtualHosts = new VirtualHosts();
+  /** By kind and name. */
+  readonly #secrets = new Map<string, readonly EncodedResource[]>();
+  readonly #certificates = new Map<string, CertificateFacts>();
+  #group: GatewayGroup | undefined;
   #listeners: readonly EncodedResource[] = [];
+  #listenersStale = false;
   readonly #staged: ResourceChange[] = [];
+  /** The services that need what a registry says, by discoveryKey. */
+  readonly #users = new Map<string, Set<string>>();
+  readonly #sources = new Map<string, Service>();
+  readonly #find: FindSnapshot;
   #isNew = true;
+
+  /** @param find what registries say of the services that upstreams of the group name */
+  constructor(find: FindSnapshot = () => undefined) {
+    this.#find = find;
+  }
 
   /** Takes in the newest state of some objects of the group, and tells what that changes. */
   apply(objects: readonly ObjectChange[]): {
@@ -56,8 +79,12 @@ export class GroupTranslation {
   /** Takes in the newest state of one object; what that changes is told by the next commit. */
   stage({ key, object }: ObjectChange): TranslationFailure | undefined {
     try {
-      if (key.kind === "gatewayGroup") this.#applyGroup(object, this.#staged);
-      else this.#applyService(key.name, object, this.#staged);
+      if (key.kind === "gatewayGroup") this.#applyGroup(valueOf("gatewayGroup", object));
+      else if (key.kind === "service") this.#applyService(key.name, object, this.#staged);
+      else if (key.kind === "certificate") this.#applyCertificate(key.name, valueOf("certificate", object));
+      else if (key.kind === "caCertificate")
+        this.#applySecret(keyText(key), valueOf("caCertificate", object), toCaSecret);
+      // Registries become no resources: what is found there comes to the endpoints (endpoints.ts).
       return undefined;
     } catch (error) {
       return { key, error };
@@ -66,6 +93,7 @@ export class GroupTranslation {
 
   /** What everything that was staged since the last commit changes, what objects share included. */
   commit(): readonly ResourceChange[] {
+    if (this.#listenersStale) this.#makeListeners();
     const changes = this.#staged.splice(0);
     if (this.#virtualHosts.rebuild() || this.#isNew) {
       const bytes = encodeRouteConfiguration(this.#virtualHosts.encoded);
@@ -75,23 +103,97 @@ export class GroupTranslation {
     return changes;
   }
 
-  #applyGroup(object: StoredObject | undefined, changes: ResourceChange[]): void {
-    const group = object?.kind === "gatewayGroup" ? object.value : undefined;
-    const listeners = (group?.listeners ?? []).map((listener): EncodedResource => {
-      const bytes = group === undefined ? new Uint8Array() : toBinary(ListenerSchema, toListener(group, listener));
-      return { typeUrl: lds, name: listener.name, bytes };
-    });
-    changes.push(...difference(this.#listeners, listeners));
+  #applyGroup(group: GatewayGroup | undefined): void {
+    // With the certificates as they are, so that a group that can't be translated is told now, and changes nothing.
+    if (group !== undefined) this.#listenersOf(group);
+    this.#group = group;
+    this.#listenersStale = true;
+  }
+
+  #applyCertificate(name: string, certificate: Certificate | undefined): void {
+    this.#applySecret(`certificate ${name}`, certificate, toCertificateSecret);
+    const facts = certificate && certificateFacts(certificate);
+    // Listeners know what it is for, not what is in it.
+    if (isDeepStrictEqual(facts, this.#certificates.get(name))) return;
+    if (facts === undefined) this.#certificates.delete(name);
+    else this.#certificates.set(name, facts);
+    this.#listenersStale = true;
+  }
+
+  #applySecret<Value>(key: string, value: Value | undefined, toSecret: (value: Value) => EncodedResource): void {
+    const after = value === undefined ? [] : [toSecret(value)];
+    this.#staged.push(...difference(this.#secrets.get(key) ?? [], after));
+    if (after.length === 0) this.#secrets.delete(key);
+    else this.#secrets.set(key, after);
+  }
+
+  /** What the group and all of its certificates together become. */
+  #makeListeners(): void {
+    const listeners = this.#group === undefined ? [] : this.#listenersOf(this.#group);
+    this.#staged.push(...difference(this.#listeners, listeners));
     this.#listeners = listeners;
+    this.#listenersStale = false;
+  }
+
+  #listenersOf(group: GatewayGroup): readonly EncodedResource[] {
+    return group.listeners.flatMap((listener): EncodedResource[] => {
+      const resource = toListener(group, listener, this.#certificates);
+      if (resource === undefined) return [];
+      return [{ typeUrl: lds, name: listener.name, bytes: toBinary(ListenerSchema, resource) }];
+    });
   }
 
   #applyService(name: string, object: StoredObject | undefined, changes: ResourceChange[]): void {
     // All of it is translated before anything is kept, so that a service changes whole or not at all.
-    const part: ServicePart | undefined = object?.kind === "service" ? translateService(object.value) : undefined;
+    const part: ServicePart | undefined =
+      object?.kind === "service" ? translateService(object.value, this.#find) : undefined;
     changes.push(...difference(this.#services.get(name) ?? [], part?.resources ?? []));
     if (part === undefined) this.#services.delete(name);
     else this.#services.set(name, part.resources);
     this.#virtualHosts.set(name, part);
+    this.#setUser(name, object?.kind === "service" ? object.value : undefined);
+  }
+
+  /**
+   * A registry says something else of what upstreams with this discoveryKey need: encodes their endpoints, and nothing else.
+   * @returns what that changes, to be handed over at once
+   */
+  endpointsChanged(key: string): readonly ResourceChange[] {
+    const changes: ResourceChange[] = [];
+    for (const name of this.#users.get(key) ?? []) {
+      const service = this.#sources.get(name);
+      const before = this.#services.get(name) ?? [];
+      const after = new Map(before.map((resource) => [`${resource.typeUrl} ${resource.name}`, resource]));
+      for (const upstream of service?.upstreams ?? []) {
+        if (service === undefined || upstream.discovery === undefined || discoveryKey(upstream.discovery) !== key)
+          continue;
+        const endpoints = translateEndpoints(service, upstream, this.#find);
+        if (endpoints !== undefined) after.set(`${endpoints.typeUrl} ${endpoints.name}`, endpoints);
+      }
+      changes.push(...difference(before, [...after.values()]));
+      this.#services.set(name, [...after.values()]);
+    }
+    // What is staged already may hold older endpoints of the same cluster; the commit must end with these.
+    if (this.#staged.length > 0) this.#staged.push(...changes);
+    return changes;
+  }
+
+  /** Remembers what a service needs of registries. */
+  #setUser(name: string, service: Service | undefined): void {
+    for (const { discovery } of this.#sources.get(name)?.upstreams ?? []) {
+      if (discovery === undefined) continue;
+      const users = this.#users.get(discoveryKey(discovery));
+      users?.delete(name);
+      if (users?.size === 0) this.#users.delete(discoveryKey(discovery));
+    }
+    this.#sources.delete(name);
+    if (service === undefined || service.upstreams.every(({ discovery }) => discovery === undefined)) return;
+    this.#sources.set(name, service);
+    for (const { discovery } of service.upstreams) {
+      if (discovery === undefined) continue;
+      const users = this.#users.get(discoveryKey(discovery)) ?? new Set();
+      this.#users.set(discoveryKey(discovery), users.add(name));
+    }
   }
 }
 

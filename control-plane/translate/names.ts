@@ -14,6 +14,12 @@ export const ROUTE_CONFIGURATION = "default";
 export const clusterName = (service: Pick<Service, "name">, upstream: string): string =>
   `${service.name}/${upstream || UPSTREAM_DEFAULT}`;
 
+/** The secret that carries a certificate and its key. */
+export const certificateSecretName = (certificate: string): string => `certificate/${certificate}`;
+
+/** The secret that carries authorities. */
+export const caSecretName = (ca: string): string => `ca/${ca}`;
+
 /** What access logs and statistics call a route. */
 export const routeName = (service: Pick<Service, "name">, route: Pick<Route, "name">): string =>
   `${service.name}/${route.name}`;

@@ -9,7 +9,7 @@ import {
 } from "#envoy/config/route/v3/route_components_pb.ts";
 import type { Route } from "#sluice/model/v1/route_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
-import { Balance, type HashOn, PassHost, type Upstream } from "#sluice/model/v1/upstream_pb.ts";
+import { Balance, type HashOn, PassHost, type Upstream, UpstreamProtocol } from "#sluice/model/v1/upstream_pb.ts";
 
 import { UPSTREAM_DEFAULT } from "../model/objects.ts";
 import { clusterName } from "./names.ts";
@@ -23,13 +23,19 @@ export function toRouteAction(service: Service, route: Route): RouteAction {
   const upstream = service.upstreams.find((candidate) => candidate.name === name);
   if (upstream === undefined) throw new Error(`route ${service.name}/${route.name}: no upstream ${name}`);
   const hash = upstream.balance === Balance.CONSISTENT_HASH ? upstream.hashOn : undefined;
+  const isGrpc = upstream.protocol === UpstreamProtocol.GRPC;
+  const grpcMax = route.timeouts?.grpcMax ?? (isGrpc ? durationFromMs(0) : undefined);
   const timeout: Duration =
-    route.timeouts?.request ?? upstream.timeouts?.request ?? durationFromMs(REQUEST_TIMEOUT_MS_DEFAULT);
+    route.timeouts?.request ??
+    upstream.timeouts?.request ??
+    // A call without a deadline is the client's choice.
+    durationFromMs(isGrpc ? 0 : REQUEST_TIMEOUT_MS_DEFAULT);
   return create(RouteActionSchema, {
     clusterSpecifier: { case: "cluster", value: clusterName(service, name) },
     hostRewriteSpecifier: hostRewrite(upstream),
     timeout,
     idleTimeout: route.timeouts?.idle ?? upstream.timeouts?.idle,
+    maxStreamDuration: grpcMax && { grpcTimeoutHeaderMax: grpcMax },
     retryPolicy: toRetryPolicy(upstream),
     hashPolicy: hash === undefined ? [] : [hashPolicy(hash)],
     // Listeners switch WebSocket off; only routes that say so have it.

@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 
-import { RouteSchema } from "#envoy/config/route/v3/route_components_pb.ts";
+import { type Route as EnvoyRoute, RouteSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import type { Route } from "#sluice/model/v1/route_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
@@ -10,9 +10,11 @@ import { parsePath, parsePathPrefix } from "../model/paths.ts";
 import type { Parsed } from "../model/problem.ts";
 import { parseVars } from "../model/vars.ts";
 import { conditionMatchers, methodMatchers } from "./matchers.ts";
+import { toHeaderMutations } from "./header-mutations.ts";
 import { routeName } from "./names.ts";
-import { pathMatches } from "./path-match.ts";
+import { type PathMatch, pathMatches } from "./path-match.ts";
 import { toRouteAction } from "./route-action.ts";
+import { toDirectResponse, toRedirect } from "./route-answer.ts";
 
 /** An Envoy route, and what decides its place among the routes of its virtual host. */
 export interface RankedRoute {
@@ -35,11 +37,11 @@ export function toRoutes(service: Service): RankedRoute[] {
 function routesOf(service: Service, route: Route, position: number): RankedRoute[] {
   const prefix = accepted(parsePathPrefix(service.pathPrefix));
   const vars = accepted(alternatives(accepted(parseVars(route.vars))));
-  const action = toRouteAction(service, route);
+  const headers = toHeaderMutations(service, route);
   return route.paths.flatMap((path) =>
     pathMatches(prefix, accepted(parsePath(path)), service.stripPathPrefix ?? true).flatMap((match) =>
       vars.map((conditions) => {
-        const { headers, queryParameters } = conditionMatchers(conditions);
+        const matchers = conditionMatchers(conditions);
         const rank: RouteRank = {
           pattern: match.pattern,
           priority: route.priority,
@@ -56,16 +58,28 @@ function routesOf(service: Service, route: Route, position: number): RankedRoute
               name: routeName(service, route),
               match: {
                 pathSpecifier: match.specifier,
-                headers: [...methodMatchers(route.methods), ...headers],
-                queryParameters,
+                headers: [...methodMatchers(route.methods), ...matchers.headers],
+                queryParameters: matchers.queryParameters,
               },
-              action: { case: "route", value: { ...action, ...match.rewrite } },
+              action: actionOf(service, route, match.rewrite),
+              ...headers,
             }),
           ),
         };
       }),
     ),
   );
+}
+
+function actionOf(service: Service, route: Route, rewrite: PathMatch["rewrite"]): EnvoyRoute["action"] {
+  switch (route.answer.case) {
+    case "redirect":
+      return { case: "redirect", value: toRedirect(route.answer.value) };
+    case "directResponse":
+      return { case: "directResponse", value: toDirectResponse(route.answer.value) };
+    default:
+      return { case: "route", value: { ...toRouteAction(service, route), ...rewrite } };
+  }
 }
 
 /** What was accepted when it was written can be read; anything else is a bug, and is shown as one. */

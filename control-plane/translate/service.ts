@@ -4,9 +4,11 @@ import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
+import type { Upstream } from "#sluice/model/v1/upstream_pb.ts";
 
 import { normalHost } from "../model/hosts.ts";
 import { needsDns, toCluster } from "./cluster.ts";
+import { type FindSnapshot, toDiscoveredAssignment } from "./discovered.ts";
 import { toLoadAssignment } from "./endpoints.ts";
 import { clusterName } from "./names.ts";
 import { type RankedRoute, toRoutes } from "./route.ts";
@@ -30,15 +32,37 @@ export interface ServicePart {
 const cds = resourceType("CDS").typeUrl;
 const eds = resourceType("EDS").typeUrl;
 
-/** @throws when the service is not valid */
-export function translateService(service: Service): ServicePart {
+/**
+ * @param find what registries say
+ * @throws when the service is not valid
+ */
+export function translateService(service: Service, find: FindSnapshot): ServicePart {
   const hosts = service.hosts.length === 0 ? ["*"] : [...new Set(service.hosts.map(normalHost))];
   const resources = service.upstreams.flatMap((upstream): EncodedResource[] => {
     const name = clusterName(service, upstream.name);
     const cluster = { typeUrl: cds, name, bytes: toBinary(ClusterSchema, toCluster(service, upstream)) };
-    if (needsDns(upstream)) return [cluster];
-    const bytes = toBinary(ClusterLoadAssignmentSchema, toLoadAssignment(name, upstream));
-    return [cluster, { typeUrl: eds, name, bytes }];
+    const endpoints = needsDns(upstream) ? undefined : translateEndpoints(service, upstream, find);
+    return endpoints === undefined ? [cluster] : [cluster, endpoints];
   });
   return { hosts, routes: toRoutes(service), resources };
+}
+
+/**
+ * The endpoints of an upstream by themselves. There are none yet, rather than an empty set, while its registry may still be about to answer
+ * for the first time, unless nodes beside it can serve meanwhile: data planes then wait with the cluster.
+ */
+export function translateEndpoints(
+  service: Service,
+  upstream: Upstream,
+  find: FindSnapshot,
+): EncodedResource | undefined {
+  const name = clusterName(service, upstream.name);
+  const { discovery } = upstream;
+  const snapshot = discovery && find(discovery);
+  if (discovery !== undefined && snapshot === undefined && upstream.nodes.length === 0) return undefined;
+  const assignment =
+    discovery === undefined || snapshot === undefined
+      ? toLoadAssignment(name, upstream)
+      : toDiscoveredAssignment(name, upstream, discovery, snapshot);
+  return { typeUrl: eds, name, bytes: toBinary(ClusterLoadAssignmentSchema, assignment) };
 }

@@ -4,14 +4,16 @@ import { type TransportSocket, TransportSocketSchema } from "#envoy/config/core/
 import {
   type CertificateValidationContext,
   CertificateValidationContextSchema,
-  SubjectAltNameMatcher_SanType,
-  SubjectAltNameMatcherSchema,
 } from "#envoy/extensions/transport_sockets/tls/v3/common_pb.ts";
-import { UpstreamTlsContextSchema } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
+import { type CommonTlsContext, UpstreamTlsContextSchema } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
 import type { Upstream, UpstreamTls } from "#sluice/model/v1/upstream_pb.ts";
 
 import { isIpAddress } from "../model/hosts.ts";
 import { extension } from "./any.ts";
+import { combinedValidation } from "./filter-chains.ts";
+import { caSecretName, certificateSecretName } from "./names.ts";
+import { subjectAltNameMatcher } from "./san-matcher.ts";
+import { secretConfig } from "./secrets.ts";
 
 /** Where Debian and Alpine keep the authorities, and Sluice's and Envoy's container images. */
 const SYSTEM_CA_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
@@ -26,17 +28,22 @@ export function toTransportSocket(upstream: Upstream): TransportSocket | undefin
   const context = create(UpstreamTlsContextSchema, {
     sni,
     commonTlsContext: {
-      validationContextType:
-        tls.verify === false
-          ? { case: undefined }
-          : { case: "validationContext", value: validationContext(tls, sni === "" ? hosts : [sni]) },
+      tlsCertificateSdsSecretConfigs:
+        tls.clientCertificate === "" ? [] : [secretConfig(certificateSecretName(tls.clientCertificate))],
+      validationContextType: validation(tls, sni === "" ? hosts : [sni]),
     },
   });
   return create(TransportSocketSchema, extension("envoy.transport_sockets.tls", UpstreamTlsContextSchema, context));
 }
 
-function validationContext(tls: UpstreamTls, expected: readonly string[]): CertificateValidationContext {
+function validation(tls: UpstreamTls, expected: readonly string[]): CommonTlsContext["validationContextType"] {
+  if (tls.verify === false) return { case: undefined };
   const names = tls.subjectAltNames.length > 0 ? tls.subjectAltNames : expected;
+  if (tls.ca !== "") return combinedValidation(secretConfig(caSecretName(tls.ca)), names);
+  return { case: "validationContext", value: validationContext(tls, names) };
+}
+
+function validationContext(tls: UpstreamTls, names: readonly string[]): CertificateValidationContext {
   return create(CertificateValidationContextSchema, {
     trustedCa: {
       specifier: tls.caCertificates
@@ -44,11 +51,6 @@ function validationContext(tls: UpstreamTls, expected: readonly string[]): Certi
         : { case: "filename", value: SYSTEM_CA_CERTIFICATES },
     },
     // Without names, any certificate of a trusted authority would do.
-    matchTypedSubjectAltNames: names.map((name) =>
-      create(SubjectAltNameMatcherSchema, {
-        sanType: isIpAddress(name) ? SubjectAltNameMatcher_SanType.IP_ADDRESS : SubjectAltNameMatcher_SanType.DNS,
-        matcher: { matchPattern: { case: "exact", value: name } },
-      }),
-    ),
+    matchTypedSubjectAltNames: names.map(subjectAltNameMatcher),
   });
 }

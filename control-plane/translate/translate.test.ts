@@ -16,8 +16,9 @@ import { resourceTypeByUrl } from "#proto/resource-types.ts";
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 
-import { keyOf, type StoredObject } from "../model/objects.ts";
-import { type Problem, type State, validate, type WrittenObject } from "../model/validate.ts";
+import { keyOf, objectOf, objectsIn, withDefaults } from "../model/objects.ts";
+import { stateOf } from "../model/testing/state.ts";
+import { type Problem, validate } from "../model/validate.ts";
 import { GroupTranslation, type ResourceChange } from "./group.ts";
 
 const testdata = join(import.meta.dirname, "testdata");
@@ -55,14 +56,12 @@ test("the same gateway gives the same bytes", () => {
   for (const name of names(".in.yaml")) expect(translateGateway(read(name))).toEqual(translateGateway(read(name)));
 });
 
-const objectsOf = (gateway: Gateway): StoredObject[] => [
-  ...gateway.gatewayGroups.map((value): StoredObject => ({ kind: "gatewayGroup", value })),
-  ...gateway.services.map((value): StoredObject => ({ kind: "service", value })),
-];
-
 /** All resources of each gateway group. */
 function translateGateway(gateway: Gateway): Map<string, readonly ResourceChange[]> {
-  const byGroup = Map.groupBy(objectsOf(gateway), (object) => keyOf(object).gatewayGroup);
+  const byGroup = Map.groupBy(
+    objectsIn(gateway).map(({ object }) => withDefaults(object)),
+    (object) => keyOf(object).gatewayGroup,
+  );
   return new Map(
     [...byGroup].map(([group, objects]) => {
       const changes = objects.map((object) => ({ key: keyOf(object), object }));
@@ -74,13 +73,7 @@ function translateGateway(gateway: Gateway): Map<string, readonly ResourceChange
 }
 
 function problemsOf(gateway: Gateway): Problem[] {
-  const groups = [...gateway.gatewayGroups, create(GatewayGroupSchema, { name: "default" })];
-  const after: State = {
-    gatewayGroup: (name) => groups.find((group) => group.name === name),
-    gatewayGroups: () => groups,
-    service: (_, name) => gateway.services.find((service) => service.name === name),
-    servicesOf: () => gateway.services,
-  };
-  const written = objectsOf(gateway).map((object): WrittenObject => ({ object, field: object.value.name }));
-  return validate(written, after);
+  const written = objectsIn(gateway).map(({ object }) => ({ object, field: object.value.name }));
+  const fallback = objectOf("gatewayGroup", create(GatewayGroupSchema, { name: "default" }));
+  return validate(written, stateOf([...written.map(({ object }) => object), fallback]));
 }

@@ -14,6 +14,8 @@ export interface AssignedEndpoint {
   readonly address: string;
   readonly port: number;
   readonly hostname: string;
+  /** Further IP addresses, in order of preference. */
+  readonly additionalAddresses: readonly string[];
   /** At least 1. */
   readonly weight: number;
   readonly health: "healthy" | "degraded" | "unhealthy";
@@ -81,13 +83,21 @@ function compileEndpoint(message: LbEndpoint, names: boolean, place: Place): Ass
     place.refuse("endpoint must be set");
     return undefined;
   }
-  const { address, hostname } = message.hostIdentifier.value;
-  const socket = compileSocketAddress(address, names, place.field("endpoint").field("address"));
+  const { address, hostname, additionalAddresses } = message.hostIdentifier.value;
+  const at = place.field("endpoint");
+  const socket = compileSocketAddress(address, names, at.field("address"));
+  const more = additionalAddresses.flatMap((additional, n) => {
+    const there = at.item("additional_addresses", n).field("address");
+    const found = compileSocketAddress(additional.address, false, there);
+    if (found !== undefined && found.port !== socket?.port)
+      there.refuse("must have the port of the endpoint's address");
+    return found === undefined ? [] : [found.address];
+  });
   const weight = message.loadBalancingWeight ?? 1;
   if (weight === 0) place.field("load_balancing_weight").refuse("must be at least 1");
   const health = healths[message.healthStatus];
   if (health === undefined) place.field("health_status").refuse("unknown value");
-  return socket && { ...socket, hostname, weight, health: health ?? "healthy" };
+  return socket && { ...socket, hostname, additionalAddresses: more, weight, health: health ?? "healthy" };
 }
 
 /** A TCP address with a port. Undefined: a problem was reported. */

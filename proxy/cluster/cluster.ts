@@ -1,3 +1,8 @@
+import type { TlsCertificate } from "../tls/certificate.ts";
+import type { TlsParameters } from "../tls/parameters.ts";
+import type { PeerValidation } from "../tls/validation.ts";
+import type { OwnOrSecret } from "../tls/validation-source.ts";
+
 /** A cluster with its endpoints, made ready for balancing (cluster/compile.ts makes it). The object lives as long as the cluster's name does in this worker; parts are replaced. */
 export interface Cluster {
   readonly name: string;
@@ -27,6 +32,32 @@ export interface ClusterSettings {
   readonly idleTimeoutMs: number;
   /** 0: no limit. */
   readonly maxRequestsPerConnection: number;
+  /** A connection older than this takes no further request; 0: no limit. */
+  readonly maxConnectionDurationMs: number;
+  /** What connections speak; `auto`: what the endpoint chooses by ALPN; `downstream`: what the client speaks. */
+  readonly protocol: "http1" | "http2" | "auto" | "downstream";
+  /** How HTTP/2 connections are used. */
+  readonly http2: Http2Options;
+  /** Idle ms before TCP looks whether the other side is still there; undefined: it doesn't. */
+  readonly tcpKeepaliveMs: number | undefined;
+}
+
+/** Envoy's Http2ProtocolOptions, as far as a client has use for them. */
+export interface Http2Options {
+  /** Requests at a time on one connection, if the endpoint allows as many. */
+  readonly maxConcurrentStreams: number;
+  /** Bytes. */
+  readonly initialStreamWindowSize: number;
+  readonly initialConnectionWindowSize: number;
+  readonly hpackTableSize: number;
+  /** Undefined: no pings. */
+  readonly keepalive: KeepaliveOptions | undefined;
+}
+
+/** KeepaliveSettings: a ping each `intervalMs` (0: never), which is to be answered within `timeoutMs`. */
+export interface KeepaliveOptions {
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
 }
 
 export interface ClusterLoad {
@@ -36,20 +67,30 @@ export interface ClusterLoad {
   retries: number;
 }
 
-export interface UpstreamTls {
+/** An UpstreamTlsContext made ready for use. Immutable. */
+export interface UpstreamTls extends TlsParameters {
   /** "": the endpoint's hostname if it has one. */
   readonly sni: string;
-  readonly verify: boolean;
-  /** PEM; undefined: Node's bundled authorities. */
-  readonly ca: string | undefined;
-  /** DNS names or IP addresses of which the certificate must carry one; empty: no check of the name. */
-  readonly subjectAltNames: readonly string[];
+  /** The request's host is the name that is asked for. */
+  readonly autoSni: boolean;
+  /** The certificate must be for the name that is asked for. */
+  readonly autoSanValidation: boolean;
+  /** What we show when asked; undefined: nothing. */
+  readonly certificate: OwnOrSecret<TlsCertificate> | undefined;
+  /** What the endpoint's certificate must be: both together, if there are two. Empty: nothing is verified, as in Envoy. */
+  readonly validation: readonly OwnOrSecret<PeerValidation>[];
+  /** Replaces what the cluster's protocol offers by itself; empty: it doesn't. */
+  readonly alpnProtocols: readonly string[];
+  /** Sessions are kept and resumed. */
+  readonly resumesSessions: boolean;
 }
 
 /** One endpoint. The object stays the same while address, port and cluster do, so that pools and counts survive updates. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** Further IP addresses of it, tried at the same port when the first is slow or fails (Envoy's additional_addresses). Replaced by updates. */
+  additionalAddresses: readonly string[];
   /** "address:port", IPv6 in brackets. */
   readonly key: string;
   readonly hostname: string;

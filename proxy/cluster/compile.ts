@@ -10,6 +10,7 @@ import { RoutingPriority } from "#envoy/config/core/v3/base_pb.ts";
 import { type Compiled, durationMs, Place } from "../compile.ts";
 import { type Assignment, compileAssignment, NO_ENDPOINTS } from "./assignment.ts";
 import { leastRequest } from "./balance/least-request.ts";
+import { maglev } from "./balance/maglev.ts";
 import { random } from "./balance/random.ts";
 import { ringHash } from "./balance/ring-hash.ts";
 import { roundRobin } from "./balance/round-robin.ts";
@@ -26,6 +27,8 @@ const BREAKER_DEFAULT = 1024;
 const MAX_RETRIES_DEFAULT = 3;
 const RING_SIZE_MIN_DEFAULT = 1024;
 const RING_SIZE_MAX = 8 * 1024 * 1024;
+const MAGLEV_TABLE_SIZE_DEFAULT = 65_537;
+const MAGLEV_TABLE_SIZE_MAX = 5_000_011;
 
 /** How a DNS cluster looks its names up. */
 export interface DnsOptions {
@@ -59,13 +62,15 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
   if (message.name === "") place.field("name").refuse("must not be empty");
   const connectTimeoutMs = durationMs(message.connectTimeout, CONNECT_TIMEOUT_MS_DEFAULT);
   if (connectTimeoutMs <= 0) place.field("connect_timeout").refuse("must be greater than 0");
+  const { sni, ...protocol } = compileProtocolOptions(message, place);
   return place.result({
     name: message.name,
     settings: {
       connectTimeoutMs,
-      tls: compileTransportSocket(message.transportSocket, place),
+      tls: compileTransportSocket(message.transportSocket, sni, place),
       breakers: compileBreakers(message),
-      ...compileProtocolOptions(message, place),
+      ...protocol,
+      tcpKeepaliveMs: compileTcpKeepalive(message, place),
     },
     discovery: compileDiscovery(message, place),
     balance: {
@@ -85,6 +90,19 @@ function compileBreakers({ circuitBreakers }: Cluster): ClusterSettings["breaker
     maxRequests: thresholds?.maxRequests ?? BREAKER_DEFAULT,
     maxRetries: thresholds?.maxRetries ?? MAX_RETRIES_DEFAULT,
   };
+}
+
+/** Seconds before the first probe where only the probes themselves are configured: Linux' own default. */
+const KEEPALIVE_TIME_S_DEFAULT = 7200;
+
+function compileTcpKeepalive({ upstreamConnectionOptions }: Cluster, place: Place): number | undefined {
+  const keepalive = upstreamConnectionOptions?.tcpKeepalive;
+  if (keepalive === undefined) return undefined;
+  const at = place.field("upstream_connection_options").field("tcp_keepalive");
+  // Node sets the time before the first probe, and leaves the rest to the system.
+  if (keepalive.keepaliveProbes !== undefined) at.field("keepalive_probes").refuse("not supported");
+  if (keepalive.keepaliveInterval !== undefined) at.field("keepalive_interval").refuse("not supported");
+  return (keepalive.keepaliveTime ?? KEEPALIVE_TIME_S_DEFAULT) * 1000;
 }
 
 function compileDiscovery(message: Cluster, place: Place): Discovery {
@@ -169,8 +187,10 @@ function compileBalance(message: Cluster, place: Place): Pick<HostSetOptions, "m
     }
     case LbPolicy.RING_HASH:
       return compileRingHash(config.case === "ringHashLbConfig" ? config.value : undefined, place);
+    case LbPolicy.MAGLEV:
+      return compileMaglev(config.case === "maglevLbConfig" ? config.value : undefined, place);
     default:
-      place.field("lb_policy").refuse("only ROUND_ROBIN, LEAST_REQUEST, RING_HASH and RANDOM are supported");
+      place.field("lb_policy").refuse("only ROUND_ROBIN, LEAST_REQUEST, RING_HASH, MAGLEV and RANDOM are supported");
       return { make: roundRobin, hashing: false };
   }
 }
@@ -179,7 +199,26 @@ const configOf: Partial<Record<LbPolicy, Cluster["lbConfig"]["case"]>> = {
   [LbPolicy.ROUND_ROBIN]: "roundRobinLbConfig",
   [LbPolicy.LEAST_REQUEST]: "leastRequestLbConfig",
   [LbPolicy.RING_HASH]: "ringHashLbConfig",
+  [LbPolicy.MAGLEV]: "maglevLbConfig",
 };
+
+function compileMaglev(
+  config: Extract<Cluster["lbConfig"], { case: "maglevLbConfig" }>["value"] | undefined,
+  place: Place,
+): Pick<HostSetOptions, "make" | "hashing"> {
+  const tableSize = Number(config?.tableSize ?? MAGLEV_TABLE_SIZE_DEFAULT);
+  // Only where it is a prime does every endpoint's permutation reach all of the table.
+  if (!isPrime(tableSize) || tableSize > MAGLEV_TABLE_SIZE_MAX) {
+    place.field("maglev_lb_config").field("table_size").refuse(`must be a prime of at most ${MAGLEV_TABLE_SIZE_MAX}`);
+    return { make: roundRobin, hashing: true };
+  }
+  return { make: maglev(tableSize), hashing: true };
+}
+
+function isPrime(number: number): boolean {
+  for (let divisor = 2; divisor * divisor <= number; divisor++) if (number % divisor === 0) return false;
+  return number >= 2;
+}
 
 function compileRingHash(
   config: Extract<Cluster["lbConfig"], { case: "ringHashLbConfig" }>["value"] | undefined,

@@ -11,7 +11,14 @@ const assignmentOf = (...names: string[]): Assignment => ({
     {
       priority: 0,
       weight: 0,
-      endpoints: names.map((address) => ({ address, port: 80, hostname: "", weight: 1, health: "healthy" })),
+      endpoints: names.map((address) => ({
+        address,
+        port: 80,
+        additionalAddresses: [],
+        hostname: "",
+        weight: 1,
+        health: "healthy",
+      })),
     },
   ],
 });

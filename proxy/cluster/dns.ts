@@ -1,7 +1,7 @@
 import { lookup, Resolver } from "node:dns/promises";
 import { isIP } from "node:net";
 
-import type { Assignment, AssignedLocality } from "./assignment.ts";
+import type { AssignedEndpoint, Assignment, AssignedLocality } from "./assignment.ts";
 import type { DnsOptions } from "./compile.ts";
 
 /** A time to live of 0, or of a moment, must not become a busy loop. */
@@ -69,7 +69,7 @@ export class DnsWatch {
     let againMs = refreshMs;
     try {
       const answer = await this.#resolve(name);
-      this.#known.set(name, this.#options.firstOnly ? answer.addresses.slice(0, 1) : answer.addresses.toSorted());
+      this.#known.set(name, this.#options.firstOnly ? answer.addresses : answer.addresses.toSorted());
       if (respectTtl && answer.ttlMs !== undefined) againMs = Math.max(TTL_MS_MIN, answer.ttlMs);
     } catch {
       // The last good answer stays: a name server that is down for a while must take nothing else down.
@@ -133,19 +133,21 @@ export class DnsWatch {
     return chosen;
   }
 
+  /** The endpoints that a name stands for; of LOGICAL_DNS one, which knows the others as further addresses, as in Envoy. */
+  #resolved(named: AssignedEndpoint, addresses: readonly string[]): AssignedEndpoint[] {
+    const endpoint = { ...named, hostname: named.hostname || named.address };
+    if (!this.#options.firstOnly) return addresses.map((address) => ({ ...endpoint, address }));
+    const [address, ...additionalAddresses] = addresses;
+    return address === undefined ? [] : [{ ...endpoint, address, additionalAddresses }];
+  }
+
   #publish(): void {
     this.#answered.resolve();
     const localities = this.#assignment.localities.map(
       (locality): AssignedLocality => ({
         ...locality,
         endpoints: locality.endpoints.flatMap((endpoint) =>
-          isIP(endpoint.address) === 0
-            ? (this.#known.get(endpoint.address) ?? []).map((address) => ({
-                ...endpoint,
-                address,
-                hostname: endpoint.hostname || endpoint.address,
-              }))
-            : [endpoint],
+          isIP(endpoint.address) === 0 ? this.#resolved(endpoint, this.#known.get(endpoint.address) ?? []) : [endpoint],
         ),
       }),
     );

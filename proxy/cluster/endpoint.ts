@@ -7,6 +7,7 @@ export class LiveEndpoint implements Endpoint {
   readonly port: number;
   readonly key: string;
   hostname = "";
+  additionalAddresses: readonly string[] = [];
   weight = 1;
   priority = 0;
   health: AssignedEndpoint["health"] = "healthy";

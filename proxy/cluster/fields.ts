@@ -15,7 +15,9 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     dns_lookup_family: "used",
     ring_hash_lb_config: "used",
     least_request_lb_config: "used",
+    maglev_lb_config: "used",
     round_robin_lb_config: "used",
+    upstream_connection_options: "used",
     common_lb_config: "used",
     transport_socket: "used",
     // Statistics and descriptions only.
@@ -39,6 +41,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     maximum_ring_size: "used",
     hash_function: "used",
   },
+  "envoy.config.cluster.v3.Cluster.MaglevLbConfig": { table_size: "used" },
   "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig": { choice_count: "used" },
   "envoy.config.cluster.v3.Cluster.CommonLbConfig": {
     healthy_panic_threshold: "used",
@@ -58,20 +61,75 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   },
   "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
     common_http_protocol_options: "used",
+    upstream_http_protocol_options: "used",
     explicit_http_config: "used",
+    auto_config: "used",
+    use_downstream_protocol_config: "used",
   },
-  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": { http_protocol_options: "used" },
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
+    http_protocol_options: "used",
+    http2_protocol_options: "used",
+  },
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig": {
+    http_protocol_options: "used",
+    http2_protocol_options: "used",
+  },
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig": {
+    http_protocol_options: "used",
+    http2_protocol_options: "used",
+  },
+  // Which of these fields clusters honour is decided in cluster/protocol-options.ts.
+  "envoy.config.core.v3.HttpProtocolOptions": {
+    idle_timeout: "used",
+    max_connection_duration: "used",
+    max_requests_per_connection: "used",
+  },
+  "envoy.config.core.v3.UpstreamHttpProtocolOptions": { auto_sni: "used", auto_san_validation: "used" },
+  "envoy.config.core.v3.Http2ProtocolOptions": {
+    hpack_table_size: "used",
+    max_concurrent_streams: "used",
+    initial_stream_window_size: "used",
+    initial_connection_window_size: "used",
+    allow_connect: "ignored",
+    connection_keepalive: "used",
+  },
+  "envoy.config.core.v3.KeepaliveSettings": {
+    interval: "used",
+    timeout: "used",
+    // Refused by whoever does not honour them.
+    interval_jitter: "used",
+    connection_idle_interval: "used",
+  },
+  "envoy.config.cluster.v3.UpstreamConnectionOptions": { tcp_keepalive: "used" },
+  "envoy.config.core.v3.TcpKeepalive": { keepalive_time: "used" },
   "envoy.config.core.v3.TransportSocket": { name: "ignored", typed_config: "used" },
   "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
-  "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": { common_tls_context: "used", sni: "used" },
-  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": { validation_context: "used" },
-  "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext": {
-    trusted_ca: "used",
-    system_root_certs: "used",
-    match_typed_subject_alt_names: "used",
-    trust_chain_verification: "used",
+  "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext": {
+    common_tls_context: "used",
+    sni: "used",
+    max_session_keys: "used",
   },
-  "envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher": { san_type: "used", matcher: "used" },
+  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": {
+    tls_params: "used",
+    tls_certificates: "used",
+    tls_certificate_sds_secret_configs: "used",
+    validation_context: "used",
+    validation_context_sds_secret_config: "used",
+    combined_validation_context: "used",
+    alpn_protocols: "used",
+  },
+  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": {
+    default_validation_context: "used",
+    validation_context_sds_secret_config: "used",
+  },
+  "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": { name: "used", sds_config: "used" },
+  "envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
+    tls_minimum_protocol_version: "used",
+    tls_maximum_protocol_version: "used",
+    cipher_suites: "used",
+    ecdh_curves: "used",
+    signature_algorithms: "used",
+  },
   "envoy.config.endpoint.v3.ClusterLoadAssignment": { cluster_name: "used", endpoints: "used", policy: "used" },
   "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": { overprovisioning_factor: "used" },
   "envoy.config.endpoint.v3.LocalityLbEndpoints": {
@@ -88,7 +146,8 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     metadata: "ignored",
     load_balancing_weight: "used",
   },
-  "envoy.config.endpoint.v3.Endpoint": { address: "used", hostname: "used" },
+  "envoy.config.endpoint.v3.Endpoint": { address: "used", hostname: "used", additional_addresses: "used" },
+  "envoy.config.endpoint.v3.Endpoint.AdditionalAddress": { address: "used" },
   "envoy.config.core.v3.Address": { socket_address: "used" },
   "envoy.config.core.v3.SocketAddress": {
     protocol: "used",

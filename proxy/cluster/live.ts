@@ -92,6 +92,7 @@ export class LiveCluster implements Cluster {
         seen.add(key);
         const endpoint = before.get(key) ?? new LiveEndpoint(assigned.address, assigned.port);
         endpoint.hostname = assigned.hostname;
+        endpoint.additionalAddresses = assigned.additionalAddresses;
         endpoint.weight = assigned.weight;
         endpoint.priority = locality.priority;
         endpoint.health = assigned.health;

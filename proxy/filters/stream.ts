@@ -338,7 +338,7 @@ export class Stream implements FilterStream, ChainEnds {
   /** The upstream broke off after the response had begun. */
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
-    this.addFlag(reason === "protocol error" ? "UPE" : reason === "response timeout" ? "UT" : "UC");
+    this.addFlag(cutFlags[reason] ?? "UC");
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
@@ -428,6 +428,15 @@ const NO_BODY = Buffer.alloc(0);
 
 /** Stands in until there is a head; nothing adds to it. */
 const NO_HEADERS = new Headers();
+
+/** Flags of responses that broke off, where it isn't that of a lost connection. */
+const cutFlags: Readonly<Record<string, string>> = {
+  "protocol error": "UPE",
+  "response timeout": "UT",
+  "remote reset": "UR",
+  "remote refused stream reset": "UR",
+  "per try idle timeout": "SI",
+};
 
 /** As in Envoy: for every method but those whose requests have no body by their nature. */
 const expectsBody = (method: string): boolean =>

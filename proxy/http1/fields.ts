@@ -109,32 +109,38 @@ function interpret(message: Message, name: string, value: string): typeof KEEP |
       message.host = value;
       return DROP;
     case 6:
-      if (name !== "expect" || !message.isRequest || value.toLowerCase() !== "100-continue") return KEEP;
+      if (name !== "expect") return interpretOther(message, name, value);
+      if (!message.isRequest || value.toLowerCase() !== "100-continue") return KEEP;
       message.expectContinue = true;
       return DROP;
     case 7:
       // Trailers are not forwarded, so their announcement isn't.
       if (name === "trailer") return DROP;
-      if (name !== "upgrade") return KEEP;
+      if (name !== "upgrade") return interpretOther(message, name, value);
       message.upgrade = message.upgrade === "" ? value : `${message.upgrade},${value}`;
       return DROP;
     case 10:
       if (name === "keep-alive") return DROP;
-      return name === "connection" ? interpretConnection(message, value) : KEEP;
+      return name === "connection" ? interpretConnection(message, value) : interpretOther(message, name, value);
     case 14:
       if (name === "http2-settings") return DROP;
-      return name === "content-length" ? interpretContentLength(message, value) : KEEP;
+      return name === "content-length" ? interpretContentLength(message, value) : interpretOther(message, name, value);
     case 17:
-      if (name !== "transfer-encoding") return KEEP;
+      if (name !== "transfer-encoding") return interpretOther(message, name, value);
       if (message.chunked || value.toLowerCase() !== "chunked") return violations.transferEncoding;
       message.chunked = true;
       return DROP;
     default:
-      if (!name.startsWith("proxy-")) return KEEP;
-      // Never standardised, but Envoy and others heed it (RFC 9112, C.2.2), and to close is always safe.
-      if (name === "proxy-connection" && tokensOf(value).includes("close")) message.close = true;
-      return DROP;
+      return interpretOther(message, name, value);
   }
+}
+
+/** What begins with "proxy-" is for the next proxy, which is us. */
+function interpretOther(message: Message, name: string, value: string): typeof KEEP | typeof DROP {
+  if (!name.startsWith("proxy-")) return KEEP;
+  // Never standardised, but Envoy and others heed it (RFC 9112, C.2.2), and to close is always safe.
+  if (name === "proxy-connection" && tokensOf(value).includes("close")) message.close = true;
+  return DROP;
 }
 
 function interpretContentLength(message: Message, value: string): typeof KEEP | Violation {

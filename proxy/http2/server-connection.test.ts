@@ -97,6 +97,27 @@ test("what HTTP/1 refuses is refused here, too", async () => {
   expect(await status({ "content-length": "+1" })).toBe("reset");
 });
 
+test("server-sent events arrive one by one, before the response is over", async () => {
+  let send: ((text: string) => void) | undefined;
+  await using origin = await TestServer.http((_request, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.flushHeaders();
+    send = (text) => void response.write(text);
+  });
+  await using path = await dataPath(origin);
+  await using client = new Http2Client(path.port);
+  const stream = client.session.request({});
+  let seen = "";
+  stream.on("data", (piece: Buffer) => (seen += piece.toString()));
+  await until(() => send !== undefined);
+  for (const event of ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"]) {
+    const before = seen;
+    send?.(event);
+    await until(() => seen === before + event);
+  }
+  stream.close();
+});
+
 test("an origin that dies amid its response resets the stream, and only that", async () => {
   await using origin = await TestServer.raw((socket) => {
     socket.once("data", () => {

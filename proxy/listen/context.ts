@@ -62,6 +62,10 @@ export const listenerStatNames = {
 export const clusterStatNames = {
   counters: [
     "upstream_cx_total",
+    "upstream_cx_http1_total",
+    "upstream_cx_http2_total",
+    "upstream_cx_close_notify",
+    "upstream_cx_max_duration_reached",
     "upstream_cx_destroy",
     "upstream_cx_connect_fail",
     "upstream_cx_connect_timeout",
@@ -82,6 +86,7 @@ export const clusterStatNames = {
     "upstream_rq_cancelled",
     "upstream_rq_timeout",
     "upstream_rq_per_try_timeout",
+    "upstream_rq_per_try_idle_timeout",
     "upstream_rq_rx_reset",
     "upstream_rq_tx_reset",
     "upstream_rq_pending_total",

@@ -88,7 +88,7 @@ test("the default format is Envoy's", () => {
   );
 });
 
-test("a client cannot break a line in two", () => {
+test("sec 20 a client cannot break a line in two", () => {
   const head = requestHead({ headers: { "x-evil": "a\nb\u007f" } });
   expect(text("%REQ(X-EVIL)%", record({ head }))).toBe("a\\x0ab\\x7f");
   expect(json({ evil: "%REQ(X-EVIL)%" }, record({ head }))).toBe('{"evil":"a\\nb\u007f"}\n');

@@ -159,6 +159,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     retry_on: "used",
     num_retries: "used",
     per_try_timeout: "used",
+    per_try_idle_timeout: "used",
     retry_host_predicate: "used",
     host_selection_retry_max_attempts: "used",
     retriable_status_codes: "used",

@@ -1,9 +1,13 @@
 /** Plain code in place of a regular expression takes exactly what the expression takes. */
+import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { RE2JS } from "re2js";
 import { expect, test } from "vitest";
 
-import { literalAlternatives, literalPrefix, pathShape, SEGMENT } from "./regex.ts";
+import { RegexMatcherSchema } from "#envoy/type/matcher/v3/regex_pb.ts";
+
+import { Place } from "../compile.ts";
+import { compileFullMatch, literalAlternatives, literalPrefix, pathShape, SEGMENT } from "./regex.ts";
 
 test.each([
   ["GET|POST", ["GET", "POST"]],
@@ -106,3 +110,15 @@ test("RE2's full match agrees with JavaScript's on what both know", () => {
     { numRuns: 3_000 },
   );
 });
+
+test.each(["(a+)+$", "(a|aa)+$", "(a*)*b", "([a-z]+)*\\d"])(
+  "sec 19 %s does not make a long path a long wait",
+  (pattern) => {
+    const place = Place.root();
+    // An engine that backtracks would not come back from this.
+    expect(compileFullMatch(create(RegexMatcherSchema, { regex: pattern }), place)?.(`${"a".repeat(50_000)}!`)).toBe(
+      false,
+    );
+    expect(place.problems).toEqual([]);
+  },
+);

@@ -8,7 +8,7 @@ import type { RetryPolicy } from "./route.ts";
 const BACK_OFF_BASE_MS_DEFAULT = 25;
 const BACK_OFF_MAX_FACTOR = 10;
 
-/** Conditions that the data path knows. The gRPC ones and retriable-headers need response headers of a kind it does not look at. */
+/** Conditions that the data path knows. retriable-headers needs matchers of response headers, which there are none of. */
 const conditions: ReadonlySet<string> = new Set([
   "5xx",
   "gateway-error",
@@ -19,6 +19,11 @@ const conditions: ReadonlySet<string> = new Set([
   "retriable-4xx",
   "refused-stream",
   "retriable-status-codes",
+  "cancelled",
+  "deadline-exceeded",
+  "internal",
+  "resource-exhausted",
+  "unavailable",
 ]);
 
 const PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts";
@@ -50,6 +55,7 @@ export function compileRetryPolicy(policy: RetryPolicyMessage, place: Place): Re
     on,
     numRetries: policy.numRetries ?? 1,
     perTryTimeoutMs: durationMs(policy.perTryTimeout, 0),
+    perTryIdleTimeoutMs: durationMs(policy.perTryIdleTimeout, 0),
     retriableStatusCodes: new Set(policy.retriableStatusCodes),
     applies: (head) => matchers.length === 0 || matchers.some((test) => test(head)),
     backOffBaseMs,

@@ -77,6 +77,8 @@ export interface RetryPolicy {
   readonly numRetries: number;
   /** 0: none of its own. */
   readonly perTryTimeoutMs: number;
+  /** How long nothing may come of a try's response; 0: no bound. */
+  readonly perTryIdleTimeoutMs: number;
   readonly retriableStatusCodes: ReadonlySet<number>;
   /** Whether the request is one that the policy is for (retriable_request_headers). */
   applies(head: RequestHead): boolean;

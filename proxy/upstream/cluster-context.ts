@@ -7,6 +7,8 @@ export interface ClusterContext {
   readonly stats: ClusterStats;
   /** By first digit of the status. */
   readonly byClass: readonly (Counter | undefined)[];
+  /** Where its TLS finds secrets. */
+  readonly secrets: Pick<Runtime, "secret">;
 }
 
 const contexts = new WeakMap<Cluster, ClusterContext>();
@@ -26,7 +28,7 @@ export function findCluster(runtime: Runtime, name: string): ClusterContext | un
       stats.upstream_rq_4xx,
       stats.upstream_rq_5xx,
     ];
-    context = { cluster, stats, byClass };
+    context = { cluster, stats, byClass, secrets: runtime };
     contexts.set(cluster, context);
   }
   return context;

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
+import type { TLSSocket } from "node:tls";
 
-import type { Headers } from "../headers.ts";
 import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
 import { HeadReader } from "../http1/head-reader.ts";
@@ -10,25 +10,10 @@ import { parseResponseHead, type ResponseMessage } from "../http1/response-head.
 import { Violation, violations } from "../http1/violation.ts";
 import { isBodiless } from "../http1/write.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
-import type { ResetReason } from "../reply.ts";
-import { openSocket } from "./dial.ts";
+import { describeFailure, openSocket } from "./dial.ts";
 import type { EndpointPool } from "./pool.ts";
-
-/** What a connection tells the attempt that uses it. Pieces of bodies are valid during the call only. */
-export interface ResponseReceiver {
-  onInformational(message: ResponseMessage): void;
-  /** `end`: no body follows, and onResponseEnd() neither. */
-  onResponseHead(message: ResponseMessage, end: boolean): void;
-  onResponseData(bytes: Buffer, from: number, to: number): void;
-  /** `trailers`: what followed the body, if anything did. */
-  onResponseEnd(trailers?: Headers): void;
-  /** The connection takes more of the request's body again. */
-  onUpstreamWritable(): void;
-  /** The response will not be completed. `transportFailure`: what the transport said, "" if nothing. */
-  onUpstreamReset(reason: ResetReason, transportFailure: string): void;
-  /** The calls of one read are over. */
-  flush(): void;
-}
+import type { ResponseReceiver } from "./response-receiver.ts";
+import { type ClientTls, clientTls } from "./tls.ts";
 
 /** Envoy's defaults for responses. */
 const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -40,8 +25,12 @@ const CONNECTING = 0;
 const OPEN = 1;
 const CLOSED = 2;
 
+const HTTP1_ONLY = ["http/1.1"];
+const BOTH = ["h2", "http/1.1"];
+
 /** One HTTP/1.1 connection to an endpoint: one request at a time, kept for the next one if both sides agree. */
 export class ClientConnection implements BodySink, TimerOwner {
+  readonly isHttp2 = false;
   /** Local "address:port", once connected. */
   localAddress: string | undefined = undefined;
   /** Requests sent so far. */
@@ -50,6 +39,7 @@ export class ClientConnection implements BodySink, TimerOwner {
   responseBegun = false;
   /** The settings that it was opened under; when they change it serves no further request. */
   readonly tls: unknown;
+  readonly #secrets: ClientTls | undefined;
   idleSince = 0;
 
   readonly #pool: EndpointPool;
@@ -77,15 +67,23 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#pool = pool;
     this.tls = pool.cluster.cluster.settings.tls;
     const { settings } = pool.cluster.cluster;
-    this.#socket = openSocket(pool.endpoint, settings.tls, (bytes, length) => this.#onRead(bytes, length));
+    this.#secrets = settings.tls && clientTls(pool.cluster, settings.tls);
+    this.#socket = openSocket({
+      endpoint: pool.endpoint,
+      tls: this.#secrets,
+      serverName: pool.serverName,
+      alpn: pool.onHttp2 === undefined ? HTTP1_ONLY : BOTH,
+      keepaliveMs: settings.tcpKeepaliveMs,
+      onReady: () => this.#onConnect(),
+      onRead: (bytes, length) => this.#onRead(bytes, length),
+    });
     this.#out = new Outbox(this.#socket);
     this.#timer = new Timer(this, 0);
     timers.schedule(this.#timer, settings.connectTimeoutMs);
     this.#socket
-      .on(settings.tls === undefined ? "connect" : "secureConnect", () => this.#onConnect())
       .on("error", (error: NodeJS.ErrnoException) => {
         this.#gone = true;
-        this.#error = describe(error);
+        this.#error = describeFailure(error);
       })
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onClose())
@@ -98,13 +96,21 @@ export class ClientConnection implements BodySink, TimerOwner {
       this.#state === OPEN &&
       !this.#gone &&
       this.#pool.endpoint.alive &&
-      this.tls === this.#pool.cluster.cluster.settings.tls
+      this.tls === this.#pool.cluster.cluster.settings.tls &&
+      (this.#secrets === undefined || this.#secrets.current) &&
+      !this.tooOld
     );
   }
 
   /** Whether a request that it serves is not its first. */
   get reused(): boolean {
     return this.requests > 1;
+  }
+
+  /** Whether it has been open for longer than a connection may be (max_connection_duration). */
+  get tooOld(): boolean {
+    const { maxConnectionDurationMs } = this.#pool.cluster.cluster.settings;
+    return maxConnectionDurationMs > 0 && performance.now() - this.#openedAt >= maxConnectionDurationMs;
   }
 
   /** Sends the head of a request (request line and fields, without the empty line); its response goes to `receiver`. */
@@ -164,11 +170,22 @@ export class ClientConnection implements BodySink, TimerOwner {
 
   #onConnect(): void {
     timers.cancel(this.#timer);
+    if (this.#pool.onHttp2 !== undefined && (this.#socket as TLSSocket).alpnProtocol === "h2") return this.#handOver();
     this.#state = OPEN;
     const { localAddress, localPort } = this.#socket;
     this.localAddress = `${localAddress}:${localPort}`;
-    this.#pool.cluster.stats.upstream_cx_connect_ms.record(performance.now() - this.#openedAt);
+    const { stats } = this.#pool.cluster;
+    stats.upstream_cx_connect_ms.record(performance.now() - this.#openedAt);
+    stats.upstream_cx_http1_total.inc();
     this.#pool.onConnected(this);
+  }
+
+  /** The endpoint chose HTTP/2: the socket goes on without us. */
+  #handOver(): void {
+    this.#state = CLOSED;
+    this.#gone = true;
+    for (const event of ["error", "end", "close", "drain"]) this.#socket.removeAllListeners(event);
+    this.#pool.onNegotiatedHttp2(this.#socket);
   }
 
   #onRead(bytes: Buffer, length: number): void {
@@ -331,10 +348,4 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#receiver = undefined;
     receiver?.onUpstreamReset("connection termination", "");
   }
-}
-
-/** As Envoy words it in logs, with "_" for spaces and without addresses. */
-function describe(error: NodeJS.ErrnoException): string {
-  if (error.code === "ECONNREFUSED") return "delayed_connect_error:_Connection_refused";
-  return (error.code ?? error.message).replaceAll(" ", "_");
 }

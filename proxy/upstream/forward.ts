@@ -3,20 +3,23 @@ import { performance } from "node:perf_hooks";
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
-import { fieldLines } from "../http1/write.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
-import type { ForwardAction, HashResult } from "../route/route.ts";
+import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
-import type { ClientConnection, ResponseReceiver } from "./connection.ts";
-import { EndpointPool, type PoolUser } from "./pool.ts";
+import { outgoingHost, requestText } from "./outgoing-head.ts";
+import { poolOf } from "./pools.ts";
+import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
-import { isIdempotent, RetryState, retriesReset, retriesStatus } from "./retry.ts";
+import type { ResponseReceiver } from "./response-receiver.ts";
+import { isIdempotent, RetryState, retriesGrpcStatus, retriesReset, retriesStatus } from "./retry.ts";
+import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
 const ON_ROUTE_TIMEOUT = 0;
 const ON_TRY_TIMEOUT = 1;
 const ON_BACK_OFF = 2;
+const ON_TRY_IDLE = 3;
 
 /**
  * One request on its way to a cluster: picks an endpoint, sends, tries again where that is allowed, keeps the route's times, and hands the
@@ -31,9 +34,10 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
   #routeTimer: Timer | undefined = undefined;
   #tryTimer: Timer | undefined = undefined;
   #backOffTimer: Timer | undefined = undefined;
+  #tryIdleTimer: Timer | undefined = undefined;
   #endpoint: Endpoint | undefined = undefined;
-  #pool: EndpointPool | undefined = undefined;
-  #connection: ClientConnection | undefined = undefined;
+  #pool: Pool | undefined = undefined;
+  #connection: Carrier | undefined = undefined;
   #tried: Set<Endpoint> | undefined = undefined;
   #retries: RetryState | undefined = undefined;
   #redialled = false;
@@ -77,7 +81,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
 
   onRequestEnd(): void {
     if (this.#ended) return;
-    this.#connection?.sendEnd();
+    this.#connection?.sendEnd(this.#stream.requestTrailers);
     if (this.#stream.upgraded) return;
     this.#startRouteTimeout();
     this.#startTryTimeout();
@@ -116,35 +120,43 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     record.upstreamHost = endpoint.key;
     record.attempts++;
     this.#cluster.stats.upstream_rq_total.inc();
-    this.#pool = EndpointPool.of(this.#cluster, endpoint);
+    this.#pool = poolOf(this.#cluster, endpoint, record.protocol === "HTTP/2", this.#stream.head.authority);
     if (this.#stream.requestPassed) this.#startTryTimeout();
     this.#pool.acquire(this);
   }
 
-  onConnection(connection: ClientConnection): void {
+  onConnection(connection: Carrier): void {
     const { stream } = this;
     this.#connection = connection;
     stream.record.upstreamLocalAddress = connection.localAddress;
-    connection.send(this, stream.head.method, this.#requestText(), stream.requestFraming, stream.upgrade);
+    const { head, upgrade } = stream;
+    const host = outgoingHost(head, this.#action.hostRewrite, this.#endpoint as Endpoint);
+    if (connection.isHttp2) this.#sendHttp2(connection, host);
+    else connection.send(this, head.method, requestText(head, host, upgrade), stream.requestFraming, upgrade);
+    // It may have been gone already, and this attempt with it.
+    if (this.#connection !== connection) return;
     for (const piece of this.#body.pieces()) connection.sendData(piece);
     if (this.#body.full) this.#body.release();
-    if (stream.requestPassed) connection.sendEnd();
+    if (stream.requestPassed) connection.sendEnd(stream.requestTrailers);
     connection.flush();
     this.#resumeRequest();
+    this.#startTryIdle();
+  }
+
+  /** The upgrade that the connection must be able to carry, "" if none. */
+  get wantedUpgrade(): string {
+    return this.#stream.upgrade;
+  }
+
+  #sendHttp2(connection: Http2ClientStream, authority: string): void {
+    const { head, upgrade, requestPassed, requestTrailers } = this.#stream;
+    const { method, scheme, path, headers } = head;
+    const end = requestPassed && upgrade === "" && requestTrailers === undefined && this.#body.pieces().length === 0;
+    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade }, end);
   }
 
   get stream(): Stream {
     return this.#stream;
-  }
-
-  #requestText(): string {
-    const { head, upgrade } = this.#stream;
-    const { hostRewrite } = this.#action;
-    let host = head.authority;
-    // The router has done the other rewrites; this one needs to know the endpoint.
-    if (hostRewrite?.kind === "auto") host = (this.#endpoint as Endpoint).hostname || host;
-    const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
-    return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   }
 
   onPoolFailure(reason: ResetReason, transportFailure: string): void {
@@ -157,8 +169,10 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#cluster.stats.upstream_rq_rx_reset.inc();
     const { stream } = this;
     // An idle connection may die just as a request is sent on it; nobody has seen the request then, so it's asked again at once.
-    const unseen = connection?.reused === true && !connection.responseBegun && reason === "connection termination";
-    if (unseen && !this.#redialled && this.#body.replayable && isIdempotent(stream.head) && stream.upgrade === "") {
+    const lost = connection?.reused === true && !connection.responseBegun && reason === "connection termination";
+    const givenBack = connection?.isHttp2 === true && connection.givenBack && reason === "remote refused stream reset";
+    const unseen = givenBack || (lost && isIdempotent(stream.head));
+    if (unseen && !this.#redialled && this.#body.replayable && stream.upgrade === "") {
       this.#redialled = true;
       this.#leaveEndpoint();
       return this.#try();
@@ -216,20 +230,29 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
     const retry = this.#action.retry;
-    if (retry !== undefined && retriesStatus(retry, status, headers.has("x-envoy-ratelimited")) && this.#retry())
-      return;
+    if (retry !== undefined && this.#triesAgainAfter(retry, status, headers) && this.#retry()) return;
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
     if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
     const cookie = this.#hash?.setCookie;
     if (cookie !== undefined) headers.add("set-cookie", cookie);
+    if (this.#tryIdleTimer !== undefined && message.status !== 101) this.#startTryIdle();
     if (message.status === 101) {
+      if (this.#tryIdleTimer !== undefined) timers.cancel(this.#tryIdleTimer);
       if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
       return stream.onUpstreamUpgrade(headers, message.upgrade);
     }
     if (end) this.#end();
     stream.onUpstreamHead(status, headers, end);
+  }
+
+  /** Whether the policy tries again after a response. */
+  #triesAgainAfter(retry: RetryPolicy, status: number, headers: Headers): boolean {
+    return (
+      retriesStatus(retry, status, headers.has("x-envoy-ratelimited")) ||
+      retriesGrpcStatus(retry, headers.get("grpc-status"))
+    );
   }
 
   #endpointAnswered(status: number): void {
@@ -241,6 +264,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
   }
 
   onResponseData(bytes: Buffer, from: number, to: number): void {
+    if (this.#tryIdleTimer !== undefined) this.#startTryIdle();
     if (this.#stream.onUpstreamData(bytes, from, to) || this.#responsePaused) return;
     this.#responsePaused = true;
     this.#connection?.pause();
@@ -268,16 +292,32 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     if (kind === ON_BACK_OFF) return this.#try();
     if (kind === ON_TRY_TIMEOUT) {
       stats.upstream_rq_per_try_timeout.inc();
-      const connection = this.#connection;
-      this.#connection = undefined;
-      connection?.abandon();
-      return this.#attemptFailed("per try timeout", "", true);
+      return this.#giveUpTry("per try timeout");
+    }
+    if (kind === ON_TRY_IDLE) {
+      stats.upstream_rq_per_try_idle_timeout.inc();
+      return this.#giveUpTry("per try idle timeout");
     }
     stats.upstream_rq_timeout.inc();
     const responding = this.#responding;
     this.#end();
     if (responding) this.#stream.onUpstreamCut("response timeout");
     else this.#stream.reply(replies.responseTimeout);
+  }
+
+  #giveUpTry(reason: ResetReason): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    connection?.abandon();
+    this.#attemptFailed(reason, "", true);
+  }
+
+  /** Counts from what came of the response last. */
+  #startTryIdle(): void {
+    const idleMs = this.#action.retry?.perTryIdleTimeoutMs ?? 0;
+    if (idleMs === 0 || this.#stream.upgraded) return;
+    this.#tryIdleTimer ??= new Timer(this, ON_TRY_IDLE);
+    timers.schedule(this.#tryIdleTimer, idleMs);
   }
 
   #startRouteTimeout(): void {
@@ -313,6 +353,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#pool?.cancel(this);
     this.#pool = undefined;
     if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
+    if (this.#tryIdleTimer !== undefined) timers.cancel(this.#tryIdleTimer);
     const connection = this.#connection;
     this.#connection = undefined;
     connection?.abandon();

@@ -1,38 +1,20 @@
+import type { Socket } from "node:net";
+
 import type { Endpoint } from "../cluster/cluster.ts";
-import { Timer, timers } from "../listen/timers.ts";
-import type { ResetReason } from "../reply.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { ClientConnection } from "./connection.ts";
+import { type PoolUser, WaitingPool } from "./waiting-pool.ts";
 
-/** Who waits for a connection. One of the two is called, once, perhaps before acquire() returns. */
-export interface PoolUser {
-  onConnection(connection: ClientConnection): void;
-  onPoolFailure(reason: ResetReason, transportFailure: string): void;
-}
-
-/** The connections of this worker to one endpoint; kept in Endpoint.pool. */
-export class EndpointPool {
-  readonly cluster: ClusterContext;
-  readonly endpoint: Endpoint;
+/** The HTTP/1 connections of this worker to one endpoint. */
+export class EndpointPool extends WaitingPool {
+  /** Takes a connection whose endpoint chose HTTP/2 by ALPN; undefined: it isn't offered. */
+  readonly onHttp2: ((socket: Socket) => void) | undefined;
   /** The last one used is used next, so that those not needed grow old and close. */
   readonly #idle: ClientConnection[] = [];
-  readonly #waiting: PoolUser[] = [];
-  #open = 0;
-  #connecting = 0;
 
-  constructor(cluster: ClusterContext, endpoint: Endpoint) {
-    this.cluster = cluster;
-    this.endpoint = endpoint;
-  }
-
-  /** The endpoint's pool, made when first asked for. */
-  static of(cluster: ClusterContext, endpoint: Endpoint): EndpointPool {
-    endpoint.pool ??= new EndpointPool(cluster, endpoint);
-    return endpoint.pool as EndpointPool;
-  }
-
-  get isEmpty(): boolean {
-    return this.#open === 0;
+  constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string, onHttp2?: (socket: Socket) => void) {
+    super(cluster, endpoint, serverName);
+    this.onHttp2 = onHttp2;
   }
 
   acquire(user: PoolUser): void {
@@ -41,29 +23,19 @@ export class EndpointPool {
       if (connection.usable) return user.onConnection(connection);
       connection.destroy();
     }
-    const { cluster, stats } = this.cluster;
-    if (cluster.load.pending >= cluster.settings.breakers.maxPendingRequests) {
-      stats.upstream_rq_pending_overflow.inc();
-      return user.onPoolFailure("overflow", "");
-    }
-    cluster.load.pending++;
-    stats.upstream_rq_pending_total.inc();
-    stats.upstream_rq_pending_active.inc();
-    this.#waiting.push(user);
-    this.#connectIfNeeded();
-  }
-
-  /** The user waits no longer. */
-  cancel(user: PoolUser): void {
-    const at = this.#waiting.indexOf(user);
-    if (at < 0) return;
-    this.#waiting.splice(at, 1);
-    this.#unwait();
+    this.enqueue(user);
   }
 
   onConnected(connection: ClientConnection): void {
-    this.#connecting--;
+    this.connecting--;
     this.release(connection);
+  }
+
+  /** The endpoint chose HTTP/2: the connection is no longer ours. */
+  onNegotiatedHttp2(socket: Socket): void {
+    this.connecting--;
+    this.handOver();
+    this.onHttp2?.(socket);
   }
 
   /** A connection is free: the one who waited longest gets it. */
@@ -74,81 +46,32 @@ export class EndpointPool {
       connection.destroy();
       return;
     }
-    const user = this.#waiting.shift();
-    if (user !== undefined) {
-      this.#unwait();
-      return user.onConnection(connection);
+    if (connection.tooOld) {
+      this.cluster.stats.upstream_cx_max_duration_reached.inc();
+      connection.destroy();
+      return;
     }
+    const user = this.dequeue();
+    if (user !== undefined) return user.onConnection(connection);
     this.#idle.push(connection);
     connection.onIdle();
   }
 
-  /** Fails the one who waited longest; the others may still get a connection, or the failure of theirs. */
-  onConnectFailed(reason: ResetReason, transportFailure: string): void {
-    this.#connecting--;
-    this.cluster.stats.upstream_cx_connect_fail.inc();
-    const user = this.#waiting.shift();
-    if (user === undefined) return;
-    this.#unwait();
-    this.cluster.stats.upstream_rq_pending_failure_eject.inc();
-    user.onPoolFailure(reason, transportFailure);
-  }
-
-  onClosed(connection: ClientConnection): void {
-    this.#open--;
-    this.cluster.cluster.load.connections--;
-    this.cluster.stats.upstream_cx_active.dec();
-    this.cluster.stats.upstream_cx_destroy.inc();
+  override onClosed(connection: ClientConnection): void {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    if (this.#open === 0) pools.delete(this);
-    this.#connectIfNeeded();
+    super.onClosed(connection);
   }
 
-  /** Closes the connections that serve no request. */
   closeIdle(): void {
     for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 
-  #connectIfNeeded(): void {
-    if (this.#waiting.length <= this.#connecting) return;
-    const { cluster, stats } = this.cluster;
-    // A pool without any connection may open one whatever the limit, or its requests would wait for nothing (as in Envoy).
-    if (cluster.load.connections >= cluster.settings.breakers.maxConnections && this.#open > 0) {
-      stats.upstream_cx_overflow.inc();
-      return;
-    }
-    this.#open++;
-    this.#connecting++;
-    cluster.load.connections++;
-    stats.upstream_cx_total.inc();
-    stats.upstream_cx_active.inc();
-    watch(this);
+  protected get requestsPerConnection(): number {
+    return 1;
+  }
+
+  protected connect(): void {
     new ClientConnection(this);
   }
-
-  #unwait(): void {
-    this.cluster.cluster.load.pending--;
-    this.cluster.stats.upstream_rq_pending_active.dec();
-  }
-}
-
-/** Pools of this worker that have connections. */
-const pools = new Set<EndpointPool>();
-const SWEEP_MS = 1_000;
-
-/** Endpoints leave without a word; their idle connections are closed by the next sweep. */
-const sweep = new Timer(
-  {
-    onTimer() {
-      for (const pool of pools) if (!pool.endpoint.alive) pool.closeIdle();
-      if (pools.size > 0) timers.schedule(sweep, SWEEP_MS);
-    },
-  },
-  0,
-);
-
-function watch(pool: EndpointPool): void {
-  pools.add(pool);
-  if (sweep.tick < 0) timers.schedule(sweep, SWEEP_MS);
 }

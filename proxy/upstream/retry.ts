@@ -54,6 +54,10 @@ export function retriesReset(policy: RetryPolicy, reason: ResetReason, requestSe
     case "remote connection failure":
     case "connection timeout":
       return on.has("connect-failure") || on.has("5xx") || on.has("gateway-error") || on.has("reset");
+    case "remote refused stream reset":
+      // The endpoint has not looked at the request (RFC 9113, 8.7).
+      return on.has("refused-stream") || on.has("5xx") || on.has("gateway-error") || on.has("reset");
+    case "per try idle timeout":
     case "per try timeout":
       return on.has("5xx") || on.has("gateway-error") || on.has("reset");
     default:
@@ -65,6 +69,21 @@ export function retriesReset(policy: RetryPolicy, reason: ResetReason, requestSe
         (on.has("connect-failure") && !requestSent)
       );
   }
+}
+
+/** The codes of gRPC that a policy can name; as in Envoy, they count only where they are in the head (a trailers-only response). */
+const grpcConditions: Readonly<Record<string, string>> = {
+  "1": "cancelled",
+  "4": "deadline-exceeded",
+  "8": "resource-exhausted",
+  "13": "internal",
+  "14": "unavailable",
+};
+
+/** Whether a response head with this grpc-status is one that the policy tries again after. */
+export function retriesGrpcStatus(policy: RetryPolicy, grpcStatus: string | undefined): boolean {
+  const condition = grpcStatus === undefined ? undefined : grpcConditions[grpcStatus];
+  return condition !== undefined && policy.on.has(condition);
 }
 
 /** Whether a response of this status is one that the policy tries again after. */

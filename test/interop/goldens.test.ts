@@ -15,7 +15,14 @@ import { waitFor } from "../support/wait.ts";
 
 interface GatewayFile {
   gatewayGroups?: { name?: string; listeners?: { port?: number }[]; accessLog?: { path?: string } }[];
-  services?: { gatewayGroup?: string }[];
+  services?: Member[];
+  registries?: Member[];
+  certificates?: Member[];
+  caCertificates?: Member[];
+}
+
+interface Member {
+  gatewayGroup?: string;
 }
 
 const goldens = globSync(join(root, "control-plane/translate/testdata/*.in.yaml")).sort();
@@ -52,8 +59,9 @@ test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s",
     for (const listener of group.listeners ?? []) listener.port = await freePort();
     if (group.accessLog?.path !== undefined) group.accessLog.path = join(dir.path, "access.log");
   }
-  for (const service of gateway.services ?? [])
-    service.gatewayGroup = groups.get(service.gatewayGroup ?? "default") ?? fallback;
+  const { services = [], registries = [], certificates = [], caCertificates = [] } = gateway;
+  for (const member of [...services, ...registries, ...certificates, ...caCertificates])
+    member.gatewayGroup = groups.get(member.gatewayGroup ?? "default") ?? fallback;
   if (!(gateway.gatewayGroups ?? []).some((group) => group.name === fallback)) {
     gateway.gatewayGroups = [
       ...(gateway.gatewayGroups ?? []),

@@ -11,6 +11,7 @@ import { startSteadyLoad, type SteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
 
 const MIB = 1024 * 1024;
+const IDLE_CONNECTIONS = 10_000;
 
 let rig: ProxyRig;
 let bystanders: SteadyLoad;
@@ -51,7 +52,7 @@ test("1,000 connections opened and closed leave nothing behind", async () => {
   await waitFor("the files to be closed", async () => (await rig.openFiles()) <= before + 8);
 });
 
-test("slow heads and bodies hold nobody up, and a slow head is given up", async () => {
+test("sec 10 slow heads and bodies hold nobody up, and a slow head is given up", async () => {
   const heads = await connections(100, "GET /slow HTTP/1.1\r\nHost: a.test\r\nX-A: ");
   const bodies = await connections(100, "POST /slow HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100\r\n\r\n");
   await waitFor("all to be there", async () => (await active()) >= 200);
@@ -79,7 +80,7 @@ test("slow heads and bodies hold nobody up, and a slow head is given up", async 
   await bystandersOnly();
 });
 
-test("a reader that doesn't read costs its buffers and no more", async () => {
+test("sec 10 a reader that doesn't read costs its buffers and no more", async () => {
   const before = await rig.residentBytes();
   const sockets = await connections(20, "GET /big HTTP/1.1\r\nHost: bad.test\r\n\r\n");
   for (const socket of sockets) socket.pause();
@@ -96,7 +97,29 @@ test("a reader that doesn't read costs its buffers and no more", async () => {
   await bystandersOnly();
 });
 
-test("header bombs are refused in bounded memory", async () => {
+test("sec 10 10,000 connections cost less than 300 MB, and serve", async () => {
+  const sockets: net.Socket[] = [];
+  const get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+  try {
+    while (sockets.length < IDLE_CONNECTIONS) {
+      const some = await connections(500, get);
+      await Promise.all(some.map((socket) => once(socket, "readable")));
+      sockets.push(...some);
+    }
+    expect(await active()).toBeGreaterThanOrEqual(IDLE_CONNECTIONS);
+    expect((await rig.residentBytes()) / MIB).toBeLessThan(300);
+    const last = sockets.at(-1) as net.Socket;
+    last.read();
+    last.write(get);
+    await once(last, "readable");
+    expect(String(last.read())).toMatch(/^HTTP\/1\.1 200 /);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+  await bystandersOnly();
+});
+
+test("sec 10 header bombs are refused in bounded memory", async () => {
   const before = await rig.residentBytes();
   const bomb = `GET / HTTP/1.1\r\nHost: a.test\r\n${"X-A: aaaaaaaaaaaaaaaa\r\n".repeat(50_000)}`;
   for (let i = 0; i < 2; i++) {
@@ -108,7 +131,7 @@ test("header bombs are refused in bounded memory", async () => {
   await bystandersOnly();
 });
 
-test("clients that leave amid a request or a response are cleared away", async () => {
+test("sec 10 clients that leave amid a request or a response are cleared away", async () => {
   const half = "POST /gone HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\nabc";
   const stalled = "GET /stall HTTP/1.1\r\nHost: bad.test\r\n\r\n";
   const silent = "GET /silence HTTP/1.1\r\nHost: bad.test\r\n\r\n";

@@ -1,16 +1,34 @@
-/** `npm run bench [-- CASE …]`: measurements beside named peers, in one run; prints ratios. */
+/**
+ * `npm run bench -- [http] [--case ID]… [--seconds N] [--compare REVISION]`: measurements beside named peers, in one run; prints ratios. With
+ * --compare the native proxy of this tree beside that of another revision; the exit code is 1 if this one costs more.
+ */
+import { parseArgs } from "node:util";
+
+import { cases } from "./cases.ts";
+import { compareWithBase } from "./compare.ts";
 import { benchHttp } from "./http.ts";
 
-const benchmarks: Record<string, () => Promise<void>> = { http: benchHttp };
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    case: { type: "string", multiple: true, default: [] },
+    seconds: { type: "string", default: "4" },
+    compare: { type: "string" },
+  },
+});
 
-const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in benchmarks));
-if (unknown.length > 0) {
-  console.error(`no benchmark ${unknown.join(", ")}; there are: ${Object.keys(benchmarks).join(", ")}`);
+const fail = (message: string): never => {
+  console.error(message);
   process.exit(1);
-}
-for (const [name, bench] of Object.entries(benchmarks)) {
-  if (asked.length > 0 && !asked.includes(name)) continue;
-  console.log(`\n## ${name}\n`);
-  await bench();
-}
+};
+
+const unknown = positionals.filter((name) => name !== "http");
+if (unknown.length > 0) fail(`no benchmark ${unknown.join(", ")}; there are: http`);
+const wrong = values.case.filter((id) => !cases.some((each) => each.id === id));
+if (wrong.length > 0) fail(`no case ${wrong.join(", ")}; there are: ${cases.map(({ id }) => id).join(", ")}`);
+const seconds = Number(values.seconds);
+if (!(seconds >= 1 && seconds <= 600)) fail("--seconds must be between 1 and 600");
+
+const chosen = cases.filter(({ id }) => values.case.length === 0 || values.case.includes(id));
+if (values.compare === undefined) await benchHttp(chosen, seconds);
+else if (await compareWithBase(values.compare, chosen, seconds)) process.exitCode = 1;

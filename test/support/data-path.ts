@@ -4,6 +4,7 @@ import { createServer as createHttp, type RequestListener } from "node:http";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
+import { http2Defaults } from "../../proxy/cluster/http2-options.ts";
 import {
   type ClusterStats,
   clusterStatNames,
@@ -18,6 +19,7 @@ import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts
 import type { RequestRecord } from "../../proxy/observe/access-log.ts";
 import { NO_MUTATIONS } from "../../proxy/route/header-mutations.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
+import type { Secret } from "../../proxy/tls/secret.ts";
 
 /** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
 export class TestStats implements DataPathStats {
@@ -56,6 +58,7 @@ export const endpointAt = (port: number): Endpoint => ({
   port,
   key: `127.0.0.1:${port}`,
   hostname: "",
+  additionalAddresses: [],
   weight: 1,
   priority: 0,
   healthy: true,
@@ -75,6 +78,10 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
       breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
       idleTimeoutMs: 3_600_000,
       maxRequestsPerConnection: 0,
+      maxConnectionDurationMs: 0,
+      protocol: "http1",
+      http2: http2Defaults,
+      tcpKeepaliveMs: undefined,
       ...settings,
     },
     pick(_hash, avoid) {
@@ -104,6 +111,7 @@ export const retryPolicy = (on: string[], changes: Partial<RetryPolicy> = {}): R
   on: new Set(on),
   numRetries: 1,
   perTryTimeoutMs: 0,
+  perTryIdleTimeoutMs: 0,
   retriableStatusCodes: new Set(),
   applies: () => true,
   backOffBaseMs: 1,
@@ -153,6 +161,8 @@ export interface DataPathOptions {
   action?: Partial<ForwardAction>;
   route?: Route["action"] | null;
   cluster?: Cluster | null;
+  /** By name; may change while it runs. */
+  secrets?: ReadonlyMap<string, Secret>;
 }
 
 /** A running data path with what it logged and counted. */
@@ -173,7 +183,7 @@ export class DataPath implements AsyncDisposable {
     const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
     const runtime: Runtime = {
       stats: path.stats,
-      secret: () => undefined,
+      secret: (name) => changes.secrets?.get(name),
       cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
       routeTable: (name) =>
         name === "routes"

@@ -30,8 +30,10 @@ export class ControlPlane {
   readonly data: string;
   readonly adminPort: number;
   readonly xdsPort: number;
+  readonly #path: string;
 
-  private constructor(program: Program, data: string, adminPort: number, xdsPort: number) {
+  private constructor(program: Program, data: string, adminPort: number, xdsPort: number, path: string) {
+    this.#path = path;
     this.program = program;
     this.data = data;
     this.adminPort = adminPort;
@@ -40,18 +42,19 @@ export class ControlPlane {
 
   static async start(
     data: string,
-    more: { adminPort?: number; xdsPort?: number; args?: string[] } = {},
+    more: { adminPort?: number; xdsPort?: number; args?: string[]; path?: string } = {},
   ): Promise<ControlPlane> {
     const adminPort = more.adminPort ?? (await freePort());
     const xdsPort = more.xdsPort ?? (await freePort());
-    const program = new Program(sluicePath, [
+    const path = more.path ?? sluicePath;
+    const program = new Program(path, [
       "control-plane",
       ...["--data", data],
       ...["--admin", `127.0.0.1:${adminPort}`],
       ...["--xds", `127.0.0.1:${xdsPort}`],
       ...(more.args ?? []),
     ]);
-    const started = new ControlPlane(program, data, adminPort, xdsPort);
+    const started = new ControlPlane(program, data, adminPort, xdsPort, path);
     await waitUntilUp(program, adminPort, "/healthz");
     return started;
   }
@@ -63,7 +66,7 @@ export class ControlPlane {
 
   /** Runs a `sluice` command against it. */
   async sluice(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    return await run(sluicePath, args, {
+    return await run(this.#path, args, {
       env: { SLUICE_SERVER: `http://127.0.0.1:${this.adminPort}`, SLUICE_TOKEN: await this.token() },
     });
   }
@@ -77,10 +80,11 @@ export async function startProxy(
     nodeId = "px-1",
     data,
     workers = 1,
-  }: { group?: string; nodeId?: string; data?: string; workers?: number } = {},
+    path = sluicePath,
+  }: { group?: string; nodeId?: string; data?: string; workers?: number; path?: string } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
-  const program = new Program(sluicePath, [
+  const program = new Program(path, [
     "proxy",
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--group", group],

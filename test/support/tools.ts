@@ -14,7 +14,7 @@ const run = promisify(execFile);
 export const cacheDir = process.env["SLUICE_TEST_CACHE"] ?? join(homedir(), ".cache/sluice-test");
 
 /** Fills `cacheDir/name` by `fill` unless it is there; half-filled folders never count. */
-async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
+export async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
   const dir = join(cacheDir, name);
   if (existsSync(dir)) return dir;
   const filling = `${dir}.${process.pid}`;
@@ -81,4 +81,11 @@ export async function wrk(): Promise<Tool> {
 
 export async function nginx(): Promise<Tool> {
   return { path: join(await debian("nginx", ["nginx", "nginx-common"]), "usr/sbin/nginx"), env: {} };
+}
+
+export async function haproxy(): Promise<Tool> {
+  const packages = ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"];
+  const dir = await debian("haproxy", packages);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/sbin/haproxy"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
 }

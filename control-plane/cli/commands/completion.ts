@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 
 import { CliError, exitCode } from "../errors.ts";
+import { kinds } from "../kinds.ts";
 import type { Terminal } from "../terminal.ts";
 
 /** What may stand behind a command's words. */
@@ -13,10 +14,12 @@ interface Level {
   readonly words: readonly string[];
 }
 
+const getWords = [...kinds.map(({ plural }) => plural), "routes", "upstreams", "all"];
+
 /** Arguments whose values are few. */
 const words: Readonly<Record<string, readonly string[]>> = {
-  get: ["gateway-groups", "services", "routes", "upstreams", "all"],
-  delete: ["service", "gateway-group"],
+  get: getWords,
+  delete: kinds.map(({ noun }) => noun),
   completion: ["bash", "zsh", "fish"],
 };
 

@@ -2,7 +2,7 @@ import { join, relative } from "node:path";
 
 import { NodeState, type ProxyNode } from "#sluice/admin/v1/status_service_pb.ts";
 import type { Gateway } from "#sluice/model/v1/gateway_pb.ts";
-import type { Listener } from "#sluice/model/v1/gateway_group_pb.ts";
+import { type Listener, ListenerProtocol } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { TOKEN_FILE } from "../connection.ts";
 import type { Paint } from "../terminal.ts";
@@ -78,9 +78,9 @@ function nodeNotes({ proxyAddresses, node, gateway }: Running): string[] {
 }
 
 /** Where a client on this machine reaches a listener. */
-function listenerUrl({ address, port }: Pick<Listener, "address" | "port">): string {
+function listenerUrl({ address, port, protocol }: Pick<Listener, "address" | "port" | "protocol">): string {
   const host = address === "" || address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return `${protocol === ListenerProtocol.HTTPS ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Relative where that is shorter. */

@@ -8,7 +8,8 @@ import type { ApplyResponse } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 
 import type { AdminClient } from "../client.ts";
-import { groupKey, objectKeys, serviceKey } from "../objects.ts";
+import { kinds } from "../kinds.ts";
+import { objectKey, objectKeys } from "../objects.ts";
 
 /** How often a write is tried again because somebody else's came between. */
 const ATTEMPTS_MAX = 5;
@@ -79,14 +80,12 @@ async function applyWithout(
   for (let attempt = 1; ; attempt++) {
     const { gateway: stored, revision } = await gateways.export({});
     const stays = (key: string) => !inFile.has(key) && !vanished.has(key);
-    const whole = create(GatewaySchema, {
-      gatewayGroups: [
-        // The file's own first: so an index in the server's complaints is one in the file.
-        ...gateway.gatewayGroups,
-        ...(stored?.gatewayGroups.filter((group) => stays(groupKey(group))) ?? []),
-      ],
-      services: [...gateway.services, ...(stored?.services.filter((service) => stays(serviceKey(service))) ?? [])],
+    const lists = kinds.map((kind) => {
+      const others = (stored?.[kind.list] ?? []).filter((value) => stays(objectKey(kind, value)));
+      // The file's own first: so an index in the server's complaints is one in the file.
+      return [kind.list, [...gateway[kind.list], ...others]];
     });
+    const whole = create(GatewaySchema, Object.fromEntries(lists));
     try {
       return await gateways.apply({ gateway: whole, prune: true, expectedRevision: revision });
     } catch (error) {

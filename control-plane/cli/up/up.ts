@@ -20,6 +20,7 @@ export interface UpOptions extends GlobalOptions {
   readonly demo?: boolean;
   readonly workers?: number;
   readonly store?: string;
+  readonly secretKeyFile?: string;
   readonly group: string;
   readonly nodeId?: string;
   readonly adminTlsCert?: string;
@@ -150,6 +151,7 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...["--data", directory, "--admin", options.admin, "--xds", options.xds],
     ...(options.adminTlsCert === undefined ? [] : ["--admin-tls-cert", options.adminTlsCert]),
     ...(options.adminTlsKey === undefined ? [] : ["--admin-tls-key", options.adminTlsKey]),
+    ...(options.secretKeyFile === undefined ? [] : ["--secret-key-file", options.secretKeyFile]),
     ...(options.insecure === true ? ["--insecure"] : []),
   ],
   env: environment(options),
@@ -167,7 +169,7 @@ const proxySpec = (options: UpOptions, directory: string) => ({
   ],
   // As the sluice script starts it.
   execArgv: ["--max-semi-space-size=2"],
-  env: { ...environment(options), [AWAIT_START]: "1" },
+  env: { ...environment(options), SLUICE_SECRET_KEY: undefined, [AWAIT_START]: "1" },
   stopMsMax: PROXY_STOP_MS_MAX,
 });
 

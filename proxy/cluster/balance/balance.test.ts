@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { xxHash64 } from "../../route/hash.ts";
 import { LiveEndpoint } from "../endpoint.ts";
 import { leastRequest } from "./least-request.ts";
+import { maglev } from "./maglev.ts";
 import { random } from "./random.ts";
 import { ringHash } from "./ring-hash.ts";
 import { roundRobin } from "./round-robin.ts";
@@ -104,6 +105,42 @@ test("random picks all of them, and nobody of none", () => {
   const balancer = random(endpoints(1, 1, 1), weightOf);
   expect(countPicks(1000, () => balancer.pick(undefined, 0) as LiveEndpoint).size).toBe(3);
   expect(random([], weightOf).pick(undefined, 0)).toBeUndefined();
+});
+
+describe("maglev", () => {
+  const make = maglev(65_537);
+  const keys = Array.from({ length: 5000 }, (_, at) => xxHash64(`user-${at}`));
+
+  test("a hash always comes to the same endpoint, whichever proxy asks", () => {
+    const all = endpoints(1, 1, 1, 1);
+    const [one, other] = [make(all, weightOf), make(all, weightOf)];
+    for (const key of keys) expect(other.pick(key, 0)).toBe(one.pick(key, 0));
+  });
+
+  test("when an endpoint leaves, nearly all requests of the others stay", () => {
+    const all = endpoints(1, 1, 1, 1);
+    const [gone] = all;
+    const before = make(all, weightOf);
+    const after = make(all.slice(1), weightOf);
+    const others = keys.filter((key) => before.pick(key, 0) !== gone);
+    const moved = others.filter((key) => after.pick(key, 0) !== before.pick(key, 0));
+    expect(moved.length / others.length).toBeLessThan(0.15);
+  });
+
+  test("shares of the table are those of the weights", () => {
+    const [heavy, light] = endpoints(3, 1) as [LiveEndpoint, LiveEndpoint];
+    const balancer = maglev(101)([heavy, light], weightOf);
+    let hash = 0n;
+    const counts = countPicks(101, () => balancer.pick(hash++, 0) as LiveEndpoint);
+    expect([counts.get(heavy), counts.get(light)]).toEqual([75, 26]);
+  });
+
+  test("another draw goes elsewhere in the end; nobody to pick, nobody picked", () => {
+    const balancer = make(endpoints(1, 1), weightOf);
+    const picked = new Set(Array.from({ length: 20 }, (_, attempt) => balancer.pick(7n, attempt)));
+    expect(picked.size).toBe(2);
+    expect(make([], weightOf).pick(7n, 0)).toBeUndefined();
+  });
 });
 
 describe("ring hash", () => {

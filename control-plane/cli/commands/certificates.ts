@@ -1,0 +1,24 @@
+import { X509Certificate } from "node:crypto";
+
+const DAY_MS = 86_400_000;
+
+/** The certificates of a PEM text; none of one that this program can't read, as a newer server's may be. */
+export function readChain(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
+  try {
+    return blocks.map((block) => new X509Certificate(block));
+  } catch {
+    return [];
+  }
+}
+
+/** The DNS names that a certificate is for. */
+export const dnsNamesOf = ({ subjectAltName }: X509Certificate): string[] =>
+  (subjectAltName ?? "").split(", ").flatMap((entry) => /^DNS:([\w.*-]+)$/.exec(entry)?.[1] ?? []);
+
+/** "2027-03-01, 100 days", "2026-01-01, EXPIRED". */
+export function describeExpiry({ validToDate, validFromDate }: X509Certificate, now: Date): string {
+  const days = Math.floor((validToDate.getTime() - now.getTime()) / DAY_MS);
+  const left = days < 0 ? "EXPIRED" : validFromDate > now ? "NOT YET VALID" : `${days} days`;
+  return `${validToDate.toISOString().slice(0, 10)}, ${left}`;
+}

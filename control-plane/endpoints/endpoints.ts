@@ -1,0 +1,254 @@
+/**
+ * The endpoints of every discovered service: which are wanted (upstreams name them), what registries say of them now, and which changed.
+ * One supervisor per registry object does the watching; upstreams of a gateway group that need the same share a watch.
+ */
+import { create, toBinary } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+
+import { SavedSnapshotSchema, type SavedSnapshot } from "#sluice/discovery/v1/saved_pb.ts";
+import {
+  type ServiceKey,
+  ServiceKeySchema,
+  type ServiceSnapshot,
+  ServiceSnapshotSchema,
+} from "#sluice/discovery/v1/snapshot_pb.ts";
+import { type Registry, RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
+import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
+
+import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
+import { discoveryKey } from "../model/discovery-key.ts";
+import { LazySource } from "./open-source.ts";
+import { SavedFile } from "./saved.ts";
+
+/** How long a registry may take with its first answer before its service counts as one without instances. */
+const FIRST_ANSWER_MS_MAX = 5_000;
+/** Changes that come together are told together. */
+const COALESCE_MS = 5;
+const HOLD_EMPTY_MS_DEFAULT = 300_000;
+
+/** What of the logger is used (pino's order of arguments). */
+export interface EndpointsLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface EndpointsOptions {
+  /** Keeps the last good endpoints for the next start. */
+  readonly dataDir: string;
+  readonly log: EndpointsLog;
+}
+
+/** Which services changed: discoveryKeys by gateway group. */
+export type ChangedServices = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** A registry as it is watched now. */
+export interface WatchedRegistry {
+  readonly gatewayGroup: string;
+  readonly registry: Registry;
+  readonly supervisor: RegistrySupervisor;
+}
+
+interface Demand {
+  readonly discovery: Discovery;
+  /** "service/upstream" */
+  users: Set<string>;
+  snapshot: ServiceSnapshot | undefined;
+  /** The registry had its time to answer. */
+  overdue: boolean;
+  readonly timer: NodeJS.Timeout;
+}
+
+const nothing = create(ServiceSnapshotSchema);
+
+export class Endpoints {
+  readonly #log: EndpointsLog;
+  readonly #saved: SavedFile;
+  /** Of the last run, until they are asked for: by group and discoveryKey. */
+  readonly #restored = new Map<string, ServiceSnapshot>();
+  readonly #registries = new Map<string, WatchedRegistry>();
+  readonly #demands = new Map<string, Map<string, Demand>>();
+  #changed = new Map<string, Set<string>>();
+  #flushing: NodeJS.Timeout | undefined;
+  #listener: (changed: ChangedServices) => void = () => {};
+  #settled: () => void = () => {};
+
+  constructor({ dataDir, log }: EndpointsOptions) {
+    this.#log = log;
+    this.#saved = new SavedFile(
+      dataDir,
+      () => this.#toSave(),
+      (message) => log.warn({}, message),
+    );
+    for (const { gatewayGroup, registry, snapshot } of this.#saved.load()) {
+      if (snapshot?.service === undefined) continue;
+      this.#restored.set(`${gatewayGroup} ${keyOf(registry, snapshot.service)}`, snapshot);
+    }
+  }
+
+  /** Calls `listener` whenever `latest` gives something else for some services, at most every few milliseconds. */
+  onChange(listener: (changed: ChangedServices) => void): void {
+    this.#listener = listener;
+  }
+
+  /** What to serve for an upstream: undefined while the registry may still be about to answer for the first time. */
+  latest(gatewayGroup: string, discovery: Discovery): ServiceSnapshot | undefined {
+    const demand = this.#demands.get(gatewayGroup)?.get(discoveryKey(discovery));
+    return demand?.snapshot ?? (demand?.overdue === true ? nothing : undefined);
+  }
+
+  /** A registry object was written, or deleted (undefined). */
+  setRegistry(gatewayGroup: string, name: string, registry: Registry | undefined): void {
+    const id = `${gatewayGroup}/${name}`;
+    const before = this.#registries.get(id);
+    if (before !== undefined && registry !== undefined && isSameWatch(before.registry, registry)) return;
+    if (before !== undefined) void before.supervisor.close();
+    this.#registries.delete(id);
+    if (registry === undefined) return;
+    const supervisor = new RegistrySupervisor({
+      source: new LazySource(registry),
+      holdEmptyMs: registry.holdEmpty === undefined ? HOLD_EMPTY_MS_DEFAULT : durationMs(registry.holdEmpty),
+      events: {
+        changed: (key, snapshot) => this.#take(gatewayGroup, keyOf(name, key), snapshot),
+        health: (change) => this.#logHealth(id, change),
+        bug: (key, message) => this.#log.warn({ registry: id, service: key.service }, `discovery: a bug: ${message}`),
+      },
+    });
+    this.#registries.set(id, { gatewayGroup, registry, supervisor });
+    for (const demand of this.#demands.get(gatewayGroup)?.values() ?? []) {
+      if (demand.discovery.registry === name) void supervisor.add(toKey(demand.discovery), demand.snapshot);
+    }
+  }
+
+  /** A service was written, or deleted (none): these of its upstreams need what registries say. */
+  setService(gatewayGroup: string, service: string, upstreams: ReadonlyMap<string, Discovery>): void {
+    const demands = this.#demands.get(gatewayGroup) ?? new Map<string, Demand>();
+    this.#demands.set(gatewayGroup, demands);
+    const before = new Set(demands.keys());
+    const wanted = new Map<string, Set<string>>();
+    for (const [upstream, discovery] of upstreams) {
+      const key = discoveryKey(discovery);
+      wanted.set(key, (wanted.get(key) ?? new Set()).add(`${service}/${upstream}`));
+      if (!demands.has(key)) demands.set(key, this.#demand(gatewayGroup, key, discovery));
+    }
+    for (const [key, demand] of demands) {
+      demand.users = new Set([...demand.users].filter((user) => !user.startsWith(`${service}/`)));
+      for (const user of wanted.get(key) ?? []) demand.users.add(user);
+      if (demand.users.size > 0 || !before.has(key)) continue;
+      clearTimeout(demand.timer);
+      demands.delete(key);
+      void this.#supervisorOf(gatewayGroup, demand.discovery)?.remove(toKey(demand.discovery));
+      this.#saved.touch();
+    }
+  }
+
+  /** A gateway group was deleted. */
+  removeGroup(gatewayGroup: string): void {
+    for (const { timer } of this.#demands.get(gatewayGroup)?.values() ?? []) clearTimeout(timer);
+    this.#demands.delete(gatewayGroup);
+    for (const { gatewayGroup: group, registry } of [...this.#registries.values()]) {
+      if (group === gatewayGroup) this.setRegistry(group, registry.name, undefined);
+    }
+  }
+
+  /** Fulfilled when every wanted service has an answer, of this run or the last, or has waited long enough for one. */
+  async settled(): Promise<void> {
+    while (this.#isWaiting()) {
+      await new Promise<void>((resolve) => {
+        this.#settled = resolve;
+      });
+    }
+  }
+
+  /** The registries that are watched, and by which name. */
+  registries(): Iterable<WatchedRegistry> {
+    return this.#registries.values();
+  }
+
+  /** The upstreams ("service/upstream") that use what a registry says of a service. */
+  usersOf(gatewayGroup: string, registry: string, key: ServiceKey): readonly string[] {
+    return [...(this.#demands.get(gatewayGroup)?.get(keyOf(registry, key))?.users ?? [])].sort();
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#flushing);
+    for (const demands of this.#demands.values()) for (const { timer } of demands.values()) clearTimeout(timer);
+    await Promise.all([...this.#registries.values()].map(({ supervisor }) => supervisor.close()));
+    await this.#saved.close();
+  }
+
+  #demand(gatewayGroup: string, key: string, discovery: Discovery): Demand {
+    const restored = this.#restored.get(`${gatewayGroup} ${key}`);
+    this.#restored.delete(`${gatewayGroup} ${key}`);
+    const overdue = () => {
+      demand.overdue = true;
+      if (demand.snapshot === undefined) this.#tell(gatewayGroup, key);
+    };
+    const timer = setTimeout(overdue, FIRST_ANSWER_MS_MAX);
+    const demand: Demand = { discovery, users: new Set(), snapshot: restored, overdue: false, timer };
+    void this.#supervisorOf(gatewayGroup, discovery)?.add(toKey(discovery), restored);
+    return demand;
+  }
+
+  #take(gatewayGroup: string, key: string, snapshot: ServiceSnapshot): void {
+    const demand = this.#demands.get(gatewayGroup)?.get(key);
+    if (demand === undefined) return;
+    demand.snapshot = snapshot;
+    this.#saved.touch();
+    this.#tell(gatewayGroup, key);
+  }
+
+  #tell(gatewayGroup: string, key: string): void {
+    this.#settled();
+    const ofGroup = this.#changed.get(gatewayGroup) ?? new Set();
+    this.#changed.set(gatewayGroup, ofGroup.add(key));
+    this.#flushing ??= setTimeout(() => {
+      this.#flushing = undefined;
+      const changed = this.#changed;
+      this.#changed = new Map();
+      this.#listener(changed);
+    }, COALESCE_MS);
+  }
+
+  #isWaiting(): boolean {
+    for (const demands of this.#demands.values()) {
+      for (const { snapshot, overdue } of demands.values()) if (snapshot === undefined && !overdue) return true;
+    }
+    return false;
+  }
+
+  #toSave(): SavedSnapshot[] {
+    const saved: SavedSnapshot[] = [];
+    for (const [gatewayGroup, demands] of this.#demands) {
+      for (const { discovery, snapshot } of demands.values()) {
+        if (snapshot === undefined) continue;
+        const { registry } = discovery;
+        saved.push(
+          create(SavedSnapshotSchema, { gatewayGroup, registry, snapshot: { ...snapshot, service: toKey(discovery) } }),
+        );
+      }
+    }
+    return saved;
+  }
+
+  #supervisorOf(gatewayGroup: string, { registry }: Discovery): RegistrySupervisor | undefined {
+    return this.#registries.get(`${gatewayGroup}/${registry}`)?.supervisor;
+  }
+
+  #logHealth(registry: string, { failure }: HealthChange): void {
+    if (failure === undefined) this.#log.info({ registry }, "discovery: the registry answers");
+    else this.#log.warn({ registry, kind: failure.kind, problem: failure.message }, "discovery: the registry fails");
+  }
+}
+
+const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
+  create(ServiceKeySchema, { service, namespace, group, cluster });
+
+const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
+  discoveryKey({ registry, service, namespace, group, cluster });
+
+/** Whether two registries are reached alike, so that watches may go on. */
+function isSameWatch(a: Registry, b: Registry): boolean {
+  const bytes = ({ kind, holdEmpty }: Registry) =>
+    toBinary(RegistrySchema, create(RegistrySchema, { kind, ...(holdEmpty !== undefined && { holdEmpty }) }));
+  return Buffer.compare(bytes(a), bytes(b)) === 0;
+}

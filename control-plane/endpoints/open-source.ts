@@ -1,0 +1,83 @@
+import { ConsulConsistency, type ConsulRegistry, type Registry } from "#sluice/model/v1/registry_pb.ts";
+
+import type { Consistency } from "../../discovery/consul/settings.ts";
+import { ConsulSource } from "../../discovery/consul/source.ts";
+import { FileSource } from "../../discovery/file/source.ts";
+import { kubernetesSource } from "../../discovery/kubernetes/registry.ts";
+import { nacosSource } from "../../discovery/nacos/registry.ts";
+import { DiscoveryError, type Source } from "../../discovery/source.ts";
+import type { SecretValue } from "#sluice/model/v1/secret_pb.ts";
+import { resolveSecret, resolveTls } from "./secret.ts";
+
+/** The source that a registry describes. @throws DiscoveryError "bad_settings" */
+export function openSource(registry: Registry): Source {
+  const { kind } = registry;
+  switch (kind.case) {
+    case "consul":
+      return consulSource(kind.value);
+    case "kubernetes":
+      return kubernetesSource(kind.value, readSecret);
+    case "nacos":
+      return nacosSource(kind.value, readSecret);
+    case "file":
+      return new FileSource(kind.value.path);
+    default:
+      throw new DiscoveryError(
+        "bad_settings",
+        `this version can't watch registries of the kind ${kind.case ?? "none"}`,
+      );
+  }
+}
+
+const readSecret = (secret: SecretValue) => resolveSecret(secret, "a secret of the registry") ?? "";
+
+const consistencies: ReadonlyMap<ConsulConsistency, Consistency> = new Map([
+  [ConsulConsistency.STALE, "stale"],
+  [ConsulConsistency.CONSISTENT, "consistent"],
+]);
+
+function consulSource(consul: ConsulRegistry): Source {
+  return new ConsulSource({
+    addresses: consul.addresses,
+    datacenter: consul.datacenter,
+    namespace: consul.namespace,
+    partition: consul.partition,
+    token: resolveSecret(consul.token, "consul.token"),
+    consistency: consistencies.get(consul.consistency),
+    cached: consul.cached,
+    filter: consul.filter,
+    passingOnly: consul.passingOnly,
+    tls: resolveTls(consul.tls, "consul.tls"),
+  });
+}
+
+/** A source that is opened when it is first asked; one that can't be, such as for a token that isn't where it should be, says so each time. */
+export class LazySource implements Source {
+  readonly #registry: Registry;
+  #source: Source | undefined;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  async *watch(...[service, signal]: Parameters<Source["watch"]>) {
+    yield* this.#open().watch(service, signal);
+  }
+
+  async list(signal: AbortSignal) {
+    return await this.#open().list(signal);
+  }
+
+  async probe(signal: AbortSignal) {
+    return await this.#open().probe(signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#source?.close();
+  }
+
+  /** Tries again each time: a file or variable may be there by now. */
+  #open(): Source {
+    return (this.#source ??= openSource(this.#registry));
+  }
+}

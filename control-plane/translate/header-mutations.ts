@@ -1,0 +1,45 @@
+import { create } from "@bufbuild/protobuf";
+
+import {
+  type HeaderValueOption,
+  HeaderValueOption_HeaderAppendAction,
+  HeaderValueOptionSchema,
+} from "#envoy/config/core/v3/base_pb.ts";
+import type { Route } from "#sluice/model/v1/route_pb.ts";
+import type { HeaderMutations } from "#sluice/model/v1/headers_pb.ts";
+import type { Service } from "#sluice/model/v1/service_pb.ts";
+
+/**
+ * What a route and its service change in headers, in the fields of an Envoy route. A virtual host may be that of many services, so that
+ * the service's changes stand with each of its routes, behind the route's own.
+ */
+export function toHeaderMutations(service: Service, route: Route) {
+  const request = [route.requestHeaders, service.requestHeaders];
+  const response = [route.responseHeaders, service.responseHeaders];
+  return {
+    requestHeadersToAdd: request.flatMap(options),
+    requestHeadersToRemove: removed(request),
+    responseHeadersToAdd: response.flatMap(options),
+    responseHeadersToRemove: removed(response),
+  };
+}
+
+function options(mutations: HeaderMutations | undefined): HeaderValueOption[] {
+  const { OVERWRITE_IF_EXISTS_OR_ADD, APPEND_IF_EXISTS_OR_ADD } = HeaderValueOption_HeaderAppendAction;
+  return [
+    ...Object.entries(mutations?.set ?? {}).map(([key, value]) => option(key, value, OVERWRITE_IF_EXISTS_OR_ADD)),
+    ...Object.entries(mutations?.add ?? {}).map(([key, value]) => option(key, value, APPEND_IF_EXISTS_OR_ADD)),
+  ];
+}
+
+const option = (key: string, value: string, appendAction: HeaderValueOption_HeaderAppendAction): HeaderValueOption =>
+  create(HeaderValueOptionSchema, {
+    header: { key: key.toLowerCase(), value },
+    appendAction,
+    // A field may be set to nothing.
+    keepEmptyValue: value === "",
+  });
+
+const removed = (all: readonly (HeaderMutations | undefined)[]): string[] => [
+  ...new Set(all.flatMap((mutations) => mutations?.remove ?? []).map((name) => name.toLowerCase())),
+];

@@ -1,0 +1,38 @@
+import { create } from "@bufbuild/protobuf";
+
+import { DataSourceSchema } from "#envoy/config/core/v3/base_pb.ts";
+import {
+  type DirectResponseAction,
+  DirectResponseActionSchema,
+  type RedirectAction,
+  RedirectAction_RedirectResponseCode,
+  RedirectActionSchema,
+} from "#envoy/config/route/v3/route_components_pb.ts";
+import type { DirectResponse, Redirect } from "#sluice/model/v1/route_pb.ts";
+
+/** Envoy's numbers for the statuses that a redirect may have (model/route-answer.ts). */
+const redirectCodes: ReadonlyMap<number, RedirectAction_RedirectResponseCode> = new Map([
+  [301, RedirectAction_RedirectResponseCode.MOVED_PERMANENTLY],
+  [302, RedirectAction_RedirectResponseCode.FOUND],
+  [303, RedirectAction_RedirectResponseCode.SEE_OTHER],
+  [307, RedirectAction_RedirectResponseCode.TEMPORARY_REDIRECT],
+  [308, RedirectAction_RedirectResponseCode.PERMANENT_REDIRECT],
+]);
+
+/** An answer that sends the client elsewhere. */
+export const toRedirect = ({ scheme, host, port, path, status, stripQuery }: Redirect): RedirectAction =>
+  create(RedirectActionSchema, {
+    schemeRewriteSpecifier: scheme === "" ? { case: undefined } : { case: "schemeRedirect", value: scheme },
+    hostRedirect: host,
+    portRedirect: port,
+    pathRewriteSpecifier: path === "" ? { case: undefined } : { case: "pathRedirect", value: path },
+    responseCode: redirectCodes.get(status) ?? RedirectAction_RedirectResponseCode.MOVED_PERMANENTLY,
+    stripQuery,
+  });
+
+/** A fixed answer. */
+export const toDirectResponse = ({ status, body }: DirectResponse): DirectResponseAction =>
+  create(DirectResponseActionSchema, {
+    status,
+    ...(body !== "" && { body: create(DataSourceSchema, { specifier: { case: "inlineString", value: body } }) }),
+  });

@@ -1,0 +1,174 @@
+import { Agent, type Dispatcher, request } from "undici";
+
+import { DiscoveryError } from "../source.ts";
+import { tlsOptions } from "../tls.ts";
+import type { ConsulSettings } from "./settings.ts";
+
+/** Bytes of one answer; one with more is refused. */
+const BODY_BYTES_MAX = 64 * 1024 * 1024;
+
+const CONNECT_TIMEOUT_MS = 3_000;
+/** Of an answer whose head has arrived. */
+const BODY_TIMEOUT_MS = 15_000;
+/** Finds out about connections that died in silence. */
+const KEEP_ALIVE_DELAY_MS = 15_000;
+
+/** A blocking query holds a connection of its own until it is answered (HTTP/1.1); over TLS, HTTP/2 takes many to a connection. */
+const WATCH_CONNECTIONS_MAX = 10_000;
+/** Everything else is answered at once. */
+const ASK_CONNECTIONS_MAX = 4;
+/** Go's HTTP/2 server allows 250 by default. */
+const STREAMS_PER_CONNECTION = 200;
+
+/** What Consul answered. */
+export interface ConsulAnswer {
+  readonly body: unknown;
+  /** X-Consul-Index; 0 if there is none. */
+  readonly index: number;
+  /** Whether ACLs hid something (X-Consul-Results-Filtered-By-ACLs). */
+  readonly filteredByAcls: boolean;
+}
+
+/** What to ask. */
+export interface ConsulQuestion {
+  /** From the root, encoded: "/v1/health/service/orders". */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  /** Of a POST, as JSON. */
+  readonly post?: unknown;
+  readonly signal: AbortSignal;
+  /** How long the answer may take. */
+  readonly timeoutMs: number;
+}
+
+/** HTTP to one Consul cluster. If an address doesn't answer, the next question goes to the next one. */
+export class ConsulClient {
+  readonly #settings: ConsulSettings;
+  readonly #asking: Dispatcher;
+  readonly #watching: Dispatcher;
+  #at = 0;
+
+  constructor(settings: ConsulSettings) {
+    this.#settings = settings;
+    const agent = (connections: number) =>
+      new Agent({
+        connections,
+        pipelining: 1,
+        allowH2: true,
+        maxConcurrentStreams: STREAMS_PER_CONNECTION,
+        connect: {
+          timeout: CONNECT_TIMEOUT_MS,
+          keepAlive: true,
+          keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+          ...tlsOptions(settings.tls ?? {}),
+        },
+      });
+    this.#asking = agent(ASK_CONNECTIONS_MAX);
+    this.#watching = agent(WATCH_CONNECTIONS_MAX);
+  }
+
+  /** Whether questions carry a token. */
+  get hasToken(): boolean {
+    return this.#settings.token !== undefined && this.#settings.token !== "";
+  }
+
+  /** Asks something that is answered at once. @throws DiscoveryError */
+  async ask(question: ConsulQuestion): Promise<ConsulAnswer> {
+    return await this.#send(question, this.#asking);
+  }
+
+  /** Asks something that is answered when it changes. @throws DiscoveryError */
+  async askBlocking(question: ConsulQuestion): Promise<ConsulAnswer> {
+    return await this.#send(question, this.#watching);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#asking.destroy(), this.#watching.destroy()]);
+  }
+
+  async #send({ path, query, post, signal, timeoutMs }: ConsulQuestion, dispatcher: Dispatcher): Promise<ConsulAnswer> {
+    const at = this.#at;
+    const address = this.#settings.addresses[at % this.#settings.addresses.length] ?? "";
+    const url = new URL(path, address);
+    for (const [name, value] of Object.entries(query ?? {})) {
+      if (value !== undefined) url.searchParams.set(name, value);
+    }
+    let answer: Dispatcher.ResponseData;
+    let text: string;
+    try {
+      answer = await request(url, {
+        ...{ dispatcher, signal, headersTimeout: timeoutMs, bodyTimeout: BODY_TIMEOUT_MS },
+        method: post === undefined ? "GET" : "POST",
+        headers: this.hasToken ? { "x-consul-token": this.#settings.token ?? "" } : {},
+        ...(post !== undefined && { body: JSON.stringify(post) }),
+      });
+      text = await readBody(answer, address);
+    } catch (error) {
+      if (!signal.aborted) this.#giveUp(at);
+      if (error instanceof DiscoveryError) throw error;
+      throw new DiscoveryError("unreachable", `${address}: ${wordsOf(error)}`, { cause: error });
+    }
+    const failure = failureOf(answer.statusCode, text, address, path);
+    if (failure !== undefined) {
+      if (failure.kind === "unreachable") this.#giveUp(at);
+      throw failure;
+    }
+    return {
+      body: parse(text, address),
+      index: Number(answer.headers["x-consul-index"] ?? 0) || 0,
+      filteredByAcls: answer.headers["x-consul-results-filtered-by-acls"] === "true",
+    };
+  }
+
+  /** The address failed: the next one's turn, unless another question found out first. */
+  #giveUp(at: number): void {
+    if (this.#at === at) this.#at = (at + 1) % this.#settings.addresses.length;
+  }
+}
+
+async function readBody(answer: Dispatcher.ResponseData, address: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > BODY_BYTES_MAX) {
+      answer.body.destroy();
+      throw new DiscoveryError("bad_answer", `${address}: the answer is larger than ${BODY_BYTES_MAX} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+const WORDS_LENGTH_MAX = 300;
+
+function failureOf(status: number, text: string, address: string, path: string): DiscoveryError | undefined {
+  if (status >= 200 && status < 300) return undefined;
+  const words = `${address}: ${status} ${text.trim().slice(0, WORDS_LENGTH_MAX)}`;
+  // "ACL not found": the token is unknown; "Permission denied": it is known and may not.
+  if (status === 401 || (status === 403 && /ACL not found/i.test(text)))
+    return new DiscoveryError("unauthenticated", words);
+  if (status === 403) return new DiscoveryError("permission_denied", words);
+  if (status === 429) {
+    const hint = "Consul's limits.http_max_conns_per_client (200 by default) bounds how many services can be watched";
+    return new DiscoveryError("unreachable", `${words}: ${hint}`);
+  }
+  if (status === 400) return new DiscoveryError("bad_settings", words);
+  if (status >= 500) return new DiscoveryError("unreachable", words);
+  return new DiscoveryError("bad_answer", `${words} (${path})`);
+}
+
+function parse(text: string, address: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new DiscoveryError("bad_answer", `${address}: the answer is not JSON: ${wordsOf(error)}`);
+  }
+}
+
+/** Errors of several attempts (IPv6, then IPv4) have no message of their own. */
+function wordsOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(wordsOf).join("; ");
+  if (!(error instanceof Error)) return String(error);
+  return error.message === "" ? error.name : error.message;
+}

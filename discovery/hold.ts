@@ -1,0 +1,59 @@
+import { type Canonical, isUsable } from "./canonical.ts";
+
+/** An empty answer that is not believed yet. */
+export interface Held {
+  readonly answer: Canonical;
+  readonly sinceMs: number;
+  /** When it is believed, if the registry hasn't said otherwise by then. */
+  readonly untilMs: number;
+  /** Why it is doubted, for people. */
+  readonly reason: string;
+}
+
+/** What is served of a service, and what is held back. */
+export interface Admitted {
+  readonly served: Canonical | undefined;
+  readonly held: Held | undefined;
+}
+
+/** How an answer came. */
+export interface Arrival {
+  /** Milliseconds since 1970. */
+  readonly nowMs: number;
+  /** The first answer of a watch that was begun anew. */
+  readonly first: boolean;
+  /** How long emptiness is doubted; 0: not at all. */
+  readonly holdEmptyMs: number;
+}
+
+/**
+ * Decides whether an answer is served. A registry that comes back with nothing has more likely lost its memory than all instances of a
+ * service: such an answer is held for a time, while the last good one is served on. In the normal course of one watch, what the
+ * registry takes away is gone at once.
+ */
+export function admit(current: Admitted, answer: Canonical, { nowMs, first, holdEmptyMs }: Arrival): Admitted {
+  const { served, held } = current;
+  const losesAll = !answer.snapshot.endpoints.some(isUsable) && served?.snapshot.endpoints.some(isUsable) === true;
+  if (!losesAll || holdEmptyMs === 0) return { served: answer, held: undefined };
+  if (held !== undefined) {
+    // Still empty: the time that was set runs on.
+    return nowMs >= held.untilMs ? { served: answer, held: undefined } : { served, held: { ...held, answer } };
+  }
+  const reason = doubt(served, answer, first);
+  if (reason === undefined) return { served: answer, held: undefined };
+  return { served, held: { answer, sinceMs: nowMs, untilMs: nowMs + holdEmptyMs, reason } };
+}
+
+/** Believes what was held until now, if its time is over. */
+export function release(current: Admitted, nowMs: number): Admitted {
+  if (current.held === undefined || nowMs < current.held.untilMs) return current;
+  return { served: current.held.answer, held: undefined };
+}
+
+function doubt(served: Canonical, answer: Canonical, first: boolean): string | undefined {
+  const before = served.snapshot.clusterIdentity;
+  const now = answer.snapshot.clusterIdentity;
+  if (before !== "" && now !== "" && before !== now) return "the registry is another cluster than before";
+  if (answer.snapshot.discontinuous) return "the registry started anew";
+  return first ? "the registry has no instances right after it was connected to again" : undefined;
+}

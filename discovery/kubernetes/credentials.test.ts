@@ -1,0 +1,115 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { tokenFile } from "./credentials.ts";
+import { execCredentials, parseExecCredential } from "./exec-credentials.ts";
+import { inClusterAccess } from "./in-cluster.ts";
+
+const signal = new AbortController().signal;
+const apiVersion = "client.authentication.k8s.io/v1";
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "sluice-credentials-"));
+});
+afterEach(async () => {
+  await rm(dir, { recursive: true });
+});
+
+test("a token file is read for each request, and never shown", async () => {
+  const path = join(dir, "token");
+  const credentials = tokenFile(path);
+  await expect(credentials.get(signal)).rejects.toMatchObject({ kind: "unauthenticated", message: /ENOENT/ });
+  await writeFile(path, "one\n");
+  expect(await credentials.get(signal)).toEqual({ authorization: "Bearer one" });
+  await writeFile(path, "two");
+  expect(await credentials.get(signal)).toEqual({ authorization: "Bearer two" });
+  await writeFile(path, "not\na token");
+  await expect(credentials.get(signal)).rejects.toThrow(/something else than a token$/);
+});
+
+/** A plugin that counts its runs in a file and prints a token with that number. */
+const plugin = (body: string) => ({
+  ...{ apiVersion, command: process.execPath, args: ["-e", body, dir], env: { EXTRA: "yes" } },
+  cluster: { server: "https://c.example" },
+});
+const countingBody = (status: string) => `
+  const fs = require("node:fs"), file = process.argv[1] + "/runs";
+  const info = JSON.parse(process.env.KUBERNETES_EXEC_INFO);
+  if (info.spec.cluster.server !== "https://c.example" || process.env.EXTRA !== "yes") process.exit(9);
+  const runs = fs.existsSync(file) ? Number(fs.readFileSync(file)) + 1 : 1;
+  fs.writeFileSync(file, String(runs));
+  console.log(JSON.stringify({ apiVersion: info.apiVersion, kind: "ExecCredential", status: { token: "t" + runs, ${status} } }));`;
+
+test("a plugin runs once for requests that come together, and again when its credential ends or is refused", async () => {
+  let now = 1_000_000;
+  const credentials = execCredentials(plugin(countingBody(`expirationTimestamp: "1970-01-01T01:00:00Z"`)), () => now);
+  const [one, same] = await Promise.all([credentials.get(signal), credentials.get(signal)]);
+  expect([one.authorization, same.authorization]).toEqual(["Bearer t1", "Bearer t1"]);
+  expect(await credentials.get(signal)).toBe(one);
+  credentials.refused(one);
+  expect((await credentials.get(signal)).authorization).toBe("Bearer t2");
+  // The first one is refused late: it is not the one that is in use.
+  credentials.refused(one);
+  expect((await credentials.get(signal)).authorization).toBe("Bearer t2");
+  now = 3_580_000;
+  expect((await credentials.get(signal)).authorization).toBe("Bearer t3");
+});
+
+test("a plugin that fails explains itself, without what it printed", async () => {
+  const body = `console.log("s3cret"); console.error("first\\nrun cloud login"); process.exit(3);`;
+  const failing = execCredentials(plugin(body)).get(signal);
+  await expect(failing).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message: expect.stringMatching(/failed \(3\): run cloud login$/),
+  });
+  await expect(failing).rejects.not.toThrow(/s3cret/);
+});
+
+test.each([
+  ["no JSON", "s3cret", /printed no JSON$/],
+  ["another kind", `{"kind":"Secret"}`, /no ExecCredential$/],
+  ["another version", `{"kind":"ExecCredential","apiVersion":"v2"}`, /answered in v2/],
+  ["nothing in it", `{"kind":"ExecCredential","apiVersion":"${apiVersion}"}`, /neither a token nor/],
+  [
+    "a certificate alone",
+    `{"kind":"ExecCredential","apiVersion":"${apiVersion}","status":{"clientCertificateData":"x"}}`,
+    /without its key/,
+  ],
+  [
+    "a bad time",
+    `{"kind":"ExecCredential","apiVersion":"${apiVersion}","status":{"token":"x","expirationTimestamp":"soon"}}`,
+    /no time$/,
+  ],
+])("what a plugin prints is checked: %s", (_, output, message) => {
+  expect(() => parseExecCredential({ command: "p", apiVersion }, output)).toThrow(message);
+});
+
+test("in a pod, the service account says who we are", async () => {
+  for (const [name, text] of [
+    ["token", "abc"],
+    ["ca.crt", "CA"],
+    ["namespace", "shop\n"],
+  ] as const) {
+    await writeFile(join(dir, name), text);
+  }
+  const env = { KUBERNETES_SERVICE_HOST: "fd00::1", KUBERNETES_SERVICE_PORT: "443" };
+  const result = inClusterAccess(env, dir);
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  expect(result.access).toMatchObject({ ca: "CA", namespace: "shop", insecureSkipTlsVerify: false });
+  expect(result.access.server.href).toBe("https://[fd00::1]/");
+  expect(await result.access.credentials.get(signal)).toEqual({ authorization: "Bearer abc" });
+});
+
+test("outside of a pod, all that is missing is named", () => {
+  const result = inClusterAccess({}, join(dir, "nope"));
+  expect(result.ok ? [] : result.problems.map(({ message }) => message)).toEqual([
+    expect.stringContaining("KUBERNETES_SERVICE_HOST"),
+    expect.stringMatching(/token: ENOENT/),
+    expect.stringMatching(/ca\.crt: ENOENT/),
+    expect.stringMatching(/namespace: ENOENT/),
+  ]);
+});

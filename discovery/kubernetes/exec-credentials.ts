@@ -1,0 +1,126 @@
+import { execFile } from "node:child_process";
+
+import { DiscoveryError } from "../source.ts";
+
+import type { Credential, Credentials } from "./access.ts";
+
+/** A credential plugin of a kubeconfig: a program that prints credentials (Kubernetes, "client-go credential plugins"). */
+export interface ExecPlugin {
+  readonly apiVersion: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Added to our own environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Told to the plugin when it asks for it (`provideClusterInfo`). */
+  readonly cluster?: Readonly<Record<string, unknown>>;
+  /** Directory that a relative command is looked for in; without a slash PATH decides. */
+  readonly cwd?: string;
+}
+
+/** The versions of ExecCredential that exist today; both have the fields that are read here. */
+export const execApiVersions = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/** Plugins may ask a cloud's API; one that takes longer hangs. */
+const PLUGIN_TIMEOUT_MS = 30_000;
+const OUTPUT_BYTES_MAX = 1 << 20;
+/** A credential is renewed this long before it expires, so that no request leaves with one that ends on the way. */
+const RENEW_BEFORE_MS = 30_000;
+
+/** What is read of the ExecCredential that a plugin prints. */
+interface ExecCredential {
+  apiVersion?: string;
+  kind?: string;
+  status?: {
+    expirationTimestamp?: string;
+    token?: string;
+    clientCertificateData?: string;
+    clientKeyData?: string;
+  };
+}
+
+/**
+ * Credentials that a program prints. They are kept until shortly before they expire (for ever when they name no end) or until the server
+ * refuses them. Requests that come meanwhile wait for the same run of the program. `now` is the wall clock.
+ */
+export function execCredentials(plugin: ExecPlugin, now: () => number = Date.now): Credentials {
+  let known: { credential: Credential; until: number } | undefined;
+  let running: Promise<Credential> | undefined;
+  const renew = async () => {
+    const { credential, expiresAt } = parseExecCredential(plugin, await runPlugin(plugin));
+    known = { credential, until: expiresAt - RENEW_BEFORE_MS };
+    return credential;
+  };
+  return {
+    get: async () => {
+      if (known !== undefined && now() < known.until) return known.credential;
+      running ??= renew().finally(() => (running = undefined));
+      return await running;
+    },
+    refused: (credential) => {
+      if (known?.credential === credential) known = undefined;
+    },
+  };
+}
+
+/**
+ * Reads what a plugin printed; `expiresAt` is Infinity where it names no end.
+ * @throws {DiscoveryError} unauthenticated, when it is no usable ExecCredential. Never shows what was printed: it may be a secret.
+ */
+export function parseExecCredential(
+  plugin: Pick<ExecPlugin, "command" | "apiVersion">,
+  output: string,
+): { credential: Credential; expiresAt: number } {
+  const fail = (message: string) =>
+    new DiscoveryError("unauthenticated", `credential plugin ${plugin.command}: ${message}`);
+  let parsed: ExecCredential;
+  try {
+    parsed = JSON.parse(output) as ExecCredential;
+  } catch {
+    throw fail("printed no JSON");
+  }
+  if (parsed?.kind !== "ExecCredential") throw fail("printed no ExecCredential");
+  if (parsed.apiVersion !== plugin.apiVersion) {
+    throw fail(`answered in ${String(parsed.apiVersion)}, was asked for ${plugin.apiVersion}`);
+  }
+  const { token, clientCertificateData: certificate, clientKeyData: key, expirationTimestamp } = parsed.status ?? {};
+  if (!token && !certificate) throw fail("printed neither a token nor a client certificate");
+  if (Boolean(certificate) !== Boolean(key)) throw fail("printed a client certificate without its key, or a key alone");
+  const expiresAt = expirationTimestamp === undefined ? Number.POSITIVE_INFINITY : Date.parse(expirationTimestamp);
+  if (Number.isNaN(expiresAt)) throw fail("printed an expirationTimestamp that is no time");
+  return {
+    credential: {
+      ...(token ? { authorization: `Bearer ${token}` } : {}),
+      ...(certificate && key ? { certificate, key } : {}),
+    },
+    expiresAt,
+  };
+}
+
+const runPlugin = (plugin: ExecPlugin) =>
+  new Promise<string>((resolve, reject) => {
+    const info = {
+      apiVersion: plugin.apiVersion,
+      kind: "ExecCredential",
+      spec: { interactive: false, ...(plugin.cluster === undefined ? {} : { cluster: plugin.cluster }) },
+    };
+    const child = execFile(
+      plugin.command,
+      [...plugin.args],
+      {
+        env: { ...process.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
+        ...(plugin.cwd === undefined ? {} : { cwd: plugin.cwd }),
+        timeout: PLUGIN_TIMEOUT_MS,
+        maxBuffer: OUTPUT_BYTES_MAX,
+      },
+      (error, stdout, stderr) => {
+        if (error === null) return resolve(stdout);
+        // A plugin explains itself on stderr ("run `cloud login`"); stdout is where secrets are.
+        const words = stderr.trim().split("\n").at(-1)?.slice(0, 500) ?? "";
+        const how = error.killed ? `no answer in ${PLUGIN_TIMEOUT_MS} ms` : `failed (${error.code ?? error.signal})`;
+        reject(
+          new DiscoveryError("unauthenticated", `credential plugin ${plugin.command}: ${how}${words && `: ${words}`}`),
+        );
+      },
+    );
+    child.stdin?.end();
+  });

@@ -1,0 +1,233 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { KubeScript, reply, replyStatus, serviceOf, sliceOf } from "../../test/support/kube-script.ts";
+import { waitFor } from "../../test/support/wait.ts";
+import { startWatching, type Watching } from "../../test/support/watching.ts";
+import { DiscoveryError } from "../source.ts";
+
+import type { Credentials } from "./access.ts";
+import type { ReflectTimes } from "./reflect.ts";
+import { KubernetesSource } from "./source.ts";
+
+let api: KubeScript;
+let source: KubernetesSource;
+let watches: Watching[] = [];
+
+beforeEach(async () => {
+  api = await KubeScript.start();
+});
+afterEach(async () => {
+  await Promise.all(watches.map((watch) => watch.stop()));
+  watches = [];
+  await source.close();
+  await api.close();
+});
+
+function begin(more: { credentials?: Credentials; namespaces?: string[]; reflect?: ReflectTimes } = {}): void {
+  source = new KubernetesSource({
+    access: api.access(more.credentials),
+    ...(more.namespaces === undefined ? {} : { namespaces: more.namespaces }),
+    ...(more.reflect === undefined ? {} : { times: { reflect: more.reflect } }),
+  });
+}
+
+function watch(service: string, namespace = "default"): Watching {
+  const watching = startWatching(source, { service, namespace });
+  watches.push(watching);
+  return watching;
+}
+
+const failure = async (watching: Watching) =>
+  (await waitFor("the watch to fail", () => watching.error)) as DiscoveryError;
+
+test.each([true, false])("follows services over one pair of watches (streaming lists: %s)", async (streams) => {
+  api.streamsLists = streams;
+  for (let i = 0; i < 120; i++) {
+    api.put("services", serviceOf(`s${i}`));
+    api.put("endpointslices", sliceOf(`s${i}`, `s${i}-a`, `10.0.0.${i}`));
+  }
+  begin();
+  const all = Array.from({ length: 120 }, (_, i) => watch(`s${i}`));
+  await waitFor("all services", () => all.every((one) => one.addresses?.length === 1));
+  await waitFor("the watches", () => api.watching("endpointslices") === 1 && api.watching("services") === 1);
+  expect(api.connections).toBe(1);
+
+  api.put("endpointslices", sliceOf("s7", "s7-b", "10.1.0.1"));
+  await waitFor("the second slice", () => all[7]?.addresses?.length === 2);
+  api.delete("endpointslices", "default", "s7-a");
+  await waitFor("the first to go", () => all[7]?.addresses?.join() === "10.1.0.1");
+  expect(all[7]?.snapshots.map(({ discontinuous }) => discontinuous)).toEqual([true, false, false]);
+  // The others were not bothered.
+  expect(all.filter((one) => one.snapshots.length !== 1)).toEqual([all[7]]);
+  await expect(source.list(new AbortController().signal)).resolves.toHaveLength(120);
+});
+
+test("goes on from where a watch ended, with the version of the last bookmark or event", async () => {
+  api.put("services", serviceOf("orders"));
+  api.put("endpointslices", sliceOf("orders", "a", "10.0.0.1"));
+  begin();
+  const orders = watch("orders");
+  await waitFor("the service", () => orders.addresses);
+  api.put("endpointslices", sliceOf("orders", "a", "10.0.0.2"));
+  await waitFor("the change", () => orders.addresses?.[0] === "10.0.0.2");
+  api.send("endpointslices", { type: "BOOKMARK", object: { metadata: { resourceVersion: "777" } } });
+  api.endWatches("endpointslices");
+  const slices = () => api.requests.filter(({ path }) => path.endsWith("endpointslices"));
+  await waitFor("the next watch", () => slices().length === 2);
+  expect(slices()[1]?.query.get("resourceVersion")).toBe("777");
+  await waitFor("it to be open", () => api.watching("endpointslices") === 1);
+  api.put("endpointslices", sliceOf("orders", "a", "10.0.0.3"));
+  await waitFor("the change", () => orders.addresses?.[0] === "10.0.0.3");
+});
+
+test("lists again after 410 and tells of what changed meanwhile, only that, and never of an empty state", async () => {
+  for (const name of ["orders", "users"]) {
+    api.put("services", serviceOf(name));
+    api.put("endpointslices", sliceOf(name, `${name}-a`, "10.0.0.1"));
+  }
+  begin();
+  const [orders, users] = [watch("orders"), watch("users")];
+  await waitFor("both", () => orders.addresses && users.addresses);
+  // The slice is replaced by one of another name while nobody tells.
+  api.put("endpointslices", sliceOf("orders", "orders-b", "10.0.0.2"), true);
+  api.delete("endpointslices", "default", "orders-a", true);
+  api.send("endpointslices", { type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } });
+  await waitFor("the change", () => orders.addresses?.[0] === "10.0.0.2");
+  expect(orders.snapshots.map(({ endpoints }) => endpoints.length)).toEqual([1, 1]);
+  expect(orders.snapshots.at(-1)?.discontinuous).toBe(true);
+  expect(users.snapshots).toHaveLength(1);
+});
+
+test("begins a paged list anew when it expires between pages", async () => {
+  api.streamsLists = false;
+  for (let i = 0; i < 60; i++) api.put("services", serviceOf(`s${i}`));
+  let expired = 0;
+  api.intercept = ({ query, stream }) => {
+    if (!query.has("continue") || expired > 0) return false;
+    expired++;
+    replyStatus(stream, 410, "The provided continue parameter is too old");
+    return true;
+  };
+  begin();
+  const last = watch("s59");
+  await waitFor("the list", () => last.snapshots.length === 1);
+  expect(expired).toBe(1);
+  expect(last.snapshots[0]?.unknownService).toBe(false);
+});
+
+test("a version that goes back means another past: the state is listed anew", async () => {
+  api.put("services", serviceOf("orders"));
+  api.put("endpointslices", sliceOf("orders", "a", "10.0.0.1"));
+  begin();
+  const orders = watch("orders");
+  await waitFor("the service", () => orders.addresses);
+  api.put("endpointslices", sliceOf("orders", "a", "10.0.0.9"), true);
+  api.send("endpointslices", { type: "BOOKMARK", object: { metadata: { resourceVersion: "5" } } });
+  await waitFor("the restored state", () => orders.addresses?.[0] === "10.0.0.9");
+});
+
+test("a service that comes and goes is unknown in between", async () => {
+  begin();
+  const orders = watch("orders");
+  await waitFor("the answer", () => orders.snapshots.at(-1)?.unknownService);
+  api.put("services", serviceOf("orders"));
+  await waitFor("the service", () => orders.snapshots.at(-1)?.unknownService === false);
+  api.delete("services", "default", "orders");
+  await waitFor("it to be gone", () => orders.snapshots.at(-1)?.unknownService);
+  expect(orders.error).toBeUndefined();
+});
+
+test("a slice that changes its service leaves the other one", async () => {
+  for (const name of ["blue", "green"]) api.put("services", serviceOf(name));
+  api.put("endpointslices", sliceOf("blue", "a", "10.0.0.1"));
+  begin();
+  const [blue, green] = [watch("blue"), watch("green")];
+  await waitFor("the slice", () => blue.addresses?.length === 1 && green.addresses?.length === 0);
+  api.put("endpointslices", sliceOf("green", "a", "10.0.0.1"));
+  await waitFor("the move", () => blue.addresses?.length === 0 && green.addresses?.length === 1);
+});
+
+test("a refused token is asked for anew, once", async () => {
+  api.put("services", serviceOf("orders"));
+  api.intercept = ({ authorization, stream }) => {
+    if (authorization === "Bearer good") return false;
+    replyStatus(stream, 401, "Unauthorized");
+    return true;
+  };
+  let token = "old";
+  begin({ credentials: { get: async () => ({ authorization: `Bearer ${token}` }), refused: () => (token = "good") } });
+  const orders = watch("orders");
+  await waitFor("the service", () => orders.snapshots.length > 0);
+  expect(orders.error).toBeUndefined();
+});
+
+test("a token that stays refused is unauthenticated, missing rights are permission_denied; both in the server's words", async () => {
+  api.intercept = ({ stream, path }) => {
+    const message = path.endsWith("endpointslices") ? "endpointslices is forbidden" : "no";
+    replyStatus(stream, path.endsWith("endpointslices") ? 403 : 401, message);
+    return true;
+  };
+  begin();
+  const forbidden = await failure(watch("orders"));
+  expect(forbidden).toBeInstanceOf(DiscoveryError);
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({ kind: "unauthenticated" });
+  api.intercept = ({ stream }) => {
+    replyStatus(stream, 403, 'services is forbidden: User "x" cannot list');
+    return true;
+  };
+  const denied = await failure(watch("orders"));
+  expect(denied).toMatchObject({ kind: "permission_denied", message: expect.stringContaining('User "x" cannot list') });
+  // Rights that only the probe lacks are no failure.
+  await expect(source.probe(new AbortController().signal)).resolves.toEqual({ clusterIdentity: "", version: "" });
+});
+
+test.each([
+  ["a line that breaks off", '{"type":"ADDED","obj', "unreachable"],
+  ["a line that is no event", "nonsense\n", "bad_answer"],
+  ["an error", '{"type":"ERROR","object":{"code":500,"message":"etcdserver: no leader"}}\n', "unreachable"],
+])("%s fails all watches, and the next watch begins anew", async (_, text, kind) => {
+  api.put("services", serviceOf("orders"));
+  begin();
+  const [one, other] = [watch("orders"), watch("nope")];
+  await waitFor("both", () => one.snapshots.length > 0 && other.snapshots.length > 0);
+  api.send("endpointslices", text);
+  api.endWatches("endpointslices");
+  expect(await failure(one)).toMatchObject({ kind });
+  expect(await failure(other)).toMatchObject({ kind });
+  const again = watch("orders");
+  await waitFor("the service", () => again.snapshots.length > 0);
+});
+
+test("a watch on which nothing comes any more is given up", async () => {
+  begin({ reflect: { watchMs: 100, bookmarkQuietMs: 100, watchMsMin: 1_000 } });
+  const orders = watch("orders");
+  await waitFor("the service", () => orders.snapshots.length > 0);
+  expect(await failure(orders)).toMatchObject({
+    kind: "unreachable",
+    message: expect.stringContaining("nothing from"),
+  });
+});
+
+test("watches namespaces one by one where it is told to, and no others", async () => {
+  api.intercept = ({ path, stream }) => {
+    if (path.includes("/namespaces/") || path === "/version") return false;
+    replyStatus(stream, 403, "cluster-wide");
+    return true;
+  };
+  api.put("services", serviceOf("orders"));
+  begin({ namespaces: ["default"] });
+  const orders = watch("orders");
+  await waitFor("the service", () => orders.snapshots.length > 0);
+  expect(await failure(watch("orders", "other"))).toMatchObject({ kind: "bad_settings" });
+});
+
+test("a list that is no list is a bad answer", async () => {
+  api.streamsLists = false;
+  api.intercept = ({ query, path, stream }) => {
+    if (!path.endsWith("services") || query.has("watch")) return false;
+    reply(stream, 200, { items: [] });
+    return true;
+  };
+  begin();
+  expect(await failure(watch("orders"))).toMatchObject({ kind: "bad_answer" });
+});

@@ -1,0 +1,213 @@
+import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { retryDelayMs, sleep } from "./backoff.ts";
+import { type Canonical, canonical } from "./canonical.ts";
+import { type Admitted, admit, type Held, release } from "./hold.ts";
+import { DiscoveryError, type DiscoveryErrorKind, type Source } from "./source.ts";
+
+/** What is wrong with a watch at the moment. */
+export interface Failure {
+  readonly kind: DiscoveryErrorKind | "bug";
+  /** The registry's own words. */
+  readonly message: string;
+  /** Since when it has failed without a good answer between. Milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** In a row. */
+  readonly times: number;
+}
+
+/** All that is known of one watched service; times in milliseconds since 1970. */
+export interface WatchView {
+  readonly key: ServiceKey;
+  /** What is served: the last answer that was believed. Undefined before the first. */
+  readonly snapshot: ServiceSnapshot | undefined;
+  /** Whether the snapshot is of an earlier run and nothing was heard since. */
+  readonly restored: boolean;
+  readonly held: Held | undefined;
+  readonly failure: Failure | undefined;
+  /** When the registry last said anything about the service. */
+  readonly lastEventMs: number | undefined;
+  /** When that last changed anything. */
+  readonly lastChangeMs: number | undefined;
+  readonly counts: { readonly events: number; readonly changes: number; readonly failures: number };
+}
+
+/** What happens to a watched service. */
+export interface WatchEvents {
+  /** There is something else to serve. */
+  changed(key: ServiceKey, snapshot: ServiceSnapshot): void;
+  /** The registry's first answer, or first failure, in this run: whoever waited for it need wait no longer. */
+  settled(): void;
+  /** Anything of the view may be different. */
+  touched(): void;
+}
+
+export interface WatchOptions {
+  readonly source: Source;
+  readonly key: ServiceKey;
+  readonly holdEmptyMs: number;
+  /** The last good answer of an earlier run. */
+  readonly restored?: ServiceSnapshot | undefined;
+  readonly events: WatchEvents;
+}
+
+/** A watch that lived so long was a good one: the next failure is the first again. */
+const STABLE_MS = 10_000;
+
+/** One service under watch, for as long as somebody wants it. */
+export class WatchedService implements WatchView {
+  readonly key: ServiceKey;
+  restored: boolean;
+  failure: Failure | undefined;
+  lastEventMs: number | undefined;
+  lastChangeMs: number | undefined;
+  readonly counts = { events: 0, changes: 0, failures: 0 };
+  readonly #options: WatchOptions;
+  readonly #closed = new AbortController();
+  readonly #done: Promise<void>;
+  #run = new AbortController();
+  #admitted: Admitted;
+  #holdTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: WatchOptions) {
+    const { key, restored } = options;
+    this.key = key;
+    this.#options = options;
+    this.restored = restored !== undefined;
+    this.#admitted = { served: restored && canonical(restored), held: undefined };
+    this.#done = this.#watch();
+  }
+
+  get snapshot(): ServiceSnapshot | undefined {
+    return this.#admitted.served?.snapshot;
+  }
+
+  get held(): Held | undefined {
+    return this.#admitted.held;
+  }
+
+  /** Begins the watch anew, as after an outage that its connection may not have noticed. */
+  restart(): void {
+    this.#unhold();
+    this.#run.abort();
+  }
+
+  /** Ends the watch; resolves when the source holds nothing for it. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#run.abort();
+    clearTimeout(this.#holdTimer);
+    await this.#done;
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#closed.signal.aborted) {
+      this.#run = new AbortController();
+      const startedMs = Date.now();
+      const failure = await this.#watchOnce(this.#run.signal);
+      if (this.#closed.signal.aborted) return;
+      // Was restarted: at once.
+      if (failure === undefined) continue;
+      this.#fail(failure, Date.now() - startedMs >= STABLE_MS);
+      await sleep(retryDelayMs(this.failure?.times ?? 1), this.#run.signal);
+    }
+  }
+
+  /** @returns why it ended; undefined if it was told to */
+  async #watchOnce(signal: AbortSignal): Promise<unknown> {
+    let first = true;
+    try {
+      for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
+        this.#take(canonical(snapshot), first);
+        first = false;
+      }
+      return signal.aborted ? undefined : new Error("the source ended by itself");
+    } catch (error) {
+      return signal.aborted ? undefined : error;
+    }
+  }
+
+  #take(answer: Canonical, first: boolean): void {
+    const nowMs = Date.now();
+    const { holdEmptyMs } = this.#options;
+    const before = this.#admitted;
+    const settles = this.lastEventMs === undefined && this.failure === undefined;
+    this.#admitted = admit(before, answer, { nowMs, first, holdEmptyMs });
+    this.counts.events++;
+    this.lastEventMs = nowMs;
+    this.failure = undefined;
+    this.restored = false;
+    this.#setHoldTimer();
+    this.#publish(before.served);
+    if (settles) this.#options.events.settled();
+  }
+
+  #fail(error: unknown, wasStable: boolean): void {
+    const known = error instanceof DiscoveryError;
+    const settles = this.lastEventMs === undefined && this.failure === undefined;
+    const before = wasStable ? undefined : this.failure;
+    this.#unhold();
+    this.counts.failures++;
+    this.failure = {
+      kind: known ? error.kind : "bug",
+      message: error instanceof Error ? error.message : String(error),
+      sinceMs: this.failure?.sinceMs ?? Date.now(),
+      times: (before?.times ?? 0) + 1,
+    };
+    this.#options.events.touched();
+    if (settles) this.#options.events.settled();
+  }
+
+  /** A registry that is away confirms no emptiness: when it is back, the time to doubt begins anew. */
+  #unhold(): void {
+    this.#admitted = { served: this.#admitted.served, held: undefined };
+    clearTimeout(this.#holdTimer);
+  }
+
+  #setHoldTimer(): void {
+    clearTimeout(this.#holdTimer);
+    const held = this.#admitted.held;
+    if (held === undefined || this.#closed.signal.aborted) return;
+    this.#holdTimer = setTimeout(
+      () => {
+        const before = this.#admitted;
+        this.#admitted = release(before, Date.now());
+        this.#publish(before.served);
+      },
+      Math.max(0, held.untilMs - Date.now()),
+    );
+  }
+
+  #publish(before: Canonical | undefined): void {
+    const { served } = this.#admitted;
+    if (served !== undefined && (before === undefined || Buffer.compare(before.content, served.content) !== 0)) {
+      this.counts.changes++;
+      this.lastChangeMs = Date.now();
+      this.#options.events.changed(this.key, served.snapshot);
+    }
+    this.#options.events.touched();
+  }
+}
+
+/** The same items until the signal is aborted, even if the source is slow to notice. */
+async function* until<Item>(items: AsyncIterable<Item>, signal: AbortSignal): AsyncGenerator<Item> {
+  const iterator = items[Symbol.asyncIterator]();
+  let stop = () => {};
+  const onAbort = () => stop();
+  signal.addEventListener("abort", onAbort);
+  try {
+    while (!signal.aborted) {
+      // A promise of its own each time: one that is raced again and again would remember every race.
+      const next = await new Promise<IteratorResult<Item> | undefined>((resolve, reject) => {
+        stop = () => resolve(undefined);
+        iterator.next().then(resolve, reject);
+      });
+      if (next === undefined || next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}

@@ -1,0 +1,167 @@
+/** Hostile HTTP/2 origins, byte by byte: nothing of theirs reaches a client as part of its own response, and nothing is left behind. */
+import { expect, test } from "vitest";
+
+import { clusterOf, DataPath, endpointAt, exchange, retryPolicy, until } from "../../test/support/data-path.ts";
+import {
+  END_STREAM,
+  fieldBlock,
+  frame,
+  frames,
+  head,
+  rawHttp2Origin,
+  uint32,
+} from "../../test/support/raw-http2-origin.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const OK: [string, string] = [":status", "200"];
+const CANCEL = 8;
+
+async function ask(answer: (streamId: number) => Buffer, retries: string[] = [], request = GET) {
+  let asked = 0;
+  await using origin = await rawHttp2Origin((streamId) => {
+    asked++;
+    return answer(streamId);
+  });
+  const cluster = clusterOf([endpointAt(origin.port)], { protocol: "http2" });
+  const retry = retries.length === 0 ? undefined : retryPolicy(retries);
+  await using path = await DataPath.start({ cluster, action: { retry } });
+  const text = await exchange(path.port, request);
+  await until(() => path.records.length === 1 && cluster.load.requests === 0);
+  expect(cluster.load).toMatchObject({ pending: 0, requests: 0, retries: 0 });
+  return { text, record: path.records[0], asked, stats: path.stats };
+}
+
+const body = (streamId: number, flags: number, text: string) => frame(frames.data, flags, streamId, text);
+const repeat = (count: number, make: (at: number) => Buffer) =>
+  Buffer.concat(Array.from({ length: count }, (_, at) => make(at)));
+
+test("what an honest origin sends by hand arrives", async () => {
+  const { text, record } = await ask((id) => Buffer.concat([head(id, 0, OK, ["x", "y"]), body(id, END_STREAM, "hi")]));
+  expect(text).toMatch(/^HTTP\/1.1 200 OK\r\nx: y\r\n[^]*hi/);
+  expect(record).toMatchObject({ status: 200, flags: [] });
+});
+
+test.each<[string, [string, string][]]>([
+  ["no status", [["x", "y"]]],
+  ["two", [OK, OK]],
+  ["a status that is no number", [[":status", "2x0"]]],
+  ["a status of two digits", [[":status", "20"]]],
+  ["101, which HTTP/2 doesn't have", [[":status", "101"]]],
+  ["another pseudo-field", [OK, [":path", "/"]]],
+  ["an upper-case name", [OK, ["X-A", "y"]]],
+  ["connection", [OK, ["connection", "close"]]],
+  ["transfer-encoding", [OK, ["transfer-encoding", "chunked"]]],
+  ["upgrade", [OK, ["upgrade", "websocket"]]],
+  ["two content-lengths", [OK, ["content-length", "1"], ["content-length", "2"]]],
+  ["a content-length that is none", [OK, ["content-length", "+1"]]],
+  ["more fields than allowed", [OK, ...Array.from({ length: 101 }, (_, n): [string, string] => [`x${n}`, "y"])]],
+  [
+    "fields longer than allowed",
+    [OK, ...Array.from({ length: 99 }, (_, n): [string, string] => [`${n}`.repeat(60), "y".repeat(120)])].concat(
+      Array.from({ length: 500 }, (): [string, string] => ["x".repeat(120), "y".repeat(120)]),
+    ) as [string, string][],
+  ],
+])("sec 8 response splitting over HTTP/2: a head with %s is 502 with UPE", async (_title, fields) => {
+  const { text, record } = await ask((id) => Buffer.concat([blocks(id, fields), body(id, END_STREAM, "secret")]));
+  expect(text).toMatch(/^HTTP\/1.1 50[23] /);
+  expect(record?.flags).toEqual(["UPE"]);
+  expect(text).not.toMatch(/set-cookie|secret/);
+});
+
+test.each<[string, [string, string]]>([
+  ["a name with a space", ["x a", "y"]],
+  ["a name with a line end", ["x\r\nset-cookie", "y"]],
+  ["a value with a line end", ["x", "y\r\nset-cookie: a=b"]],
+  ["a value with NUL", ["x", "y\0"]],
+])("sec 8 response splitting over HTTP/2: a field with %s is dropped", async (_title, field) => {
+  const { text } = await ask((id) => head(id, END_STREAM, OK, field, ["z", "1"]));
+  expect(text).toMatch(/^HTTP\/1.1 200 OK\r\nz: 1\r\n/);
+  expect(text).not.toMatch(/set-cookie|\0|\nx(?!-)/);
+});
+
+/** A promise, which our SETTINGS (just acknowledged) forbid. */
+function push(streamId: number): Buffer {
+  const request: [string, string][] = [
+    [":method", "GET"],
+    [":scheme", "http"],
+    [":path", "/"],
+    [":authority", "h"],
+  ];
+  return frame(frames.pushPromise, 4, streamId, Buffer.concat([uint32(2), fieldBlock(request)]));
+}
+
+/** A head in as many CONTINUATION frames as it needs. */
+function blocks(streamId: number, fields: readonly [string, string][]): Buffer {
+  const block = fieldBlock(fields);
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < block.length; at += 16_000) {
+    const last = at + 16_000 >= block.length;
+    const type = at === 0 ? frames.headers : 9;
+    pieces.push(frame(type, last ? 4 : 0, streamId, block.subarray(at, at + 16_000)));
+  }
+  return Buffer.concat(pieces);
+}
+
+test.each<[string, (id: number) => Buffer]>([
+  ["less", (id) => body(id, END_STREAM, "12345")],
+  ["more", (id) => body(id, END_STREAM, "1234567890+")],
+])("sec 8 a body of %s bytes than its content-length is cut", async (_title, rest) => {
+  const { text, record } = await ask((id) => Buffer.concat([head(id, 0, OK, ["content-length", "10"]), rest(id)]));
+  expect(text).not.toMatch(/\+|0\r\n\r\n$/);
+  // nghttp2 notices the surplus, and resets the stream with a code of its own.
+  expect(["UPE", "UR"]).toContain(record?.flags.join());
+});
+
+test.each<[string, number, [string, string][]]>([
+  ["CANCEL", CANCEL, []],
+  ["CANCEL, with content-length", CANCEL, [["content-length", "10"]]],
+  ["INTERNAL_ERROR", 2, []],
+])("a response that is reset by %s before its end is cut, and not ended", async (_title, code, fields) => {
+  const { text, record } = await ask((id) =>
+    Buffer.concat([head(id, 0, OK, ...fields), body(id, 0, "12345"), frame(frames.rstStream, 0, id, uint32(code))]),
+  );
+  expect(text).not.toMatch(/0\r\n\r\n$/);
+  expect(record?.flags).toEqual(["UR"]);
+});
+
+test("a flood of 1xx is 502 with UPE", async () => {
+  const { text, record } = await ask((id) => repeat(100, () => head(id, 0, [":status", "103"], ["link", "x"])));
+  expect(text).toMatch(/HTTP\/1.1 502 /);
+  expect(record?.flags).toEqual(["UPE"]);
+});
+
+test.each<[string, (id: number) => Buffer]>([
+  ["empty DATA", (id) => repeat(20_000, () => body(id, 0, ""))],
+  ["PUSH_PROMISE", (id) => Buffer.concat([frame(frames.settings, 1, 0), push(id)])],
+  ["DATA on a stream that isn't there", () => body(99, 0, "x")],
+  ["a frame longer than allowed", (id) => frame(frames.data, 0, id, Buffer.alloc(100_000))],
+  ["HPACK that is none", (id) => frame(frames.headers, 4, id, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))],
+  ["SETTINGS on a stream", (id) => frame(frames.settings, 0, id)],
+  ["SETTINGS with too many entries", () => frame(frames.settings, 0, 0, Buffer.alloc(6 * 100, 1))],
+])("%s ends the connection, and the client gets an error or a cut response", async (_title, attack) => {
+  const { record, stats } = await ask((id) => attack(id));
+  expect(record?.flags).toHaveLength(1);
+  await until(() => stats.get("upstream_cx_active") === 0);
+});
+
+test("a stream that GOAWAY gives back is asked again on another connection, whatever its method", async () => {
+  let first = true;
+  const post = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+  const { text, asked } = await ask(
+    (id) => {
+      if (!first) return head(id, END_STREAM, OK);
+      first = false;
+      return frame(frames.goaway, 0, 0, uint32(0, 0));
+    },
+    [],
+    post,
+  );
+  expect(text).toMatch(/^HTTP\/1.1 200/);
+  expect(asked).toBe(2);
+});
+
+test("an origin that gives everything back is asked twice, not for ever", async () => {
+  const { text, asked } = await ask(() => frame(frames.goaway, 0, 0, uint32(0, 0)));
+  expect(text).toMatch(/^HTTP\/1.1 503 /);
+  expect(asked).toBe(2);
+});

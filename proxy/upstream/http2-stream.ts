@@ -1,0 +1,287 @@
+import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "node:http2";
+
+import { Headers } from "../headers.ts";
+import { ResponseMessage } from "../http1/response-head.ts";
+import type { ResetReason } from "../reply.ts";
+import type { Http2Connection } from "./http2-connection.ts";
+import type { ResponseReceiver } from "./response-receiver.ts";
+
+/** Envoy's defaults for responses. */
+export const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
+export const RESPONSE_FIELDS_MAX = 100;
+/** More 1xx responses than this before the one is a flood. */
+const INFORMATIONAL_MAX = 16;
+
+/** A request's head as HTTP/2 has it. */
+export interface Http2RequestHead {
+  readonly method: string;
+  readonly scheme: string;
+  readonly authority: string;
+  readonly path: string;
+  readonly headers: Headers;
+  /** Asked for by extended CONNECT (RFC 8441); "": none. */
+  readonly upgrade: string;
+}
+
+/** One request on an HTTP/2 connection; what ClientConnection is for HTTP/1. */
+export class Http2ClientStream {
+  readonly isHttp2 = true;
+  /** Whether the connection had carried a request before. */
+  readonly reused: boolean;
+  /** Whether anything of the response has arrived. */
+  responseBegun = false;
+
+  readonly #connection: Http2Connection;
+  #receiver: ResponseReceiver | undefined = undefined;
+  #stream: ClientHttp2Stream | undefined = undefined;
+  #method = "";
+  #upgrade = "";
+  #raw = false;
+  #requestDone = false;
+  #requestTrailers: Headers | undefined = undefined;
+  #informational = 0;
+  #expectedBytes = -1;
+  #receivedBytes = 0;
+  #responseTrailers: Headers | undefined = undefined;
+
+  constructor(connection: Http2Connection, reused: boolean) {
+    this.#connection = connection;
+    this.reused = reused;
+  }
+
+  get localAddress(): string | undefined {
+    return this.#connection.localAddress;
+  }
+
+  /** Whether the endpoint gave the stream back by GOAWAY, and so has not looked at it. */
+  get givenBack(): boolean {
+    return this.#connection.goneAway;
+  }
+
+  /** Sends the head; `end`: it is the whole request. The response goes to `receiver`. */
+  sendRequest(receiver: ResponseReceiver, head: Http2RequestHead, end: boolean): void {
+    this.#receiver = receiver;
+    this.#method = head.method;
+    this.#upgrade = head.upgrade;
+    this.#requestDone = end;
+    const { session } = this.#connection;
+    if (session === undefined) {
+      // It ended between being chosen and being used.
+      this.#connection.onStreamClosed(this);
+      return this.#reset(this.#connection.ended ?? "connection termination");
+    }
+    const stream = session.request(fieldsOf(head), { endStream: end, waitForTrailers: !end && head.upgrade === "" });
+    this.#stream = stream;
+    stream
+      .on("response", (_, flags, raw) => this.#onResponse(flags, raw as unknown as string[]))
+      .on("headers", (_, __, raw) => this.#onInformational(raw as unknown as string[]))
+      .on("trailers", (_, __, raw) => this.#onTrailers(raw as unknown as string[]))
+      .on("data", (bytes: Buffer) => this.#onData(bytes))
+      .on("end", () => this.#onEnd())
+      .on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)))
+      .on("drain", () => this.#receiver?.onUpstreamWritable())
+      // What went wrong is in its rstCode.
+      .on("error", () => {})
+      .on("close", () => this.#onClose(stream.rstCode));
+  }
+
+  /** A piece of the request's body, which stays as it is. False: wait for onUpstreamWritable(). */
+  sendData(bytes: Buffer): boolean {
+    if (this.#requestDone || this.#stream?.writable !== true) return true;
+    return this.#stream.write(bytes);
+  }
+
+  /** The request is complete. */
+  sendEnd(trailers?: Headers): void {
+    // An upgrade goes on after its head.
+    if (this.#requestDone || (this.#upgrade !== "" && !this.#raw)) return;
+    this.#requestDone = true;
+    this.#requestTrailers = trailers;
+    this.#stream?.end();
+  }
+
+  /** Node gathers what is written by itself. */
+  flush(): void {}
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  /** The receiver wants no more. */
+  abandon(): void {
+    this.#receiver = undefined;
+    this.#cancel();
+  }
+
+  /** The connection is gone. */
+  onConnectionEnded(reason: ResetReason): void {
+    // A stream that GOAWAY gave back may end together with its connection.
+    const refused = this.#stream?.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+    this.#reset(refused ? "remote refused stream reset" : reason);
+  }
+
+  #cancel(): void {
+    const stream = this.#stream;
+    if (stream === undefined) return this.#connection.onStreamClosed(this);
+    if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL);
+    // What has come and nobody will read is dropped.
+    stream.destroy();
+  }
+
+  #onResponse(flags: number, raw: readonly string[]): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined) return;
+    this.responseBegun = true;
+    const message = parseHead(raw);
+    if (message === undefined || message.status < 200) return this.#violation();
+    const end = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    if (this.#upgrade !== "" && message.status < 300 && !end) {
+      // The 200 of extended CONNECT is the 101 of HTTP/1.
+      this.#raw = true;
+      message.status = 101;
+      message.upgrade = this.#upgrade;
+    } else if (this.#method !== "HEAD" && message.status !== 304) this.#expectedBytes = message.contentLength;
+    if (message.status === 204) message.headers.remove("content-length");
+    if (end) this.#complete();
+    receiver.onResponseHead(message, end);
+    receiver.flush();
+  }
+
+  #onInformational(raw: readonly string[]): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined) return;
+    this.responseBegun = true;
+    const message = parseHead(raw);
+    if (message === undefined || message.status >= 200 || ++this.#informational > INFORMATIONAL_MAX) {
+      return this.#violation();
+    }
+    receiver.onInformational(message);
+    receiver.flush();
+  }
+
+  #onData(bytes: Buffer): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined) return;
+    this.#receivedBytes += bytes.length;
+    if (this.#expectedBytes >= 0 && this.#receivedBytes > this.#expectedBytes) return this.#violation();
+    receiver.onResponseData(bytes, 0, bytes.length);
+    receiver.flush();
+  }
+
+  #onTrailers(raw: readonly string[]): void {
+    const trailers = new Headers();
+    if (addFields(trailers, raw) === undefined) this.#violation();
+    else this.#responseTrailers = trailers;
+  }
+
+  #onEnd(): void {
+    const receiver = this.#receiver;
+    // Node ends streams that are reset, too; close follows.
+    if (receiver === undefined || this.#stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return;
+    // A stream that is reset without an error ends, too, though its body may have been cut.
+    if (this.#expectedBytes >= 0 && this.#receivedBytes !== this.#expectedBytes) return this.#violation();
+    if (!this.responseBegun) return;
+    if (!this.#raw) this.#complete();
+    receiver.onResponseEnd(this.#responseTrailers);
+    receiver.flush();
+  }
+
+  /** The response is there. If the endpoint didn't wait for the whole request, the rest of it is not for it. */
+  #complete(): void {
+    this.#receiver = undefined;
+    if (!this.#requestDone) this.#stream?.close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  #onClose(code: number): void {
+    const { ended } = this.#connection;
+    this.#connection.onStreamClosed(this);
+    this.#reset(ended ?? resetReasons[code] ?? "remote reset");
+  }
+
+  /** The endpoint broke the protocol; as in Envoy, the connection goes with it. */
+  #violation(): void {
+    this.#connection.fail();
+    this.#reset("protocol error");
+  }
+
+  #reset(reason: ResetReason): void {
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    receiver?.onUpstreamReset(reason, "");
+    receiver?.flush();
+  }
+}
+
+/** What a stream's error code means, where it isn't the endpoint's own reset. Node closes streams whose frames break HTTP with these. */
+const resetReasons: Readonly<Record<number, ResetReason>> = {
+  [constants.NGHTTP2_REFUSED_STREAM]: "remote refused stream reset",
+  [constants.NGHTTP2_PROTOCOL_ERROR]: "protocol error",
+  [constants.NGHTTP2_FLOW_CONTROL_ERROR]: "protocol error",
+  [constants.NGHTTP2_FRAME_SIZE_ERROR]: "protocol error",
+  [constants.NGHTTP2_COMPRESSION_ERROR]: "protocol error",
+  // Fields beyond our limits.
+  [constants.NGHTTP2_ENHANCE_YOUR_CALM]: "protocol error",
+};
+
+function fieldsOf({ method, scheme, authority, path, headers, upgrade }: Http2RequestHead): string[] {
+  const fields = [":method", upgrade === "" ? method : "CONNECT"];
+  if (upgrade !== "") fields.push(":protocol", upgrade);
+  fields.push(":scheme", scheme, ":path", path, ":authority", authority);
+  const { names, values } = headers;
+  for (let i = 0; i < names.length; i++) fields.push(names[i] as string, values[i] as string);
+  return fields;
+}
+
+/** Fields that are about one connection, which HTTP/2 doesn't have, or that the next one frames anew (RFC 9113, 8.2.2). */
+const dropped: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** The head of a response. nghttp2 has checked names and values; undefined: there is more wrong with it. */
+function parseHead(raw: readonly string[]): ResponseMessage | undefined {
+  const message = new ResponseMessage();
+  const status = addFields(message.headers, raw);
+  if (status === undefined || !/^[1-5][0-9]{2}$/.test(status)) return undefined;
+  message.status = Number(status);
+  const length = message.headers.get("content-length");
+  if (length !== undefined) {
+    if (!/^[0-9]{1,15}$/.test(length)) return undefined;
+    message.contentLength = Number(length);
+  }
+  return message;
+}
+
+/** Adds the fields; returns the status ("" if there is none), or undefined: there are too many, or other pseudo-fields. */
+function addFields(headers: Headers, raw: readonly string[]): string | undefined {
+  if (raw.length > 2 * (RESPONSE_FIELDS_MAX + 1)) return undefined;
+  let status = "";
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] as string;
+    if (name === ":status") status = raw[i + 1] as string;
+    else if (name.startsWith(":")) return undefined;
+    else if (!dropped.has(name)) headers.add(name, raw[i + 1] as string);
+  }
+  return status;
+}
+
+function objectOf(headers: Headers | undefined): OutgoingHttpHeaders {
+  const fields: OutgoingHttpHeaders = {};
+  const { names = [], values = [] } = headers ?? {};
+  names.forEach((name, i) => {
+    const before = fields[name];
+    const value = values[i] as string;
+    fields[name] = before === undefined ? value : [...(Array.isArray(before) ? before : [String(before)]), value];
+  });
+  return fields;
+}

@@ -1,0 +1,195 @@
+/** The Nacos source under its supervisor, against real servers of both generations, with authentication. */
+import { create } from "@bufbuild/protobuf";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+import { EndpointHealth, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { NacosConnection } from "../../discovery/nacos/connection.ts";
+import { NacosHttp } from "../../discovery/nacos/http.ts";
+import { NacosLogin } from "../../discovery/nacos/login.ts";
+import { type NacosSettings, serversOf } from "../../discovery/nacos/settings.ts";
+import { NacosSource } from "../../discovery/nacos/source.ts";
+import { RegistrySupervisor } from "../../discovery/supervise.ts";
+import { Nacos } from "../support/nacos.ts";
+import { waitFor } from "../support/wait.ts";
+
+/** Downloading it takes this long on a fresh machine. */
+const INSTALL_TIMEOUT_MS = 900_000;
+/** Operators are to see an outage within this time. */
+const SHOWN_MS = 10_000;
+
+const cleanups: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+const settingsOf = (nacos: Nacos): NacosSettings => ({
+  addresses: [nacos.url],
+  username: nacos.username,
+  password: nacos.password,
+});
+
+/** Supervises a source that watches one service, and notes everything that there would be to serve. */
+function supervise(nacos: Nacos, service: string, more: Partial<NacosSettings> = {}, cluster = "") {
+  const served: ServiceSnapshot[] = [];
+  const supervisor = new RegistrySupervisor({
+    source: new NacosSource({ ...settingsOf(nacos), ...more }),
+    holdEmptyMs: 300_000,
+    events: { changed: (_, snapshot) => void served.push(snapshot) },
+  });
+  const key = create(ServiceKeySchema, { service, cluster });
+  void supervisor.add(key);
+  cleanups.push(() => supervisor.close());
+  return {
+    served,
+    supervisor,
+    addresses: () => served.at(-1)?.endpoints.map(({ address }) => address),
+    report: () => supervisor.report(key),
+    state: () => supervisor.report(key)?.state,
+  };
+}
+
+/** A program that registers instances of itself, which live as long as its connection. */
+async function application(nacos: Nacos) {
+  const settings = settingsOf(nacos);
+  const http = new NacosHttp(settings);
+  const login = new NacosLogin(http, settings.username, settings.password);
+  const [server] = serversOf(settings);
+  if (server === undefined) throw new Error("no server");
+  const headers = async () => ({ accessToken: await login.token() });
+  const options = { server, tls: {}, namespace: "public", headers, pushed: () => {} };
+  const connection = await NacosConnection.open(options, AbortSignal.timeout(10_000));
+  const send = async (type: string, serviceName: string, ip: string, more: object = {}) =>
+    await connection.request("InstanceRequest", {
+      ...{ namespace: "public", groupName: "DEFAULT_GROUP", serviceName, type, module: "naming" },
+      instance: { ip, port: 8080, weight: 1, healthy: true, enabled: true, ephemeral: true, metadata: {}, ...more },
+    });
+  const close = async () => {
+    connection.close();
+    await http.close();
+  };
+  cleanups.push(close);
+  return {
+    register: (service: string, ip: string, more?: object) => send("registerInstance", service, ip, more),
+    deregister: (service: string, ip: string) => send("deregisterInstance", service, ip),
+    close,
+  };
+}
+
+describe.each([2, 3] as const)("Nacos %d", (generation) => {
+  let nacos: Nacos;
+  beforeAll(async () => {
+    nacos = await Nacos.start(generation);
+  }, INSTALL_TIMEOUT_MS);
+  afterAll(async () => {
+    await nacos?.stop();
+  });
+
+  test.each(["grpc", "http"] as const)("instances come, change, flap and go (%s)", async (protocol) => {
+    const service = `orders-${protocol}`;
+    const orders = supervise(nacos, service, { protocol });
+    await waitFor("the first answer", () => orders.state() === "fresh");
+    const one = await application(nacos);
+    await one.register(service, "10.0.0.1", { weight: 2.5, metadata: { zone: "z1" } });
+    await waitFor("it", () => orders.addresses()?.join() === "10.0.0.1");
+    expect(orders.served.at(-1)?.endpoints[0]).toMatchObject({
+      weight: 250,
+      zone: "z1",
+      health: EndpointHealth.HEALTHY,
+    });
+    await one.register(service, "10.0.0.1", { weight: 0 });
+    await waitFor("its weight", () => orders.served.at(-1)?.endpoints[0]?.weight === 0);
+    for (let i = 0; i < 10; i++) {
+      await one.register(service, "10.0.0.1", { weight: i + 1 });
+      if (i % 4 === 0) await one.deregister(service, "10.0.0.1");
+    }
+    const other = await application(nacos);
+    await other.register(service, "10.0.0.2");
+    await waitFor("both", () => orders.addresses()?.join() === "10.0.0.1,10.0.0.2");
+    await waitFor("the last weight", () => orders.served.at(-1)?.endpoints[0]?.weight === 1_000);
+    // A program that ends takes its instances with it.
+    await one.close();
+    await waitFor("the other alone", () => orders.addresses()?.join() === "10.0.0.2");
+  });
+
+  test("two watches of one service share a subscription and see their clusters", async () => {
+    const all = supervise(nacos, "shared");
+    const app = await application(nacos);
+    await app.register("shared", "10.0.0.1", { clusterName: "c1" });
+    await waitFor("it", () => all.addresses()?.join() === "10.0.0.1");
+    const c2 = create(ServiceKeySchema, { service: "shared", cluster: "c2" });
+    await all.supervisor.add(c2);
+    expect(all.supervisor.report(c2)?.snapshot?.endpoints).toEqual([]);
+    const list = await all.supervisor.list(AbortSignal.timeout(5_000));
+    expect(list.map(({ key }) => key.service)).toContain("shared");
+    await all.supervisor.remove(c2);
+    await app.register("shared", "10.0.0.1", { clusterName: "c1", weight: 3 });
+    await waitFor("news in spite of that", () => all.served.at(-1)?.endpoints[0]?.weight === 300);
+  });
+
+  test("a wrong password is shown, in the server's words", async () => {
+    const watching = supervise(nacos, "orders", { password: "wrong" });
+    await waitFor("the refusal", () => watching.state() === "permission_denied");
+    expect(watching.report()?.problem?.message).toContain("login as nacos: ");
+    expect(watching.report()?.problem?.message).not.toContain("wrong");
+  });
+
+  test("no password where one is needed is shown", async () => {
+    const watching = supervise(nacos, "orders", { username: "", password: "" });
+    await waitFor("the refusal", () => watching.state() === "permission_denied");
+    expect(watching.served).toEqual([]);
+  });
+
+  test("a server that hangs shows within 10 s, and what it said last is served until it goes on", async () => {
+    const watching = supervise(nacos, "stopped");
+    const app = await application(nacos);
+    await app.register("stopped", "10.0.0.1");
+    await waitFor("the endpoint", () => watching.addresses()?.length === 1);
+    nacos.signal("SIGSTOP");
+    try {
+      await waitFor("the outage to show", () => watching.state() === "stale", SHOWN_MS);
+    } finally {
+      nacos.signal("SIGCONT");
+    }
+    await waitFor("it to be fresh again", () => watching.state() === "fresh", 60_000);
+    expect(watching.served.slice(1).every(({ endpoints }) => endpoints.length === 1)).toBe(true);
+  });
+
+  test("a server that crashes and forgets everything empties nothing", async () => {
+    const watching = supervise(nacos, "lost");
+    const app = await application(nacos);
+    await app.register("lost", "10.0.0.1");
+    await waitFor("the endpoint", () => watching.addresses()?.length === 1);
+    const before = watching.served.length;
+    await nacos.kill({ lose: true });
+    await waitFor("the outage to show", () => watching.state() === "stale", SHOWN_MS);
+    await nacos.restart();
+    await waitFor("the emptiness to be held", () => watching.state() === "held", 60_000);
+    expect(watching.addresses()).toEqual(["10.0.0.1"]);
+    await (await application(nacos)).register("lost", "10.0.0.2");
+    await waitFor("the new endpoint", () => watching.addresses()?.join() === "10.0.0.2", 60_000);
+    expect(watching.served.slice(before).every(({ endpoints }) => endpoints.length === 1)).toBe(true);
+  });
+});
+
+describe("Nacos 3, persistent instances", () => {
+  let nacos: Nacos;
+  beforeAll(async () => {
+    nacos = await Nacos.start(3);
+  }, INSTALL_TIMEOUT_MS);
+  afterAll(async () => {
+    await nacos?.stop();
+  });
+
+  test("instances that are switched off take no part, and the next server of the list is taken when one is away", async () => {
+    const watching = supervise(nacos, "kept", { addresses: ["http://127.0.0.1:1", nacos.url] });
+    await nacos.register("kept", { ip: "10.0.0.1", port: 80, clusterName: "c1", metadata: { version: "v2" } });
+    await nacos.register("kept", { ip: "10.0.0.2", port: 80, enabled: false });
+    await nacos.register("kept", { ip: "10.0.0.3", port: 80 });
+    await waitFor("two", () => watching.addresses()?.join() === "10.0.0.1,10.0.0.3", 60_000);
+    expect(watching.served.at(-1)?.endpoints[0]?.metadata).toMatchObject({ version: "v2", "nacos.cluster": "c1" });
+    await nacos.deregister("kept", { ip: "10.0.0.1", port: 80, clusterName: "c1" });
+    await waitFor("one", () => watching.addresses()?.join() === "10.0.0.3");
+  });
+});

@@ -1,0 +1,91 @@
+/** The native proxy of this tree beside that of another revision. */
+import { execFileSync } from "node:child_process";
+import { symlink } from "node:fs/promises";
+import { join } from "node:path";
+
+import { temporaryDir } from "../support/gateway.ts";
+import { root, run } from "../support/processes.ts";
+import type { LoadCase } from "./cases.ts";
+import { load, type Target } from "./load.ts";
+import { startPeers, startTree } from "./peers.ts";
+import { median, table } from "./table.ts";
+
+/** Measurements of each case, alternating; more pairs see smaller differences. */
+const PAIRS = 7;
+/** Rounds of load before the first pair, in which code is compiled. */
+const WARM_UP_ROUNDS = 3;
+/** Two runs of the same program differ by so much, whatever their pairs say. */
+const SAME_MAX = 0.03;
+
+/**
+ * Checks `base` out into a worktree of its own and measures both in turns. Returns whether a case costs more CPU than in `base`, by more than
+ * pairs differ among themselves.
+ */
+export async function compareWithBase(base: string, cases: readonly LoadCase[], seconds: number): Promise<boolean> {
+  const dir = await temporaryDir();
+  const tree = join(dir.path, "base");
+  const revision = git("rev-parse", "--verify", `${base}^{commit}`);
+  git("worktree", "add", "--detach", tree, revision);
+  try {
+    await symlink(join(root, "node_modules"), join(tree, "node_modules"));
+    const generated = await run(process.execPath, ["proto/generate.ts"], { cwd: tree });
+    if (generated.code !== 0) throw new Error(generated.stderr);
+    return await measure(tree, cases, seconds, dir.path);
+  } finally {
+    git("worktree", "remove", "--force", tree);
+    await dir.remove();
+  }
+}
+
+const git = (...args: string[]): string => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
+
+async function measure(tree: string, cases: readonly LoadCase[], seconds: number, dir: string): Promise<boolean> {
+  const { upstreamPort, stop } = await startPeers([]);
+  const stops = [stop];
+  try {
+    const before = await startTree("base", tree, upstreamPort, join(dir, "before"));
+    stops.push(() => before.stop());
+    const after = await startTree("this", root, upstreamPort, join(dir, "after"));
+    stops.push(() => after.stop());
+    const rows: string[][] = [];
+    let slower = false;
+    for (const each of cases) {
+      const verdict = await pairs(before.target, after.target, each, seconds, dir);
+      rows.push([each.name, ...verdict.cells]);
+      slower ||= verdict.slower;
+    }
+    console.log(table(["case", "base µs", "this µs", "this ÷ base", "noise", "verdict"], rows));
+    return slower;
+  } finally {
+    for (const end of stops.reverse()) await end();
+  }
+}
+
+async function pairs(before: Target, after: Target, each: LoadCase, seconds: number, dir: string) {
+  const costs: { base: number; now: number }[] = [];
+  for (let i = -WARM_UP_ROUNDS; i < PAIRS; i++) {
+    // Who goes first changes, so that a machine that gets slower or faster meanwhile favours neither.
+    const order = i % 2 === 0 ? [before, after] : [after, before];
+    const sample = new Map<Target, number>();
+    for (const target of order) sample.set(target, (await load(target, each, seconds, dir)).cpuMicros);
+    if (i >= 0) costs.push({ base: sample.get(before) ?? Number.NaN, now: sample.get(after) ?? Number.NaN });
+  }
+  return judge(costs);
+}
+
+/** What pairs of measurements say: how the medians compare, and whether by more than the pairs scatter. */
+export function judge(costs: readonly { base: number; now: number }[]): { cells: string[]; slower: boolean } {
+  const ratios = costs.map(({ base, now }) => now / base);
+  const ratio = median(ratios);
+  // The median distance from the median, which one pair that something else disturbed doesn't move.
+  const noise = Math.max(SAME_MAX, 2 * median(ratios.map((each) => Math.abs(each - ratio))));
+  const slower = ratio > 1 + noise;
+  const cells = [
+    median(costs.map(({ base }) => base)).toFixed(1),
+    median(costs.map(({ now }) => now)).toFixed(1),
+    ratio.toFixed(3),
+    `±${noise.toFixed(3)}`,
+    slower ? "SLOWER" : ratio < 1 - noise ? "faster" : "same",
+  ];
+  return { cells, slower };
+}

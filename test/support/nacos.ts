@@ -1,0 +1,181 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type NacosGeneration, nacos } from "./nacos-install.ts";
+import { freePort } from "./ports.ts";
+import { Program } from "./processes.ts";
+import { waitFor } from "./wait.ts";
+
+/** An instance to register. */
+interface Instance {
+  readonly ip: string;
+  readonly port: number;
+  readonly weight?: number;
+  readonly enabled?: boolean;
+  readonly healthy?: boolean;
+  readonly clusterName?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** A real Nacos server, standalone on loopback, with authentication. */
+export class Nacos {
+  /** Of HTTP; gRPC is 1,000 above. */
+  readonly port: number;
+  readonly username = "nacos";
+  readonly password: string;
+  readonly #generation: NacosGeneration;
+  readonly #home: string;
+  #program: Program | undefined;
+  #token = "";
+
+  private constructor(generation: NacosGeneration, home: string, port: number) {
+    this.#generation = generation;
+    this.#home = home;
+    this.port = port;
+    // Nacos 2 comes with this one; Nacos 3 with none.
+    this.password = generation === 2 ? "nacos" : "interop123";
+  }
+
+  static async start(generation: NacosGeneration): Promise<Nacos> {
+    const home = await mkdtemp(join(tmpdir(), "sluice-nacos-"));
+    const made = new Nacos(generation, home, await freePorts());
+    try {
+      await made.restart();
+    } catch (error) {
+      await made.stop();
+      throw error;
+    }
+    return made;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it on the same ports with the same data. */
+  async restart(): Promise<void> {
+    const { classPath, main } = await nacos(this.#generation);
+    await mkdir(join(this.#home, "conf"), { recursive: true });
+    await writeFile(join(this.#home, "conf/application.properties"), this.#properties());
+    const home = this.#home;
+    const program = new Program("java", [
+      ...["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
+      ...[`-Djava.io.tmpdir=${home}`, `-Duser.home=${home}`, `-Dderby.stream.error.file=${home}/derby.log`],
+      ...["-Dderby.system.durability=test", "-Dnacos.standalone=true", `-Dnacos.home=${home}`],
+      ...[`-Dnacos.logs.path=${home}/logs`, "-Dlogging.config=classpath:META-INF/logback/nacos.xml"],
+      ...["-Dnacos.deployment.type=server", `-Dspring.config.additional-location=file:${home}/conf/`],
+      ...["-cp", classPath, main],
+    ]);
+    this.#program = program;
+    const ready = this.#generation === 3 ? "/v3/admin/core/state/readiness" : "/actuator/health";
+    const up = await waitFor(
+      "Nacos to be ready",
+      async () => (program.exited ? "ended" : (await fetch(`${this.url}/nacos${ready}`)).ok && "up"),
+      120_000,
+    );
+    if (up === "ended") throw new Error(`Nacos ended: ${program.stdout.slice(-3_000)}${program.stderr.slice(-1_000)}`);
+    // The administrator of Nacos 3 is made once, with a password of our choice; later the answer is 409, which is as good.
+    if (this.#generation === 3) await this.#post("/v3/auth/user/admin", { password: this.password });
+    await waitFor("the login", () => this.#login());
+  }
+
+  /** Registers an instance that stays until it is deregistered. Nacos 3 only. */
+  async register(serviceName: string, { metadata, ...instance }: Instance): Promise<void> {
+    await this.#admin("POST", { serviceName, ...instance, ephemeral: false, metadata: JSON.stringify(metadata ?? {}) });
+  }
+
+  async deregister(serviceName: string, { ip, port, clusterName }: Instance): Promise<void> {
+    await this.#admin("DELETE", { serviceName, ip, port, ...(clusterName && { clusterName }), ephemeral: false });
+  }
+
+  /** Stops (SIGSTOP) or continues (SIGCONT) it. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    if (this.#program !== undefined) process.kill(this.#program.pid, signal);
+  }
+
+  /** Ends it as a power failure does; `lose` takes the data away. */
+  async kill({ lose = false } = {}): Promise<void> {
+    await this.#program?.stop("SIGKILL");
+    if (lose) await rm(join(this.#home, "data"), { recursive: true, force: true });
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    await rm(this.#home, { recursive: true, force: true });
+  }
+
+  async #login(): Promise<boolean> {
+    const form = { username: this.username, password: this.password };
+    const text = await this.#post(this.#generation === 3 ? "/v3/auth/user/login" : "/v1/auth/login", form);
+    this.#token = (JSON.parse(text) as { accessToken?: string }).accessToken ?? "";
+    return this.#token !== "";
+  }
+
+  async #post(path: string, form: Record<string, string>): Promise<string> {
+    const response = await fetch(`${this.url}/nacos${path}`, { method: "POST", body: new URLSearchParams(form) });
+    return await response.text();
+  }
+
+  async #admin(
+    method: "POST" | "DELETE",
+    fields: Record<string, string | number | boolean | undefined>,
+  ): Promise<void> {
+    const query = new URLSearchParams({ accessToken: this.#token });
+    for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
+    const url = `${this.url}/nacos/v3/admin/ns/instance?${query.toString()}`;
+    const text = await (await fetch(url, { method })).text();
+    if ((JSON.parse(text) as { code?: number }).code !== 0) throw new Error(`${method} instance: ${text}`);
+  }
+
+  #properties(): string {
+    const common = `
+nacos.server.main.port=${this.port}
+nacos.server.contextPath=/nacos
+server.address=127.0.0.1
+nacos.inetutils.ip-address=127.0.0.1
+nacos.core.auth.system.type=nacos
+nacos.core.auth.enabled=true
+nacos.core.auth.admin.enabled=true
+nacos.core.auth.console.enabled=true
+nacos.core.auth.caching.enabled=false
+nacos.core.auth.server.identity.key=interopKey
+nacos.core.auth.server.identity.value=interopValue
+nacos.core.auth.plugin.nacos.token.secret.key=SW50ZXJvcFRlc3RTZWNyZXRLZXkwMTIzNDU2Nzg5MDEyMzQ1Njc4OQ==
+db.pool.config.connectionTimeout=60000
+nacos.extension.ai.enabled=false
+nacos.istio.mcp.server.enabled=false
+nacos.k8s.sync.enabled=false
+management.elastic.metrics.export.enabled=false
+management.influx.metrics.export.enabled=false
+server.tomcat.accesslog.enabled=false
+server.tomcat.basedir=file:${this.#home}/tomcat
+`;
+    if (this.#generation === 3) return common;
+    return `${common}
+server.port=${this.port}
+server.servlet.contextPath=/nacos
+nacos.core.auth.enable.userAgentAuthWhite=false
+nacos.security.ignore.urls=/,/error,/v1/auth/**,/v1/console/health/**,/actuator/**,/v1/console/server/**
+spring.autoconfigure.exclude=org.springframework.boot.autoconfigure.jdbc.DataSourceAutoConfiguration,org.springframework.boot.autoconfigure.jdbc.DataSourceTransactionManagerAutoConfiguration
+management.metrics.export.elastic.enabled=false
+management.metrics.export.influx.enabled=false
+`;
+  }
+}
+
+/** Nacos takes four ports around one: itself, gRPC for clients (+1000) and servers (+1001), and Raft (-1000). */
+async function freePorts(): Promise<number> {
+  // Below the range that systems give out by themselves, so that no client's port gets in the way.
+  for (;;) {
+    const port = 10_000 + ((await freePort()) % 18_000);
+    const taken = await Promise.all([0, 1000, 1001, -1000].map((offset) => isTaken(port + offset)));
+    if (!taken.includes(true)) return port;
+  }
+}
+
+const isTaken = (port: number) =>
+  fetch(`http://127.0.0.1:${port}/`).then(
+    () => true,
+    (error: { cause?: { code?: string } }) => error.cause?.code !== "ECONNREFUSED",
+  );
