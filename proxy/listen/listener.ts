@@ -101,7 +101,9 @@ class TcpListener implements RunningListener {
       for (const { server } of this.#servers) server.close();
       throw error;
     }
-    this.#port = (this.#servers[0]?.server.address() as AddressInfo).port;
+    const [first] = this.#servers;
+    if (first === undefined) throw new Error(`listener ${name}: it has no socket`);
+    this.#port = (first.server.address() as AddressInfo).port;
     this.#takeChains(0);
   }
 
