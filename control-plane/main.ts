@@ -9,6 +9,8 @@ import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
+import { expiryOf } from "./model/certificate.ts";
+import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
@@ -19,6 +21,7 @@ import { messageOf } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
 import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
+import type { Store } from "./store/store.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { startXdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
@@ -97,6 +100,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const store = await openStore(location, { warn: (message) => log.warn(message), wrote });
   undo.defer(() => store.close());
   showRevision(() => Number(store.state.revision));
+  certificateMetrics(metrics, () => expiries(store));
   // With PostgreSQL nothing else has made it yet.
   makeDataDir(options.dataDirectory);
   const token = loadToken(options.dataDirectory, process.env["SLUICE_ADMIN_TOKEN"]);
@@ -104,13 +108,13 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
-  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
-  undo.defer(() => endpoints.close());
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
   const served = isLoopback(xdsAt.host)
     ? cache
     : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
+  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
+  undo.defer(() => endpoints.close());
   const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
@@ -121,7 +125,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   undo.defer(() => xds.close(DRAIN_MS));
 
   const readiness = new Readiness();
-  const sources = { version, startTime, store, nodes, xdsAddress: xds.address };
+  const sources = { version, startTime, store, nodes, endpoints, xdsAddress: xds.address };
   const admin: AdminServer = await startAdminServer({
     ...sources,
     ...{ address: adminAt, tls, token, readiness, metrics, log },
@@ -133,6 +137,15 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   // Whoever waits for this program is told first; the first request then finds it done, or waits for it as it would have anyway.
   setImmediate(compileRules);
   return { adminAddress: formatAddress(admin.address), xdsAddress: xds.address };
+}
+
+function* expiries({ state }: Store) {
+  for (const { object } of state.entries("certificate")) {
+    const expiry = object.kind === "certificate" ? expiryOf(object.value) : undefined;
+    if (object.kind === "certificate" && expiry !== undefined) {
+      yield { gatewayGroup: object.value.gatewayGroup, name: object.value.name, expiry };
+    }
+  }
 }
 
 function logLevelOf({ logLevel }: ControlPlaneOptions): LogLevel {

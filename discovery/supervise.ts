@@ -83,6 +83,11 @@ export class RegistrySupervisor {
     this.#probing = this.#probe();
   }
 
+  /** How many services are watched. */
+  get size(): number {
+    return this.#services.size;
+  }
+
   /** Program and version, as far as known. */
   get version(): string {
     return this.#identity.version;

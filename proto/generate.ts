@@ -20,7 +20,9 @@ const version = (name: string) => (require(`${name}/package.json`) as { version:
 /** Everything the output depends on, as one hash. */
 function inputs(): string {
   const hash = createHash("sha256");
-  for (const file of globSync("{sluice,buf,grpc,nacos}/**/*.proto", { cwd: join(root, "proto") }).sort()) {
+  for (const file of globSync("{sluice,buf,grpc,nacos,opentelemetry}/**/*.proto", {
+    cwd: join(root, "proto"),
+  }).sort()) {
     hash.update(file).update(readFileSync(join(root, "proto", file)));
   }
   hash.update(readFileSync(import.meta.filename));

@@ -23,6 +23,9 @@ import { MaglevSchema } from "#envoy/extensions/load_balancing_policies/maglev/v
 import { RandomSchema } from "#envoy/extensions/load_balancing_policies/random/v3/random_pb.ts";
 import { RingHashSchema } from "#envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash_pb.ts";
 import { RoundRobinSchema } from "#envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts";
+import { OpenTelemetryConfigSchema } from "#envoy/config/trace/v3/opentelemetry_pb.ts";
+import { ZipkinConfigSchema } from "#envoy/config/trace/v3/zipkin_pb.ts";
+import { AlwaysOnSamplerConfigSchema } from "#envoy/extensions/tracers/opentelemetry/samplers/v3/always_on_sampler_pb.ts";
 import { PreviousHostsPredicateSchema } from "#envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts";
 import { RawBufferSchema } from "#envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts";
 import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
@@ -52,6 +55,9 @@ export const registry = createRegistry(
   DownstreamTlsContextSchema,
   RawBufferSchema,
   XffConfigSchema,
+  OpenTelemetryConfigSchema,
+  AlwaysOnSamplerConfigSchema,
+  ZipkinConfigSchema,
   CustomHeaderConfigSchema,
   FileAccessLogSchema,
   StdoutAccessLogSchema,

@@ -8,9 +8,9 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
-import { prometheusText, statsValues } from "./observe/prometheus.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
+import { membershipSamples } from "./membership-stats.ts";
 import { validateResource } from "./runtime.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
@@ -114,6 +114,7 @@ class Proxy implements RunningProxy {
       count: checked.workers,
       drainTimeMs: checked.drainTimeMs,
       connectionsMax: options.maxConnections,
+      node: { id: nodeId, cluster: gatewayGroup },
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),
@@ -234,9 +235,8 @@ class Proxy implements RunningProxy {
       active: (type) => this.#configuration.active(type),
       refused: (type) => this.#configuration.refused(type),
       clusters: () => this.#workers.clusters(),
-      prometheus: () => prometheusText(this.#samples()),
-      stats: () => statsValues(this.#samples()),
       setWorkers: (count) => this.#setWorkers(count),
+      samples: () => this.#samples(),
       drainListeners: () => void this.#drain(),
       reopenLogs: () => this.#workers.reopenLogs(),
     };
@@ -244,13 +244,18 @@ class Proxy implements RunningProxy {
 
   #samples() {
     const server = serverSamples({
-      live: this.#state() === "LIVE",
+      state: this.#state(),
       connected: this.#configuration.connected,
       workers: this.#workers.count,
+      serving: this.#workers.serving,
+      updates: this.#configuration.updates,
+      active: (type) => this.#configuration.active(type).size,
+      waiting: (type) => this.#configuration.waiting(type).length,
       workerCrashes: this.#workers.crashes,
       uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
     });
-    return [...server, ...this.#stats.samples()];
+    const membership = membershipSamples((type) => this.#configuration.active(type));
+    return [...server, ...membership, ...this.#stats.samples()];
   }
 }
 

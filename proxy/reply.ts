@@ -44,8 +44,6 @@ export const replies = {
   pathNormalizationFailed: reply(400, "path_normalization_failed"),
   upgradeFailed: reply(403, "upgrade_failed"),
   noHealthyUpstream: reply(503, "no_healthy_upstream", "UH", "no healthy upstream"),
-  /** CONNECT matches no route: none of ours has a connect_matcher. */
-  connectRefused: reply(404, "route_not_found", "NR"),
   /** RFC 9110, 15.5.20; Envoy doesn't ask. */
   misdirected: reply(421, "misdirected_request"),
   requestTimeout: reply(408, "request_overall_timeout", undefined, "request timeout"),

@@ -15,6 +15,8 @@ import { type Compiled, Place, type Problem } from "./compile.ts";
 import { compileListener } from "./listen/compile.ts";
 import type { DataPathStats, Runtime } from "./listen/context.ts";
 import type { ListenerOptions } from "./listen/options.ts";
+import type { ExportContext } from "./observe/export/collector.ts";
+import { Exporters } from "./observe/export/exporters.ts";
 import { LogSinks } from "./observe/file-sink.ts";
 import { compileRouteConfiguration } from "./route/compile.ts";
 import type { RouteTable } from "./route/route.ts";
@@ -78,7 +80,7 @@ export function validateResource(typeUrl: string, message: Message): readonly Pr
 export class WorkerRuntime implements Runtime {
   readonly stats: DataPathStats;
   /** The access logs' files, to reopen after a rotation and to close at the end. */
-  readonly sinks = new LogSinks();
+  readonly sinks: LogSinks;
   readonly #changed: ListenerChanged;
   readonly #clusters = new LiveClusters();
   readonly #routeTables = new Map<string, RouteTable>();
@@ -90,8 +92,17 @@ export class WorkerRuntime implements Runtime {
   /** The last update that is not in place yet; updates are never carried out in another order than they came. */
   #applying: Promise<void> | undefined;
 
-  /** `drainTimeMs`: how long connections of listeners that are gone may go on. */
-  constructor(stats: DataPathStats, changed: ListenerChanged, drainTimeMs = 0) {
+  /**
+   * `drainTimeMs`: how long connections of listeners that are gone may go on. `node`: how access log and trace collectors are told who we
+   * are.
+   */
+  constructor(
+    stats: DataPathStats,
+    changed: ListenerChanged,
+    drainTimeMs = 0,
+    node: ExportContext["node"] = { id: "", cluster: "" },
+  ) {
+    this.sinks = new LogSinks(new Exporters({ node, stats, cluster: (name) => this.#clusters.get(name) }));
     this.stats = stats;
     this.#retiredMs = drainTimeMs;
     this.#changed = changed;

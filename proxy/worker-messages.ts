@@ -17,6 +17,8 @@ export interface WorkerSettings {
   readonly ticketKey: Uint8Array;
   /** Open listening sockets of a former process, which nobody else of this one has. */
   readonly inherited: readonly ListeningSocket[];
+  /** How collectors of logs and traces are told who we are: node id and gateway group. */
+  readonly node: { readonly id: string; readonly cluster: string };
 }
 
 /** From the main thread to a worker. */

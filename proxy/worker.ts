@@ -13,7 +13,8 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
-const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax } = workerData as WorkerSettings;
+const settings = workerData as WorkerSettings;
+const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
 const legacy = new InheritedSockets(inherited);
 
@@ -23,6 +24,7 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   new StatsStore(tell),
   (name, options) => listeners.set(name, options),
   drainTimeMs,
+  node,
 );
 const listeners: ListenerSet = new ListenerSet(
   {

@@ -35,6 +35,7 @@ function start(count: number, current: readonly ResourceUpdate[] = configured): 
   workers = new Workers({
     count,
     drainTimeMs: 100,
+    node: { id: "n", cluster: "g" },
     log: pino({ level: "silent" }),
     current: () => current,
     changed: () => seen.push(workers.serving),

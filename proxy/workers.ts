@@ -36,6 +36,8 @@ export interface WorkersOptions {
   readonly drainTimeMs: number;
   /** Open connections of all workers together at most; undefined: any number. */
   readonly connectionsMax?: number | undefined;
+  /** The proxy's node id and gateway group. */
+  readonly node: { readonly id: string; readonly cluster: string };
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Everything that a new worker needs to start from. */
   readonly current: () => readonly ResourceUpdate[];
@@ -261,6 +263,7 @@ export class Workers {
     this.#started.add(index);
     const settings: WorkerSettings = {
       drainTimeMs,
+      node: this.#options.node,
       index,
       connections: this.#connections,
       connectionsMax: this.#options.connectionsMax ?? 0,

@@ -10,8 +10,10 @@ import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.t
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
+import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
+import type { Endpoints } from "../endpoints/endpoints.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { type Address, isLoopback } from "./address.ts";
@@ -29,6 +31,7 @@ import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
 import { serviceService } from "./service-service.ts";
+import { discoveryService } from "./discovery-service.ts";
 import { type StatusSources, statusService } from "./status-service.ts";
 import { readTls, type TlsFiles, watchTls } from "./tls.ts";
 import type { AdminToken } from "./token.ts";
@@ -46,6 +49,7 @@ export interface AdminServerOptions extends StatusSources {
   readonly tls?: TlsFiles | undefined;
   readonly token: AdminToken;
   readonly readiness: Readiness;
+  readonly endpoints: Endpoints;
   readonly metrics: MetricsRegistry;
   readonly log: Logger;
   /** Default: 1,000 watches, of which each may leave a message unread for a minute. */
@@ -67,6 +71,7 @@ const services = [
   CertificateService,
   CaCertificateService,
   StatusService,
+  DiscoveryService,
   Health,
   ServerReflection,
   ServerReflectionAlpha,
@@ -136,6 +141,7 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
+    .service(DiscoveryService, discoveryService(options.endpoints))
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)
     .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);

@@ -13,6 +13,7 @@ import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { authorized } from "../../test/support/control-plane.ts";
 import { waitFor } from "../../test/support/wait.ts";
+import { Endpoints } from "../endpoints/endpoints.ts";
 import { createLogger } from "../observe/logger.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import { openStore } from "../store/open.ts";
@@ -75,6 +76,7 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
     ...{ version: "0", startTime: new Date(), store, nodes: new NodeRegistry(), xdsAddress: "" },
     ...{ address: { host: "127.0.0.1", port: 0 }, metrics, log: createLogger("silent"), readiness: new Readiness() },
     token: loadToken(dir, token),
+    endpoints: new Endpoints({ dataDir: dir, log: createLogger("silent") }),
     watchLimits: { stalledMsMax: 300 },
   });
   // More than the socket's buffers and HTTP/2's windows hold, compressed or not.

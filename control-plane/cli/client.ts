@@ -7,6 +7,7 @@ import { createConnectTransport } from "@connectrpc/connect-node";
 import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
 import { CaCertificateService } from "#sluice/admin/v1/ca_certificate_service_pb.ts";
 import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
+import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
@@ -27,6 +28,7 @@ export interface AdminClient {
   readonly registries: Client<typeof RegistryService>;
   readonly certificates: Client<typeof CertificateService>;
   readonly caCertificates: Client<typeof CaCertificateService>;
+  readonly discovery: Client<typeof DiscoveryService>;
   readonly status: Client<typeof StatusService>;
 }
 
@@ -52,6 +54,7 @@ export function createAdminClient(connection: Connection, timeoutMs: number): Ad
     registries: createClient(RegistryService, transport),
     certificates: createClient(CertificateService, transport),
     caCertificates: createClient(CaCertificateService, transport),
+    discovery: createClient(DiscoveryService, transport),
     status: createClient(StatusService, transport),
   };
 }

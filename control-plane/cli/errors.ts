@@ -4,7 +4,7 @@ import type { FileProblem } from "./yaml/tree.ts";
 export const exitCode = {
   ok: 0,
   error: 1,
-  /** `diff`: something would change. */
+  /** `diff`: something would change; `discovery problems`: there are some. */
   changes: 2,
 } as const;
 

@@ -43,6 +43,7 @@ export function createProgram({ terminal, main, exit }: ProgramContext): Command
 
   addPrograms(program, add, terminal, main);
   addGatewayCommands(program, add, terminal);
+  addDiscovery(program, add, terminal);
   addOtherCommands(program, add, terminal);
   return program;
 }
@@ -205,6 +206,43 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
   add(program, status, async (options, [node]) =>
     (await import("./commands/status.ts")).status(node, options, terminal),
   );
+}
+
+function addDiscovery(program: Command, add: Add, terminal: Terminal): void {
+  const discovery = new Command("discovery").description("show what registries say, and how fresh it is");
+  program.addCommand(discovery.copyInheritedSettings(program));
+  const commands = () => import("./commands/discovery.ts");
+  const registry = () => valued("--registry <name>", "only this registry", "SLUICE_REGISTRY");
+  const registries = withOptions(
+    new Command("registries").description("show each registry and whether it answers"),
+    groupOption(),
+  );
+  add(discovery, registries, async (options) => (await commands()).registries(options, terminal));
+  const services = withOptions(
+    new Command("services").description("show the services that upstreams need: state, ages, users"),
+    groupOption(),
+    registry(),
+  );
+  add(discovery, services, async (options) => (await commands()).services(options, terminal));
+  const endpoints = withOptions(
+    new Command("endpoints").description("show the endpoints of a service").argument("<service>"),
+    groupOption(),
+    registry(),
+  );
+  add(discovery, endpoints, async (options, [service = ""]) =>
+    (await commands()).endpoints(service, options, terminal),
+  );
+  const problems = withOptions(
+    new Command("problems").description("show what isn't fresh (exit code 0: nothing, 2: something)"),
+    groupOption(),
+    registry(),
+  );
+  add(discovery, problems, async (options) => (await commands()).problems(options, terminal));
+  const find = withOptions(
+    new Command("find").description("ask a registry which services it has").argument("<registry>"),
+    groupOption(),
+  );
+  add(discovery, find, async (options, [name = ""]) => (await commands()).find(name, options, terminal));
 }
 
 function addOtherCommands(program: Command, add: Add, terminal: Terminal): void {

@@ -2,6 +2,7 @@ import { ConsulConsistency, type ConsulRegistry, type Registry } from "#sluice/m
 
 import type { Consistency } from "../../discovery/consul/settings.ts";
 import { ConsulSource } from "../../discovery/consul/source.ts";
+import { DnsSource } from "../../discovery/dns/source.ts";
 import { FileSource } from "../../discovery/file/source.ts";
 import { kubernetesSource } from "../../discovery/kubernetes/registry.ts";
 import { nacosSource } from "../../discovery/nacos/registry.ts";
@@ -19,6 +20,8 @@ export function openSource(registry: Registry): Source {
       return kubernetesSource(kind.value, readSecret);
     case "nacos":
       return nacosSource(kind.value, readSecret);
+    case "dns":
+      return new DnsSource(kind.value.resolvers);
     case "file":
       return new FileSource(kind.value.path);
     default:

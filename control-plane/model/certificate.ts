@@ -32,6 +32,20 @@ export function certificateFacts(certificate: Certificate): CertificateFacts | u
   return known ?? undefined;
 }
 
+const expiries = new WeakMap<Certificate, Date | null>();
+
+/** When a certificate, or an earlier one of its chain, expires; undefined if it can't be read. */
+export function expiryOf(certificate: Certificate): Date | undefined {
+  let known = expiries.get(certificate);
+  if (known === undefined) {
+    const chain = readCertificates(certificate.certificateChain);
+    const dates = chain.ok ? chain.value.map(({ validToDate }) => validToDate.getTime()) : [];
+    known = dates.length === 0 ? null : new Date(Math.min(...dates));
+    expiries.set(certificate, known);
+  }
+  return known ?? undefined;
+}
+
 function readFacts({ certificateChain, snis }: Certificate): CertificateFacts | undefined {
   const chain = readCertificates(certificateChain);
   const leaf = chain.ok ? chain.value[0] : undefined;

@@ -4,6 +4,7 @@ import { create, fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
+import { RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { objectOf, type StoredObject } from "./objects.ts";
@@ -35,6 +36,128 @@ const routes = (...list: JsonValue[]) => service({ routes: list });
 
 test("what is right has no problems", () => {
   expect(problemsOf(group({}), service({ routes: [{ name: "all", paths: ["/*"] }] }))).toEqual([]);
+});
+
+const registry = (json: { [field: string]: JsonValue }) =>
+  objectOf("registry", fromJson(RegistrySchema, { name: "r", ...json }));
+
+const discovered = (
+  discovery: JsonValue,
+  kind: { [field: string]: JsonValue },
+  more: { [field: string]: JsonValue } = {},
+) => problemsOf(service({ upstreams: [{ name: "default", discovery, ...more }] }), registry(kind));
+
+test.each<[string, StoredObject, string]>([
+  ["a registry without a kind", registry({}), "required: must be set"],
+  [
+    "an address that is none",
+    registry({ consul: { addresses: ["consul:8500"] } }),
+    '.consul.addresses[0] invalid_url: "consul:8500" is no address',
+  ],
+  [
+    "a password in an address",
+    registry({ consul: { addresses: ["http://u:p@consul:8500"] } }),
+    ".consul.addresses[0] credentials_in_url: holds a name or password",
+  ],
+  [
+    "a user without a password",
+    registry({ nacos: { addresses: ["http://nacos:8848"], username: "u" } }),
+    ".nacos.password required: must be set beside username",
+  ],
+  [
+    "TLS for plain addresses",
+    registry({ consul: { addresses: ["http://consul:8500"], tls: {} } }),
+    ".consul.tls not_applicable: is for addresses that begin with https",
+  ],
+  [
+    "a context without a kubeconfig",
+    registry({ kubernetes: { inCluster: true, context: "c" } }),
+    ".kubernetes.context not_applicable",
+  ],
+  ["a name for a name server", registry({ dns: { resolvers: ["dns.test"] } }), ".dns.resolvers[0] invalid_address"],
+  [
+    "a secret that says nothing",
+    registry({ consul: { addresses: ["http://consul:8500"], token: {} } }),
+    ".consul.token required: must be set",
+  ],
+  [
+    "a protocol that nobody negotiates",
+    upstream({ protocol: "UPSTREAM_PROTOCOL_AUTO" }),
+    ".upstreams[0].protocol not_applicable: auto is what TLS negotiates",
+  ],
+  [
+    "an upstream beside a redirect",
+    routes({ name: "r", paths: ["/"], upstream: "default", redirect: { scheme: "https" } }),
+    ".routes[0].upstream not_applicable: has no effect beside redirect",
+  ],
+  [
+    "a redirect to itself",
+    routes({ name: "r", paths: ["/"], redirect: {} }),
+    ".routes[0].redirect required: leads to where it came from",
+  ],
+  [
+    "a redirect that is none",
+    routes({ name: "r", paths: ["/"], redirect: { path: "/a", status: 200 } }),
+    ".routes[0].redirect.status out_of_range: 200 is no redirect",
+  ],
+  [
+    "an operator that data planes don't know",
+    service({ requestHeaders: { set: { "x-a": "%CLIENT%" } } }),
+    '.requestHeaders.set["x-a"] invalid_format: "%CLIENT%" is no command operator',
+  ],
+  [
+    "a host among the headers",
+    service({ requestHeaders: { remove: ["Host"] } }),
+    ".requestHeaders.remove[0] not_applicable",
+  ],
+  [
+    "TLS on a listener without it",
+    group({ listeners: [{ name: "l", port: 1, tls: {} }] }),
+    ".listeners[0].tls not_applicable: is for protocol https only",
+  ],
+  [
+    "an unknown certificate",
+    group({ listeners: [{ name: "l", port: 1, protocol: "LISTENER_PROTOCOL_HTTPS", tls: { certificates: ["c"] } }] }),
+    '.listeners[0].tls.certificates[0] unknown_certificate: gateway group "edge" has no certificate "c"',
+  ],
+  [
+    "a log of two formats",
+    group({ accessLog: { text: "a", fields: { a: "b" } } }),
+    ".accessLog.text not_applicable: stands beside fields",
+  ],
+  [
+    "a local reply that changes nothing",
+    group({ localReplies: [{ minStatus: 500 }] }),
+    ".localReplies[0] required: changes nothing",
+  ],
+])("%s", (_, object, problem) => {
+  expect(problemsOf(object)).toContainEqual(expect.stringContaining(problem));
+});
+
+test("what discovery says fits the kind of its registry", () => {
+  const consul = { consul: { addresses: ["http://consul:8500"] } };
+  expect(discovered({ registry: "r", service: "orders", tags: ["v2"], cluster: "dc2" }, consul)).toEqual([]);
+  expect(discovered({ registry: "r", service: "orders", portName: "http" }, consul)).toEqual([
+    expect.stringContaining('.upstreams[0].discovery.portName not_applicable: registry "r" is of kind consul'),
+  ]);
+  expect(discovered({ registry: "x", service: "orders" }, consul)).toEqual([
+    expect.stringContaining(
+      '.upstreams[0].discovery.registry unknown_registry: gateway group "default" has no registry "x"',
+    ),
+  ]);
+  expect(discovered({ registry: "r", service: "a", namespace: "b" }, { kubernetes: { namespaces: ["a"] } })).toEqual([
+    expect.stringContaining(".upstreams[0].discovery.namespace unknown_namespace"),
+  ]);
+  expect(discovered({ registry: "r", service: "a.test" }, { dns: {} })).toEqual([
+    expect.stringContaining(".upstreams[0].discovery.port required"),
+  ]);
+  expect(discovered({ registry: "r", service: "_http._tcp.a.test" }, { dns: {} })).toEqual([]);
+  expect(discovered({ registry: "r", service: "a" }, consul, { nodes: [{ host: "name.test", port: 1 }] })).toEqual([
+    expect.stringContaining(".upstreams[0].nodes[0].host invalid_host"),
+  ]);
+  expect(discovered({ registry: "r", service: "a" }, consul, { tls: {} })).toEqual([
+    expect.stringContaining(".upstreams[0].tls.sni required"),
+  ]);
 });
 
 test.each<[string, StoredObject, string]>([

@@ -132,6 +132,21 @@ export class MetricsRegistry {
     this.#add(name, help, type, () => [`${name} ${formatNumber(read())}`]);
   }
 
+  /** Numbers that are asked for when somebody looks, each with the values of its labels. */
+  observeEach(
+    { name, help, labels = [] }: MetricOptions,
+    read: () => Iterable<{ readonly labels: LabelValues; readonly value: number }>,
+  ): void {
+    this.#add(name, help, "gauge", () => {
+      const lines: string[] = [];
+      for (const { labels: values, value } of read()) {
+        if (lines.length === SERIES_MAX) break;
+        lines.push(`${name}${labelText(labels, values)} ${formatNumber(value)}`);
+      }
+      return lines;
+    });
+  }
+
   histogram({ name, help, labels = [] }: MetricOptions, bounds: readonly number[] = DURATION_BOUNDS_S): Histogram {
     const series = new Series<Distribution>(labels, () => ({ counts: bounds.map(() => 0), sum: 0, count: 0 }));
     this.#add(name, help, "histogram", () => histogramLines(name, series, bounds));

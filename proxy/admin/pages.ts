@@ -1,7 +1,6 @@
-import { RE2JS } from "re2js";
-
 import { format, json, noSuchFormat, type Page, text } from "./page.ts";
 import type { AdminSource } from "./source.ts";
+import { prometheus, stats } from "./stats-pages.ts";
 import { clustersJson, clustersText, listenersJson, listenersText, serverInfo } from "./status.ts";
 
 /** A path of the admin endpoint. */
@@ -72,13 +71,13 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
   },
   "/stats": {
     method: "GET",
-    help: "statistics (?filter=REGEX, ?format=text|json|prometheus)",
+    help: "statistics (?filter=REGEX, ?usedonly, ?format=text|json|prometheus)",
     answer: stats,
   },
   "/stats/prometheus": {
     method: "GET",
-    help: "statistics for Prometheus",
-    answer: (source) => prometheus(source),
+    help: "statistics for Prometheus (?filter=REGEX, ?usedonly)",
+    answer: prometheus,
   },
   "/workers": {
     method: "POST",
@@ -96,34 +95,4 @@ function help(): string {
     ([path, endpoint]) => `  ${path.padEnd(width)}  ${endpoint.method === "POST" ? "(POST) " : ""}${endpoint.help}`,
   );
   return ["admin commands are:", ...lines].join("\n");
-}
-
-const prometheus = (source: AdminSource): Page => ({
-  status: 200,
-  contentType: "text/plain; version=0.0.4; charset=utf-8",
-  body: source.prometheus(),
-});
-
-const statsFormats = ["text", "json", "prometheus"] as const;
-
-function stats(source: AdminSource, query: URLSearchParams): Page {
-  const as = format(query, statsFormats);
-  if (as === undefined) return noSuchFormat(statsFormats);
-  const filter = query.get("filter");
-  let pattern: RE2JS | undefined;
-  try {
-    // As in Envoy the expression may match anywhere in the name, and takes linear time.
-    pattern = filter === null ? undefined : RE2JS.compile(filter);
-  } catch (error) {
-    return text(`filter is not a regular expression (RE2): ${error instanceof Error ? error.message : ""}`, 400);
-  }
-  if (as === "prometheus") {
-    if (pattern !== undefined) return text("filter does not go with format=prometheus", 400);
-    return prometheus(source);
-  }
-  const found = [...source.stats()]
-    .filter(([name]) => pattern === undefined || pattern.matcher(name).find())
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-  if (as === "json") return json({ stats: found.map(([name, value]) => ({ name, value })) });
-  return text(found.map(([name, value]) => `${name}: ${value}`).join("\n"));
 }

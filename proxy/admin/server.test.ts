@@ -58,10 +58,10 @@ const source: AdminSource = {
         ],
       },
     ]),
-  prometheus: () => "# TYPE x counter\nx 1\n",
-  stats: () => [
-    ["cluster.a.upstream_rq_total", 5],
-    ["http.h.downstream_rq_total", 6],
+  samples: () => [
+    { kind: "counter", name: "http.h.downstream_rq_total", metric: "x", tags: [["p", "h"]], value: 6 },
+    { kind: "counter", name: "cluster.a.upstream_rq_total", metric: "y", tags: [], value: 5 },
+    { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
   setWorkers: (count) => count === 3,
   drainListeners: () => {
@@ -153,14 +153,19 @@ test("/server_info", async () => {
 });
 
 test("/stats can be filtered, and is there in all formats", async () => {
-  expect(await get("/stats")).toBe("200 cluster.a.upstream_rq_total: 5\nhttp.h.downstream_rq_total: 6\n");
+  const both = "200 cluster.a.upstream_rq_total: 5\nhttp.h.downstream_rq_total: 6\n";
+  expect(await get("/stats")).toBe(both.replace("200 ", "200 cluster.a.upstream_rq_active: 0\n"));
+  expect(await get("/stats?usedonly")).toBe(both);
   expect(await get("/stats?filter=rq_total$&format=text")).toContain("http.h");
-  expect(await getJson("/stats?filter=%5Ecluster&format=json")).toEqual({
+  expect(await getJson("/stats?filter=%5Ecluster&usedonly&format=json")).toEqual({
     stats: [{ name: "cluster.a.upstream_rq_total", value: 5 }],
   });
   expect(await get("/stats?filter=(")).toMatch(/^400 filter is not a regular expression/);
-  expect(await get("/stats?format=prometheus")).toBe("200 # TYPE x counter\nx 1\n");
-  expect(await get("/stats/prometheus")).toBe("200 # TYPE x counter\nx 1\n");
+  const x = '# TYPE x counter\nx{p="h"} 6\n';
+  const y = "# TYPE y counter\ny 5\n";
+  expect(await get("/stats?format=prometheus&usedonly")).toBe(`200 ${x}${y}`);
+  expect(await get("/stats/prometheus?usedonly")).toBe(`200 ${x}${y}`);
+  expect(await get("/stats/prometheus?filter=%5Ehttp")).toBe(`200 ${x}`);
 });
 
 test("/config_dump has what is in use and what was refused, in Envoy's shape", async () => {

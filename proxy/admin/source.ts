@@ -1,5 +1,6 @@
 import type { ResourceType } from "#proto/resource-types.ts";
 
+import type { Sample } from "../observe/stats-reader.ts";
 import type { Resource } from "../xds/graph.ts";
 import type { RefusedVersion } from "../xds/configuration.ts";
 
@@ -46,10 +47,8 @@ export interface AdminSource {
   refused(type: ResourceType): ReadonlyMap<string, RefusedVersion>;
   /** Fails when a worker doesn't answer in time. */
   clusters(): Promise<readonly ClusterStatus[]>;
-  /** All statistics in Prometheus' text format. */
-  prometheus(): string;
-  /** All counters and gauges by Envoy's names, and histograms as text, in no order. */
-  stats(): Iterable<readonly [name: string, value: number | string]>;
+  /** All statistics as they are now, in no order. */
+  samples(): Iterable<Sample>;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
   /** Changes the number of worker threads; false: that number is not allowed. */

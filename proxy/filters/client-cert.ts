@@ -1,4 +1,5 @@
 import type { Headers } from "../headers.ts";
+import { toWire } from "../route/text.ts";
 import type { PeerTls } from "./peer-tls.ts";
 
 /** HttpConnectionManager.forward_client_cert_details and set_current_client_cert_details. */
@@ -27,7 +28,7 @@ export function mutateClientCert(headers: Headers, tls: PeerTls | undefined, opt
   parts.push(`Hash=${certificate.fingerprint256}`);
   if (options.cert) parts.push(`Cert="${urlEncoded(certificate.pem)}"`);
   if (options.chain) parts.push(`Chain="${urlEncoded(certificate.chainPem)}"`);
-  if (options.subject) parts.push(`Subject="${quoted(certificate.subject)}"`);
+  if (options.subject) parts.push(`Subject="${visible(certificate.subject)}"`);
   if (options.uri) {
     if (certificate.uriSans.length === 0) parts.push("URI=");
     for (const uri of certificate.uriSans) parts.push(`URI=${element(uri)}`);
@@ -41,11 +42,12 @@ export function mutateClientCert(headers: Headers, tls: PeerTls | undefined, opt
 /** What a certificate says stands between ours and other elements: it must neither end its own nor the field. */
 const element = (text: string): string => (/[^!-~]|[",;=]/.test(text) ? `"${quoted(text)}"` : text);
 
-const quoted = (text: string): string =>
-  Buffer.from(text, "utf8")
-    .toString("latin1")
-    .replace(/[\u0000-\u001f\u007f]/g, "?") // oxlint-disable-line no-control-regex -- Those are what may not pass.
-    .replace(/["\\]/g, "\\$&");
+const quoted = (text: string): string => visible(text).replace(/["\\]/g, "\\$&");
+
+/** RFC 2253 escapes quotes and backslashes itself; control characters may stand in no field. */
+const visible = (text: string): string =>
+  // oxlint-disable-next-line no-control-regex -- Those are what may not pass.
+  toWire(text).replace(/[\u0000-\u001f\u007f]/g, "?");
 
 /** As Envoy encodes PEM text. */
 const urlEncoded = (pem: string): string =>

@@ -31,8 +31,8 @@ export interface Downstream {
   sendEnd(trailers?: Headers): void;
   /** Writes what the calls before have gathered; to be called at the end of each event. */
   flush(): void;
-  /** Answers 101 (200 to an extended CONNECT) and goes over to raw bytes both ways, which sendData and onRequestData then carry; sendEnd closes our half. */
-  sendUpgrade(headers: Headers): void;
+  /** Answers by 101, or 200 to a CONNECT (over HTTP/2 always that), and goes over to raw bytes both ways, which sendData and onRequestData then carry; sendEnd closes our half. */
+  sendUpgrade(status: 101 | 200, headers: Headers): void;
   /** Stops and resumes reading the request's body. */
   pauseRequest(): void;
   resumeRequest(): void;

@@ -5,14 +5,18 @@ import { rewriteHost } from "../route/host-rewrite.ts";
 import type { ForwardAction, Route } from "../route/route.ts";
 import { findCluster } from "../upstream/cluster-context.ts";
 import { Forward } from "../upstream/forward.ts";
+import { TcpTunnel } from "../upstream/tcp-tunnel.ts";
+import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import type { Stream } from "./stream.ts";
 
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
-export function route(stream: Stream): Forward | undefined {
+export function route(stream: Stream): UpstreamRequest | undefined {
   const { listener, head, table, record } = stream;
+  const { stats } = listener;
+  stats.rq_total.inc();
   const found = table?.match(head);
   if (found === undefined) {
-    listener.stats.no_route.inc();
+    stats.no_route.inc();
     stream.reply(table === undefined ? replies.routeTableNotFound : replies.routeNotFound);
     return undefined;
   }
@@ -25,18 +29,21 @@ export function route(stream: Stream): Forward | undefined {
     case "forward":
       return forward(stream, found, action.forward);
     case "redirect": {
+      // As Envoy, to which a redirect is a direct response.
+      stats.rq_direct_response.inc();
       const location = action.location(head);
       if (isFieldValue(location)) stream.reply(redirect(action.status, location));
       else stream.reply(replies.pathNormalizationFailed);
       return undefined;
     }
     case "direct":
+      stats.rq_direct_response.inc();
       stream.reply(direct(action.status, action.body));
       return undefined;
   }
 }
 
-function forward(stream: Stream, found: Route, action: ForwardAction): Forward | undefined {
+function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamRequest | undefined {
   const { head, listener } = stream;
   if (stream.upgrade !== "" && !allowsUpgrade(stream, action)) {
     listener.stats.downstream_rq_ws_on_non_ws_route.inc();
@@ -54,6 +61,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
   const durationMs = action.streamDuration?.(head);
   if (durationMs !== undefined) stream.setMaxDuration(durationMs);
   const hash = action.hash?.(head);
+  if (stream.upgrade === "CONNECT") return new TcpTunnel(stream, cluster, hash?.hash);
   const { headers } = head;
   // In Envoy's order (RouteEntryImplBase::finalizeRequestHeaders): what headers say is settled before host and path are rewritten.
   choice?.mutations.request?.(headers, stream.record);
@@ -70,15 +78,19 @@ function forward(stream: Stream, found: Route, action: ForwardAction): Forward |
   }
   const expectedMs = expectedTimeoutMs(action);
   if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  stream.record.trace?.inject(headers, cluster.cluster.name);
   return new Forward(stream, action, cluster, hash);
 }
 
-/** The listener must know the type; the route decides, or else the listener. Only a bare GET may be upgraded. */
+/** The route decides, or else the listener. Only a bare GET may be upgraded, and a CONNECT has no body. */
 function allowsUpgrade({ upgrade, options, head, requestDone }: Stream, action: ForwardAction): boolean {
+  if (!requestDone) return false;
   const type = upgrade.toLowerCase();
+  const byRoute = action.upgrades.get(type);
+  // Only a route for it says what a CONNECT becomes.
+  if (type === "connect") return byRoute === true;
   const byDefault = options.upgrades.get(type);
-  if (byDefault === undefined || !(action.upgrades.get(type) ?? byDefault)) return false;
-  return head.method === "GET" && requestDone;
+  return byDefault !== undefined && (byRoute ?? byDefault) && head.method === "GET";
 }
 
 /** What the upstream may plan with: the time of one try, if that is bounded, else of all. */

@@ -4,12 +4,13 @@ import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
+import { startTrace } from "../observe/trace/tracing.ts";
 import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
 import type { RouteTable } from "../route/route.ts";
 import { withoutPort } from "../route/domains.ts";
-import type { Forward } from "../upstream/forward.ts";
+import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
@@ -51,7 +52,7 @@ export class Stream implements FilterStream, ChainEnds {
   idleTimeoutMs: number;
 
   readonly #downstream: Downstream;
-  #forward: Forward | undefined = undefined;
+  #forward: UpstreamRequest | undefined = undefined;
   #chain: Chain | undefined = undefined;
   #movedAt: number;
   #durationMs = 0;
@@ -90,6 +91,8 @@ export class Stream implements FilterStream, ChainEnds {
     record.head = head;
     record.originalPath = message.path;
     record.protocol = message.protocol;
+    if (message.protocol === "HTTP/2") this.listener.stats.downstream_rq_http2_total.inc();
+    else this.listener.stats.downstream_rq_http1_total.inc();
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
@@ -97,13 +100,11 @@ export class Stream implements FilterStream, ChainEnds {
     } else this.requestFraming = message.chunked ? "chunked" : "length";
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
     if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
-    if (message.method === "CONNECT") return this.reply(replies.connectRefused);
-    if (message.path === "*") return this.reply(replies.pathRejected);
-    const normalized = normalizePath(message.path, options);
-    if (normalized.kind === "reject") return this.reply(replies.pathNormalizationFailed);
-    if (normalized.kind === "redirect") return this.reply(redirect(307, normalized.path, "path_normalization_failed"));
-    head.path = normalized.path;
-    head.authority = normalizeAuthority(message.authority, this.listener.port, options);
+    if (message.method === "CONNECT") this.upgrade = "CONNECT";
+    else {
+      const refusal = this.#normalize(message);
+      if (refusal !== undefined) return this.reply(refusal);
+    }
     if (this.listener.misdirects?.(withoutPort(head.authority)) === true) return this.reply(replies.misdirected);
     if (message.connectionUpgrade && message.upgrade !== "") this.upgrade = message.upgrade;
     // RFC 9110, 8.6: where a body could be, a request says that there is none.
@@ -112,12 +113,34 @@ export class Stream implements FilterStream, ChainEnds {
     }
     this.table = options.inlineRoutes ?? this.listener.runtime.routeTable(options.routeConfigName);
     const refused = mutateRequestHeaders(head, options, record, this.table?.internalOnlyHeaders);
-    if (refused !== 0) return this.reply(addressUnknown(refused));
+    if (options.tracing !== undefined) record.trace = startTrace(options.tracing, head, record);
+    if (refused !== 0) {
+      this.listener.stats.downstream_rq_rejected_via_ip_detection.inc();
+      return this.reply(addressUnknown(refused));
+    }
     const factories = options.filters;
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
     this.#chain.requestHead(head, end);
     if (this.#chain.waiting) this.#downstream.pauseRequest();
+  }
+
+  /** Makes the one target that is routed, authorised and forwarded. Returns the answer to a request whose target can't be. */
+  #normalize({ path, authority }: RequestMessage): LocalReply | undefined {
+    const { head, listener, options } = this;
+    if (path === "*") return replies.pathRejected;
+    const normalized = normalizePath(path, options);
+    if (normalized.kind === "reject") {
+      listener.stats.downstream_rq_failed_path_normalization.inc();
+      return replies.pathNormalizationFailed;
+    }
+    if (normalized.kind === "redirect") {
+      listener.stats.downstream_rq_redirected_with_normalized_path.inc();
+      return redirect(307, normalized.path, "path_normalization_failed");
+    }
+    head.path = normalized.path;
+    head.authority = normalizeAuthority(authority, listener.port, options);
+    return undefined;
   }
 
   /** A piece of the request's body; the bytes stay as they are. */
@@ -222,8 +245,8 @@ export class Stream implements FilterStream, ChainEnds {
       headers.add("content-length", String(body.length));
       if (!headers.has("content-type")) headers.add("content-type", contentType);
     }
-    // Envoy doesn't go on with a client that has sent what is malformed or forbidden.
-    if (reply.status === 400 || reply === replies.upgradeFailed || reply === replies.connectRefused) {
+    // Envoy doesn't go on with a client that has sent what is malformed or forbidden; and behind a CONNECT come no requests.
+    if (reply.status === 400 || reply === replies.upgradeFailed || this.upgrade === "CONNECT") {
       this.#downstream.closeAfterResponse();
     }
     this.#chain?.responseHead(status, headers, body.length === 0);
@@ -245,7 +268,10 @@ export class Stream implements FilterStream, ChainEnds {
     this.#movedAt = now;
     this.#responding = true;
     // The rest of the request may never come, and would be taken for the next one.
-    if (!this.requestDone) this.#downstream.closeAfterResponse();
+    if (!this.requestDone) {
+      this.listener.stats.downstream_rq_response_before_rq_complete.inc();
+      this.#downstream.closeAfterResponse();
+    }
     this.#downstream.sendHead(status, headers, end);
   }
 
@@ -283,22 +309,27 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   onUpstreamUpgrade(headers: Headers, upgrade: string): void {
-    const { record, listener } = this;
-    record.details = "via_upstream";
+    this.record.details = "via_upstream";
     this.#addServiceTime(headers);
-    this.#mutateResponse(101, headers);
+    headers.add("connection", "upgrade");
+    headers.add("upgrade", upgrade);
+    this.onUpstreamConnected(headers, 101);
+  }
+
+  /** From here on bytes go both ways as they are. */
+  onUpstreamConnected(headers: Headers, status: 101 | 200): void {
+    const { record, listener } = this;
+    this.#mutateResponse(status, headers);
     mutateResponseHeaders(headers, this.options, record);
-    record.status = 101;
+    record.status = status;
     record.responseHeaders = headers;
     record.responseStartAt = performance.now();
     this.#responding = true;
     this.upgraded = true;
     this.requestDone = false;
-    headers.add("connection", "upgrade");
-    headers.add("upgrade", upgrade);
     listener.stats.downstream_cx_upgrades_total.inc();
     listener.stats.downstream_cx_upgrades_active.inc();
-    this.#downstream.sendUpgrade(headers);
+    this.#downstream.sendUpgrade(status, headers);
   }
 
   /** False: the client takes no more for now; onDownstreamWritable() follows. */
@@ -339,6 +370,7 @@ export class Stream implements FilterStream, ChainEnds {
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
     this.addFlag(cutFlags[reason] ?? "UC");
+    this.listener.stats.rq_reset_after_downstream_response_started.inc();
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
@@ -410,6 +442,7 @@ export class Stream implements FilterStream, ChainEnds {
     listener.byClass[Math.floor(record.status / 100)]?.inc();
     stats.downstream_rq_time.record(record.endAt - record.startedAt);
     if (this.upgraded) stats.downstream_cx_upgrades_active.dec();
+    record.trace?.finish(record);
     for (const log of options.accessLogs) log.write(record);
   }
 }

@@ -90,7 +90,11 @@ function applyTarget(message: RequestMessage, target: string): Violation | undef
     return violations.host;
   }
   message.authority = host ?? "";
-  if (message.method === "CONNECT") return isAuthority(target) ? undefined : violations.target;
+  if (message.method === "CONNECT") {
+    // RFC 9112, 3.2.3: where to connect to is said by the target.
+    message.authority = target;
+    return isAuthority(target) ? undefined : violations.target;
+  }
   if (target.charCodeAt(0) === SLASH) {
     message.path = target;
     return undefined;

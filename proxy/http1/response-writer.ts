@@ -72,9 +72,9 @@ export class ResponseWriter {
     if (!this.#isHttp10) this.#out.head(`${statusLine(status)}${fieldLines(headers)}\r\n`);
   }
 
-  /** 101, after which bytes go out as they are. */
-  upgrade(headers: Headers): void {
-    this.#out.head(`${statusLine(101)}${fieldLines(headers)}\r\n`);
+  /** 101, or 200 to a CONNECT, after which bytes go out as they are (RFC 9110, 9.3.6). */
+  upgrade(status: 101 | 200, headers: Headers): void {
+    this.#out.head(`${statusLine(status)}${fieldLines(headers)}\r\n`);
     this.#out.framing = "raw";
     this.#raw = true;
   }

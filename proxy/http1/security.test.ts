@@ -93,7 +93,7 @@ const refused: [title: string, payload: string, status?: number][] = [
   ["sec 11 target of another scheme", `GET ftp://h/ HTTP/1.1\r\n${HOST}\r\n`],
   ["sec 11 asterisk other than OPTIONS", `GET * HTTP/1.1\r\n${HOST}\r\n`],
   ["sec 11 https target on a plain port", `GET https://h/ HTTP/1.1\r\n${HOST}\r\n`, 403],
-  ["sec 7 CONNECT", "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", 404],
+  ["sec 7 CONNECT", "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", 403],
   ["sec 10 head over 60 KiB", `GET / HTTP/1.1\r\n${HOST}A: ${"x".repeat(61_440)}\r\n\r\n`, 431],
   ["sec 10 head over 60 KiB without end", `GET / HTTP/1.1\r\n${HOST}A: ${"x".repeat(61_440)}`, 431],
   ["sec 10 more than 100 fields", `GET / HTTP/1.1\r\n${HOST}${"A: b\r\n".repeat(100)}\r\n`, 431],

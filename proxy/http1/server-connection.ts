@@ -283,8 +283,8 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#response.informational(status, headers);
   }
 
-  sendUpgrade(headers: Headers): void {
-    this.#response.upgrade(headers);
+  sendUpgrade(status: 101 | 200, headers: Headers): void {
+    this.#response.upgrade(status, headers);
     this.#state = RAW;
     this.#close = true;
   }

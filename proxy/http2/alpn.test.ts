@@ -1,5 +1,6 @@
 /** HTTP/2 over TLS, where ALPN decides. */
 import { connect } from "node:http2";
+import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { once } from "node:events";
 
@@ -36,7 +37,7 @@ test("h2 where both sides have it, HTTP/1.1 where the client hasn't", async () =
     headers: { host: "a.test" },
     agent: false,
   }).end();
-  const [response] = (await once(old, "response")) as [import("node:http").IncomingMessage];
+  const [response] = (await once(old, "response")) as [IncomingMessage];
   expect(response.httpVersion).toBe("1.1");
   response.resume();
 });

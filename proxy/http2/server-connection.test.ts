@@ -93,7 +93,7 @@ test("what HTTP/1 refuses is refused here, too", async () => {
   expect(await status({ ":path": `/${"a".repeat(9000)}` })).toBe(414);
   expect(await status({ ":method": "BREW" })).toBe(400);
   expect(await status({ ":scheme": "ftp" })).toBe(400);
-  expect(await status({ ":method": "CONNECT", ":authority": "a.test:443" })).toBe(404);
+  expect(await status({ ":method": "CONNECT", ":authority": "a.test:443" })).toBe(403);
   expect(await status({ "content-length": "+1" })).toBe("reset");
 });
 

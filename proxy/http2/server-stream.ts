@@ -104,7 +104,7 @@ export class ServedStream implements Downstream {
     this.#http2.additionalHeaders({ ...fieldObject(headers), ":status": status });
   }
 
-  sendUpgrade(headers: Headers): void {
+  sendUpgrade(_status: 101 | 200, headers: Headers): void {
     this.#upgraded = true;
     // It answers the key that stood in for the client's (RFC 8441, 5).
     headers.remove("sec-websocket-accept");

@@ -27,19 +27,18 @@ export interface Accepted {
 export function serve(accepted: Accepted, state: ListenerState, closed: (connection: Connection) => void): Connection {
   const { socket, applicationProtocol } = accepted;
   const { codec } = state.options.http;
+  if (accepted.scheme === "https") state.stats.downstream_cx_ssl_total.inc();
   if (codec === "http2" || (codec === "auto" && applicationProtocol === "h2")) {
     state.stats.downstream_cx_total.inc();
     state.stats.downstream_cx_active.inc();
+    state.stats.downstream_cx_http2_total.inc();
     return new Http2Connection(accepted, state, closed);
   }
   // A client that agreed on HTTP/1.1 keeps to it.
   if (codec === "http1" || applicationProtocol !== "") return new ServerConnection(socket, state, closed, accepted);
-  const sniffing = new ServerConnection(
-    socket,
-    state,
-    closed,
-    accepted,
-    () => new Http2Connection(accepted, state, () => closed(sniffing)),
-  );
+  const sniffing = new ServerConnection(socket, state, closed, accepted, () => {
+    state.stats.downstream_cx_http2_total.inc();
+    return new Http2Connection(accepted, state, () => closed(sniffing));
+  });
   return sniffing;
 }

@@ -18,6 +18,7 @@ import { durationMs, type Place } from "../compile.ts";
 import { compileFilters } from "../filters/compile.ts";
 import { compileAccessLogs } from "../observe/compile.ts";
 import type { LogSinks } from "../observe/file-sink.ts";
+import { compileTracing } from "../observe/trace/compile.ts";
 import { compileRouteConfiguration } from "../route/compile.ts";
 import type { RouteTable } from "../route/route.ts";
 import { compileHttpOptions } from "./compile-http.ts";
@@ -42,6 +43,7 @@ export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place):
       ...(filters !== undefined && { filters }),
       ...compileRoutes(http, at),
       accessLogs: compileAccessLogs(http.accessLog, sinks, at),
+      tracing: compileTracing(http.tracing, sinks.exporters, at.field("tracing")),
     },
   };
 }

@@ -50,9 +50,27 @@ export const listenerStatNames = {
     "downstream_rq_ws_on_non_ws_route",
     "no_route",
     "no_cluster",
+    "downstream_cx_http2_total",
+    "downstream_cx_ssl_total",
+    "downstream_rq_http1_total",
+    "downstream_rq_http2_total",
+    "downstream_rq_failed_path_normalization",
+    "downstream_rq_redirected_with_normalized_path",
+    "downstream_rq_rejected_via_ip_detection",
+    "downstream_rq_response_before_rq_complete",
+    "rq_total",
+    "rq_direct_response",
+    "rq_reset_after_downstream_response_started",
   ],
   gauges: ["downstream_cx_active", "downstream_cx_upgrades_active", "downstream_rq_active"],
   histograms: ["downstream_rq_time", "downstream_cx_length_ms"],
+} as const;
+
+/** What is counted for each address that is listened on: `listener.<address>_<port>.<name>`. */
+export const addressStatNames = {
+  counters: ["downstream_cx_total", "downstream_cx_destroy"],
+  gauges: ["downstream_cx_active"],
+  histograms: ["downstream_cx_length_ms"],
 } as const;
 
 /**
@@ -109,6 +127,14 @@ type Named<Names extends { counters: readonly string[]; gauges: readonly string[
 
 export type ListenerStats = Named<typeof listenerStatNames>;
 
+/** What became of what was sent to collectors. */
+export interface ExportStats {
+  readonly sent: Counter;
+  readonly dropped: Counter;
+}
+
+export type AddressStats = Named<typeof addressStatNames>;
+
 export interface ClusterStats extends Named<typeof clusterStatNames> {
   /** Counts one response under its very code, `upstream_rq_<status>`. */
   status(status: number): void;
@@ -118,6 +144,10 @@ export interface ClusterStats extends Named<typeof clusterStatNames> {
 export interface DataPathStats {
   listener(statPrefix: string): ListenerStats;
   cluster(name: string): ClusterStats;
+  /** Of a listener's address, as "127.0.0.1_80". */
+  address(address: string): AddressStats;
+  /** Of one kind of collector: Envoy's access_logs.grpc_access_log, tracing.opentelemetry, tracing.zipkin. */
+  exported(kind: "access_logs" | "tracing", name: string): ExportStats;
 }
 
 /** What the data path asks of the compiled configuration; proxy/runtime.ts satisfies it. */

@@ -8,6 +8,7 @@ import type { ConnectionFacts } from "./chain-match.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { Runtime } from "./context.ts";
 import { descriptorOf } from "./descriptor.ts";
+import { countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
 
@@ -160,6 +161,7 @@ class TcpListener implements RunningListener {
 
   #accept(socket: Socket): void {
     if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) return;
+    countConnection(socket, socket.localPort ?? this.#port, this.#context.runtime.stats);
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);

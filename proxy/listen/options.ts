@@ -4,6 +4,7 @@ import type { FilterFactory } from "../filters/filter.ts";
 import type { Http2Options } from "../http2/options.ts";
 import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
+import type { TracingOptions } from "../observe/trace/tracing.ts";
 import type { RouteTable } from "../route/route.ts";
 import type { ChainTable } from "./chain-match.ts";
 import type { DownstreamTls } from "./downstream-tls.ts";
@@ -85,6 +86,8 @@ export interface HttpOptions {
   /** Upgrade types (lower case) that routes may use, and whether they do by default. */
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly accessLogs: readonly AccessLog[];
+  /** Undefined: requests are not traced. */
+  readonly tracing?: TracingOptions | undefined;
   /** The form of our own answers; undefined: as Envoy's. */
   readonly localReplies?: ReplyRewrite | undefined;
   /** Filters before the router, in request order; undefined: none. */

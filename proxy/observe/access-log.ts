@@ -1,5 +1,6 @@
 import type { Peer } from "../filters/record.ts";
 import type { RequestHead } from "../request.ts";
+import type { RequestTrace } from "./trace/tracing.ts";
 
 /** What an access log can tell of one request; the data path fills it while the request goes on. Times are ms of performance.now(). */
 export interface RequestRecord {
@@ -26,7 +27,7 @@ export interface RequestRecord {
   /** What filters left for others, by namespace. */
   dynamicMetadata: ReadonlyMap<string, unknown> | undefined;
   /** The request's trace; undefined: tracing is off. */
-  trace: { readonly sampled: boolean; readonly traceId: string; readonly spanId: string } | undefined;
+  trace: RequestTrace | undefined;
   /** Envoy's RESPONSE_CODE_DETAILS: "via_upstream", "route_not_found", … */
   details: string;
   /** Envoy's response flags, "UF", "UH", …; empty for none. */

@@ -7,6 +7,10 @@ import type { AccessLog as AccessLogMessage } from "#envoy/config/accesslog/v3/a
 import type { SubstitutionFormatString } from "#envoy/config/core/v3/substitution_format_string_pb.ts";
 import { type FileAccessLog, FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
 import {
+  type HttpGrpcAccessLogConfig,
+  HttpGrpcAccessLogConfigSchema,
+} from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
+import {
   type StderrAccessLog,
   StderrAccessLogSchema,
   type StdoutAccessLog,
@@ -15,9 +19,10 @@ import {
 import { unpack } from "#proto/registry.ts";
 
 import type { Place } from "../compile.ts";
+import { compileGrpcLog } from "./export/compile-grpc-log.ts";
 import type { AccessLog } from "./access-log.ts";
 import { type LogSinks, STDERR, STDOUT } from "./file-sink.ts";
-import { compileLogFilter } from "./log-filter.ts";
+import { compileLogFilter, type RecordTest } from "./log-filter.ts";
 import { compileJsonFormat, compileRawFormat, compileTextFormat, DEFAULT_TEXT_FORMAT, type Format } from "./format.ts";
 
 /** Compiles an HttpConnectionManager's access logs. */
@@ -30,23 +35,33 @@ export function compileAccessLogs(messages: readonly AccessLogMessage[], sinks: 
 
 function compileAccessLog(message: AccessLogMessage, sinks: LogSinks, place: Place): AccessLog | undefined {
   const at = place.field("typed_config");
-  const target = targetOf(message, at);
   const filter = message.filter && compileLogFilter(message.filter, place.field("filter"));
+  const toService = grpcLogOf(message, sinks, at);
+  if (toService !== undefined) return filtered(toService, filter);
+  const target = targetOf(message, at);
   if (target === undefined) return undefined;
   const format = compileFormat(target.format, DEFAULT_TEXT_FORMAT, at.field("log_format"));
   const sink = sinks.sink(target.path);
-  if (filter !== undefined) {
-    return {
-      write(record) {
-        if (filter(record)) sink.write(format(record));
-      },
-    };
+  return filtered((record) => sink.write(format(record)), filter);
+}
+
+/** Of a log that takes all, what writes is called at once. */
+const filtered = (write: AccessLog["write"], filter: RecordTest | undefined): AccessLog =>
+  filter === undefined
+    ? { write }
+    : {
+        write(record) {
+          if (filter(record)) write(record);
+        },
+      };
+
+/** Undefined: the log goes elsewhere, or a problem was reported. */
+function grpcLogOf({ configType }: AccessLogMessage, sinks: LogSinks, place: Place): AccessLog["write"] | undefined {
+  const unpacked = configType.case === "typedConfig" ? unpack(configType.value) : undefined;
+  if (unpacked?.kind !== "message" || unpacked.schema.typeName !== HttpGrpcAccessLogConfigSchema.typeName) {
+    return undefined;
   }
-  return {
-    write(record) {
-      sink.write(format(record));
-    },
-  };
+  return compileGrpcLog(unpacked.message as HttpGrpcAccessLogConfig, sinks.exporters, place) ?? (() => {});
 }
 
 interface Target {
@@ -57,7 +72,7 @@ interface Target {
 function targetOf({ configType }: AccessLogMessage, place: Place): Target | undefined {
   const unpacked = configType.case === "typedConfig" ? unpack(configType.value) : undefined;
   if (unpacked?.kind !== "message") {
-    place.refuse("only the file, stdout and stderr access loggers are supported");
+    place.refuse("only the file, stdout, stderr and gRPC access loggers are supported");
     return undefined;
   }
   switch (unpacked.schema.typeName) {

@@ -1,5 +1,7 @@
 import { close, open, write } from "node:fs";
 
+import { Exporters } from "./export/exporters.ts";
+
 /** Paths that mean the process's own output, not a file. */
 export const STDOUT = "/dev/stdout";
 export const STDERR = "/dev/stderr";
@@ -181,6 +183,12 @@ export class FileSink {
 /** The sinks of one worker, one for each path, so that the logs of several listeners share a file. */
 export class LogSinks {
   readonly #byPath = new Map<string, FileSink>();
+  /** What sends to collectors. */
+  readonly exporters: Exporters;
+
+  constructor(exporters: Exporters = new Exporters()) {
+    this.exporters = exporters;
+  }
 
   /** The sink of a path; its file is opened with the first block. */
   sink(path: string): FileSink {
@@ -206,6 +214,6 @@ export class LogSinks {
 
   /** Writes everything that is left. */
   async close(): Promise<void> {
-    await Promise.all([...this.#byPath.values()].map((sink) => sink.close()));
+    await Promise.all([this.exporters.close(), ...[...this.#byPath.values()].map((sink) => sink.close())]);
   }
 }

@@ -33,7 +33,7 @@ export function compileLogFilter(filter: AccessLogFilter, place: Place): RecordT
     case "notHealthCheckFilter":
       return () => true;
     case "traceableFilter":
-      return ({ trace }) => trace?.sampled === true;
+      return ({ trace }) => trace?.traced === true;
     case "runtimeFilter":
       return compileSampling(specifier.value);
     case "andFilter": {

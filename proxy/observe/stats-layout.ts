@@ -1,7 +1,10 @@
-import { clusterStatNames, listenerStatNames } from "../listen/context.ts";
+import { addressStatNames, clusterStatNames, listenerStatNames } from "../listen/context.ts";
 
-/** What statistics belong to: an HttpConnectionManager (by stat prefix) or a cluster. Envoy's names begin with this word. */
-export type ScopeKind = "http" | "cluster";
+/**
+ * What statistics belong to: an HttpConnectionManager (by stat prefix), a cluster, an address that is listened
+ * on, or a kind of collector. Envoy's names begin with this word.
+ */
+export type ScopeKind = "http" | "cluster" | "listener" | "access_logs" | "tracing";
 
 /** Upper bounds of a histogram's buckets in ms: Envoy's default; what is above the last is in one more. */
 export const histogramBoundsMs = [
@@ -18,7 +21,7 @@ export interface ScopeLayout {
   readonly gauges: readonly string[];
   readonly histograms: readonly string[];
   readonly slots: number;
-  /** Envoy's tag for what the scope is named after. */
+  /** Envoy's tag for what the scope is named after; "": its name is a part of the metric's. */
   readonly tag: string;
 }
 
@@ -32,6 +35,9 @@ const layout = (names: Pick<ScopeLayout, "counters" | "gauges" | "histograms">, 
 export const scopeLayouts: Readonly<Record<ScopeKind, ScopeLayout>> = {
   http: layout(listenerStatNames, "envoy_http_conn_manager_prefix"),
   cluster: layout(clusterStatNames, "envoy_cluster_name"),
+  listener: layout(addressStatNames, "envoy_listener_address"),
+  access_logs: layout({ counters: ["logs_written", "logs_dropped"], gauges: [], histograms: [] }, ""),
+  tracing: layout({ counters: ["spans_sent", "spans_dropped"], gauges: [], histograms: [] }, ""),
 };
 
 /** A scope, or a single counter of one, and its place in shared memory. */

@@ -111,6 +111,7 @@ function* samplesOf({ scope, name, slots, counters }: ScopeSums): Generator<Samp
 function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name" | "metric" | "tags"> {
   const tag = [scopeLayouts[scope].tag, name] as const;
   const dotted = `${scope}.${name.replaceAll(":", "_")}.${stat}`;
+  if (tag[0] === "") return { name: dotted, metric: `envoy_${dotted.replaceAll(".", "_")}`, tags: [] };
   const group = /^(.*)_([1-5])xx$/.exec(stat);
   if (group !== null) {
     const tags = [["envoy_response_code_class", group[2] ?? ""], tag] as const;

@@ -1,4 +1,13 @@
-import type { ClusterStats, Counter, DataPathStats, Gauge, Histogram, ListenerStats } from "../listen/context.ts";
+import type {
+  AddressStats,
+  ClusterStats,
+  Counter,
+  DataPathStats,
+  ExportStats,
+  Gauge,
+  Histogram,
+  ListenerStats,
+} from "../listen/context.ts";
 import {
   HISTOGRAM_SLOTS,
   histogramBoundsMs,
@@ -7,6 +16,8 @@ import {
   type StatsBlock,
   type StatsMessage,
 } from "./stats-layout.ts";
+
+type Scope = ListenerStats | ClusterStats | AddressStats | ExportStats;
 
 /** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
 const SEGMENT_SLOTS = 16 * 1024;
@@ -18,7 +29,7 @@ const SEGMENTS_MAX = 256;
  */
 export class StatsStore implements DataPathStats {
   readonly #publish: (message: StatsMessage) => void;
-  readonly #scopes = new Map<string, ListenerStats | ClusterStats>();
+  readonly #scopes = new Map<string, Scope>();
   #segment: Float64Array = new Float64Array(0);
   #segments = 0;
   #used = 0;
@@ -36,6 +47,17 @@ export class StatsStore implements DataPathStats {
     return this.#scope("http", statPrefix, (stats) => ({ ...stats }) as unknown as ListenerStats);
   }
 
+  address(address: string): AddressStats {
+    return this.#scope("listener", address, (stats) => ({ ...stats }) as unknown as AddressStats);
+  }
+
+  exported(kind: "access_logs" | "tracing", name: string): ExportStats {
+    return this.#scope(kind, name, (stats) => {
+      const [sent, dropped] = Object.values(stats) as [Counter, Counter];
+      return { sent, dropped };
+    });
+  }
+
   cluster(name: string): ClusterStats {
     return this.#scope("cluster", name, (stats) => {
       const byStatus: (Counter | undefined)[] = [];
@@ -47,7 +69,7 @@ export class StatsStore implements DataPathStats {
     });
   }
 
-  #scope<Stats extends ListenerStats | ClusterStats>(
+  #scope<Stats extends Scope>(
     scope: ScopeKind,
     name: string,
     make: (stats: Record<string, Counter | Gauge | Histogram>) => Stats,

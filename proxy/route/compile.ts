@@ -17,7 +17,7 @@ import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.
 import { compilePath, type PathMatch } from "./path.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRetryPolicy } from "./retry.ts";
-import type { RouteAction, RouteTable } from "./route.ts";
+import type { Route, RouteAction, RouteTable } from "./route.ts";
 import { compileTlsRequirement } from "./tls-requirement.ts";
 
 /** RouteConfiguration.max_direct_response_body_size_bytes: "If not specified the default is 4096". */
@@ -64,15 +64,27 @@ function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Pla
       at.field("match").refuse("must be set");
       return;
     }
-    const path = compilePath(route.match, at.field("match"));
+    const isConnect = route.match.pathSpecifier.case === "connectMatcher";
+    const path = isConnect ? NO_PATH : compilePath(route.match, at.field("match"));
     const conditions = compileConditions(route.match, at.field("match"));
     const action = path && compileAction(route, path, context, at);
     const mutations = nest([compileMutations(route, at), hostMutations, shared.mutations], shared.mostSpecificWins);
     if (path === undefined || action === undefined) return;
-    routes.add(path, conditions, { name: route.name, virtualHost: virtualHost.name, mutations, action });
+    if (isConnect !== connects(action)) {
+      at.refuse("connect_matcher, and upgrade_configs with CONNECT and a connect_config, go together");
+    }
+    const compiled: Route = { name: route.name, virtualHost: virtualHost.name, mutations, action };
+    if (isConnect) routes.addConnect(conditions, compiled);
+    else routes.add(path, conditions, compiled);
   });
   return routes;
 }
+
+/** What a CONNECT has for a path. */
+const NO_PATH: PathMatch = { patterns: [], ignoreCase: false, matchedLength: () => 0 };
+
+/** Whether a route is for CONNECT. */
+const connects = (action: RouteAction): boolean => action.kind === "forward" && action.forward.upgrades.has("connect");
 
 function compileConditions(match: RouteMatch, place: Place): Conditions {
   const tests: HeadTest[] = [];

@@ -56,6 +56,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     headers: "used",
     query_parameters: "used",
     grpc: "used",
+    connect_matcher: "used",
   },
   // It has no fields.
   "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions": {},
@@ -126,7 +127,9 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     grpc_timeout_header_max: "used",
     grpc_timeout_header_offset: "used",
   },
-  "envoy.config.route.v3.RouteAction.UpgradeConfig": { upgrade_type: "used", enabled: "used" },
+  "envoy.config.route.v3.RouteAction.UpgradeConfig": { upgrade_type: "used", enabled: "used", connect_config: "used" },
+  "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig": {},
+  "envoy.config.route.v3.RouteMatch.ConnectMatcher": {},
   "envoy.config.route.v3.WeightedCluster": {
     clusters: "used",
     header_name: "used",

@@ -170,11 +170,14 @@ function compileRewrite(action: RouteAction, match: PathMatch, place: Place): Fo
 
 function compileUpgrades(action: RouteAction, place: Place): ReadonlyMap<string, boolean> {
   const upgrades = new Map<string, boolean>();
-  action.upgradeConfigs.forEach(({ upgradeType, enabled }, index) => {
+  action.upgradeConfigs.forEach(({ upgradeType, enabled, connectConfig }, index) => {
     const type = upgradeType.toLowerCase();
     const at = place.item("upgrade_configs", index).field("upgrade_type");
     if (upgrades.has(type)) at.refuse("this type is there already");
-    if (type === "connect") at.refuse("CONNECT is not supported");
+    // To hand a CONNECT on to another proxy is not supported.
+    if ((type === "connect") !== (connectConfig !== undefined)) {
+      place.item("upgrade_configs", index).field("connect_config").refuse("must be set for CONNECT, and only for it");
+    }
     upgrades.set(type, enabled ?? true);
   });
   return upgrades;

@@ -24,6 +24,7 @@ export class VirtualHostRoutes {
   readonly #bySensitive = new PathIndex<Candidate>();
   // Undefined while no route ignores case, which is the rule, so that no path is lower-cased for nothing.
   #byInsensitive: PathIndex<Candidate> | undefined;
+  #forConnect: Candidate[] | undefined;
   #length = 0;
 
   // The request that is being matched; see PathIndex for why it is here.
@@ -44,11 +45,19 @@ export class VirtualHostRoutes {
     for (const pattern of path.patterns) index.add(pattern, position, { route, conditions });
   }
 
+  /** Adds the next route of the list, one with a connect_matcher. */
+  addConnect(conditions: Conditions, route: Route): void {
+    this.#length++;
+    (this.#forConnect ??= []).push({ route, conditions });
+  }
+
   /** The first route of the list that takes the request. */
   match(head: RequestHead): Route | undefined {
     if (this.#needsTls?.(head) === true) return httpsRedirect;
     this.#head = head;
     this.#random = -1;
+    // A CONNECT is the one request without a path, and no path matcher's.
+    if (head.path === "") return this.#forConnect?.find(this.#accepts)?.route;
     const path = pathOnly(head.path);
     const first = this.#bySensitive.find(path, this.#accepts, Number.POSITIVE_INFINITY);
     if (this.#byInsensitive === undefined) return first?.value.route;

@@ -59,9 +59,7 @@ export function compilePath(match: RouteMatch, place: Place): PathMatch | undefi
       place.refuse("one of prefix, path, safe_regex, path_separated_prefix must be set");
       return undefined;
     default:
-      place
-        .field(specifier.case === "connectMatcher" ? "connect_matcher" : "path_match_policy")
-        .refuse("not supported");
+      place.field("path_match_policy").refuse("not supported");
       return undefined;
   }
 }

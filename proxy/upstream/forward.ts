@@ -8,12 +8,14 @@ import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
+import type { UpstreamRequest } from "./upstream-request.ts";
 import { outgoingHost, requestText } from "./outgoing-head.ts";
 import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
 import { isIdempotent, RetryState, retriesGrpcStatus, retriesReset, retriesStatus } from "./retry.ts";
+import { TryTimes } from "./try-times.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
 const ON_ROUTE_TIMEOUT = 0;
@@ -25,16 +27,15 @@ const ON_TRY_IDLE = 3;
  * One request on its way to a cluster: picks an endpoint, sends, tries again where that is allowed, keeps the route's times, and hands the
  * response to the stream. It ends by end(), whoever ends it.
  */
-export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
+export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, TimerOwner {
   readonly #stream: Stream;
   readonly #action: ForwardAction;
   readonly #cluster: ClusterContext;
   readonly #body = new RequestBody();
   readonly #hash: HashResult | undefined;
+  readonly #tryTimes: TryTimes | undefined;
   #routeTimer: Timer | undefined = undefined;
-  #tryTimer: Timer | undefined = undefined;
   #backOffTimer: Timer | undefined = undefined;
-  #tryIdleTimer: Timer | undefined = undefined;
   #endpoint: Endpoint | undefined = undefined;
   #pool: Pool | undefined = undefined;
   #connection: Carrier | undefined = undefined;
@@ -51,6 +52,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#action = action;
     this.#cluster = cluster;
     this.#hash = hash;
+    this.#tryTimes = TryTimes.of(action.retry, this, ON_TRY_TIMEOUT, ON_TRY_IDLE);
   }
 
   start(): void {
@@ -84,7 +86,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#connection?.sendEnd(this.#stream.requestTrailers);
     if (this.#stream.upgraded) return;
     this.#startRouteTimeout();
-    this.#startTryTimeout();
+    if (!this.#responding) this.#tryTimes?.start();
   }
 
   /** The client takes more of the response again. */
@@ -121,7 +123,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     record.attempts++;
     this.#cluster.stats.upstream_rq_total.inc();
     this.#pool = poolOf(this.#cluster, endpoint, record.protocol === "HTTP/2", this.#stream.head.authority);
-    if (this.#stream.requestPassed) this.#startTryTimeout();
+    if (this.#stream.requestPassed) this.#tryTimes?.start();
     this.#pool.acquire(this);
   }
 
@@ -140,7 +142,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     if (stream.requestPassed) connection.sendEnd(stream.requestTrailers);
     connection.flush();
     this.#resumeRequest();
-    this.#startTryIdle();
+    this.#tryTimes?.moved();
   }
 
   /** The upgrade that the connection must be able to carry, "" if none. */
@@ -234,12 +236,11 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
-    if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
+    this.#tryTimes?.answered();
     const cookie = this.#hash?.setCookie;
     if (cookie !== undefined) headers.add("set-cookie", cookie);
-    if (this.#tryIdleTimer !== undefined && message.status !== 101) this.#startTryIdle();
     if (message.status === 101) {
-      if (this.#tryIdleTimer !== undefined) timers.cancel(this.#tryIdleTimer);
+      this.#tryTimes?.cancel();
       if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
       return stream.onUpstreamUpgrade(headers, message.upgrade);
     }
@@ -264,7 +265,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
   }
 
   onResponseData(bytes: Buffer, from: number, to: number): void {
-    if (this.#tryIdleTimer !== undefined) this.#startTryIdle();
+    if (this.#tryTimes !== undefined && !this.#stream.upgraded) this.#tryTimes.moved();
     if (this.#stream.onUpstreamData(bytes, from, to) || this.#responsePaused) return;
     this.#responsePaused = true;
     this.#connection?.pause();
@@ -312,26 +313,11 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#attemptFailed(reason, "", true);
   }
 
-  /** Counts from what came of the response last. */
-  #startTryIdle(): void {
-    const idleMs = this.#action.retry?.perTryIdleTimeoutMs ?? 0;
-    if (idleMs === 0 || this.#stream.upgraded) return;
-    this.#tryIdleTimer ??= new Timer(this, ON_TRY_IDLE);
-    timers.schedule(this.#tryIdleTimer, idleMs);
-  }
-
   #startRouteTimeout(): void {
     const { timeoutMs } = this.#action;
     if (timeoutMs === 0) return;
     this.#routeTimer ??= new Timer(this, ON_ROUTE_TIMEOUT);
     timers.schedule(this.#routeTimer, timeoutMs);
-  }
-
-  #startTryTimeout(): void {
-    const perTryMs = this.#action.retry?.perTryTimeoutMs ?? 0;
-    if (perTryMs === 0 || this.#responding) return;
-    this.#tryTimer ??= new Timer(this, ON_TRY_TIMEOUT);
-    timers.schedule(this.#tryTimer, perTryMs);
   }
 
   #pauseRequest(): void {
@@ -352,8 +338,7 @@ export class Forward implements ResponseReceiver, PoolUser, TimerOwner {
     this.#endpoint = undefined;
     this.#pool?.cancel(this);
     this.#pool = undefined;
-    if (this.#tryTimer !== undefined) timers.cancel(this.#tryTimer);
-    if (this.#tryIdleTimer !== undefined) timers.cancel(this.#tryIdleTimer);
+    this.#tryTimes?.cancel();
     const connection = this.#connection;
     this.#connection = undefined;
     connection?.abandon();

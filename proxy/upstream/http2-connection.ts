@@ -13,7 +13,7 @@ import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import type { ResetReason } from "../reply.ts";
 import { describeFailure, openSocket } from "./dial.ts";
 import type { Http2Pool } from "./http2-pool.ts";
-import { Http2ClientStream, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-stream.ts";
+import { Http2ClientStream, isBrokenProtocol, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-stream.ts";
 import { type ClientTls, clientTls } from "./tls.ts";
 import type { PoolUser } from "./waiting-pool.ts";
 
@@ -203,8 +203,7 @@ export class Http2Connection implements TimerOwner {
       session
         .on("error", (error: NodeJS.ErrnoException) => {
           this.#error = describeFailure(error);
-          // Node calls so what the endpoint did wrong.
-          if (error.code === "ERR_HTTP2_ERROR" || error.code === "ERR_HTTP2_TOO_MANY_INVALID_FRAMES") this.fail();
+          if (isBrokenProtocol(error.code)) this.fail();
           else this.#socket.destroy();
         })
         .on("goaway", () => {

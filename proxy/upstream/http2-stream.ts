@@ -37,6 +37,7 @@ export class Http2ClientStream {
   #method = "";
   #upgrade = "";
   #raw = false;
+  #broken = false;
   #requestDone = false;
   #requestTrailers: Headers | undefined = undefined;
   #informational = 0;
@@ -80,8 +81,10 @@ export class Http2ClientStream {
       .on("end", () => this.#onEnd())
       .on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)))
       .on("drain", () => this.#receiver?.onUpstreamWritable())
-      // What went wrong is in its rstCode.
-      .on("error", () => {})
+      // What went wrong is in its rstCode, unless the whole connection did.
+      .on("error", ({ code }: NodeJS.ErrnoException) => {
+        this.#broken = isBrokenProtocol(code);
+      })
       .on("close", () => this.#onClose(stream.rstCode));
   }
 
@@ -199,7 +202,7 @@ export class Http2ClientStream {
   #onClose(code: number): void {
     const { ended } = this.#connection;
     this.#connection.onStreamClosed(this);
-    this.#reset(ended ?? resetReasons[code] ?? "remote reset");
+    this.#reset(this.#broken ? "protocol error" : (ended ?? resetReasons[code] ?? "remote reset"));
   }
 
   /** The endpoint broke the protocol; as in Envoy, the connection goes with it. */
@@ -215,6 +218,10 @@ export class Http2ClientStream {
     receiver?.flush();
   }
 }
+
+/** Whether Node's error says that the peer's frames are none. */
+export const isBrokenProtocol = (code: string | undefined): boolean =>
+  code === "ERR_HTTP2_ERROR" || code === "ERR_HTTP2_TOO_MANY_INVALID_FRAMES";
 
 /** What a stream's error code means, where it isn't the endpoint's own reset. Node closes streams whose frames break HTTP with these. */
 const resetReasons: Readonly<Record<number, ResetReason>> = {

@@ -10,6 +10,7 @@ import { refusedListeners } from "./listeners.ts";
 import type { StoredResource } from "./snapshot.ts";
 import type { Conversation } from "./stream.ts";
 import { type Request, Subscriptions } from "./subscriptions.ts";
+import { UpdateCounts } from "./update-counts.ts";
 
 /** The last attempt to change a resource that was refused; shown by the admin endpoint until one is accepted. */
 export interface RefusedVersion {
@@ -40,6 +41,8 @@ export interface ConfigurationOptions {
  */
 export class Configuration implements Conversation {
   readonly #options: ConfigurationOptions;
+  /** What was sent and what became of it. */
+  readonly updates = new UpdateCounts();
   readonly #graph = new Graph();
   readonly #subscriptions = new Subscriptions();
   readonly #refused = new Map(resourceTypes.map(({ typeUrl }) => [typeUrl, new Map<string, RefusedVersion>()]));
@@ -180,6 +183,7 @@ export class Configuration implements Conversation {
       this.#refused.get(type.typeUrl)?.delete(name);
     }
     const nack = refusals.length === 0 ? undefined : errorDetail(type, refusals);
+    this.updates.answered(type, nack === undefined);
     if (nack !== undefined) {
       this.#options.log.warn({ reason: nack }, "refused; what was there before goes on");
       this.#remember(type, response, refusals);
@@ -270,7 +274,10 @@ export class Configuration implements Conversation {
       const request = this.#subscriptions.want(type.typeUrl, this.#graph.needed(type));
       if (request !== undefined) this.#send?.(request);
     }
-    if (updates.length > 0) this.#options.apply(updates);
+    if (updates.length > 0) {
+      this.updates.applied(updates);
+      this.#options.apply(updates);
+    }
     clearTimeout(this.#deadline);
     const deadlineMs = this.#graph.nextDeadlineMs();
     if (deadlineMs !== undefined) {

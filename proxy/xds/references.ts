@@ -7,6 +7,8 @@ import type { HttpConnectionManager } from "#envoy/extensions/filters/network/ht
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { unpack } from "#proto/registry.ts";
 
+import { collectorClusters } from "../observe/export/references.ts";
+
 import { secretNames } from "./secret-names.ts";
 
 /** The names of other resources that a resource needs before it is of use. */
@@ -64,6 +66,8 @@ function listenerReferences(listener: Listener): References {
     const unpacked = unpack(configType.value);
     if (unpacked.kind !== "message" || unpacked.schema.typeName !== HttpConnectionManagerSchema.typeName) continue;
     const { routeSpecifier } = unpacked.message as HttpConnectionManager;
+    for (const name of collectorClusters(unpacked.message as HttpConnectionManager))
+      if (name !== "") clusters.add(name);
     if (routeSpecifier.case === "rds") routes.add(routeSpecifier.value.routeConfigName);
     else if (routeSpecifier.case === "routeConfig") {
       for (const name of clustersOf(routeSpecifier.value)) clusters.add(name);

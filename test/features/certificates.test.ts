@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { TestAuthority } from "../support/certificates.ts";
 import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
+import { ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";
 import { startUpstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
@@ -110,6 +111,13 @@ test("what is wrong with a certificate is told at its place in the file", { time
   expect(code).not.toBe(0);
   expect(stderr).toContain("wrong.yaml:5:");
   expect(stderr).toContain("is not the key of this certificate");
+});
+
+test("metrics tell when a certificate expires", { timeout: 60_000 }, async () => {
+  const { body } = await ask(plane.adminPort, { path: "/metrics" });
+  expect(body).toMatch(
+    /^sluice_certificate_expiry_timestamp_seconds\{gateway_group="default",certificate="shop"\} \d{10}$/m,
+  );
 });
 
 test("certificates are listed with names and expiry, and one in use can't be deleted", {

@@ -43,8 +43,7 @@ const nginxPaths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
   .join(" ");
 
 /**
- * nginx as the upstream of all of them. One word of its configuration has at most 4 KiB, so a larger body is put together from a variable, and
- * the largest is a file.
+ * nginx as the upstream of all of them. One word of its configuration has at most 4 KiB, so larger bodies are put together from variables.
  */
 export const upstreamConfig = (port: number) => `${nginxBase}
 http {
@@ -53,7 +52,9 @@ http {
   server {
     listen 127.0.0.1:${port};
     location / { default_type text/plain; return 200 "hello from the upstream\\n"; }
-    location ~ 1m$ { root .; rewrite ^ /1m break; }
+    location ~ 1m$ {
+      default_type text/plain; set $kilo "${"x".repeat(1_000)}"; set $ten "${"$kilo".repeat(10)}"; return 200 "${"$ten".repeat(100)}";
+    }
     location ~ 10k$ { default_type text/plain; set $kilo "${"x".repeat(1_000)}"; return 200 "${"$kilo".repeat(10)}"; }
   }
 }`;

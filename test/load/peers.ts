@@ -10,15 +10,13 @@ import { waitFor } from "../support/wait.ts";
 import { gatewayFile, haproxyConfig, host, proxyConfig, upstreamConfig } from "./configs.ts";
 import type { Target } from "./load.ts";
 
-const MEGABYTE = 1_000_000;
-
 /** What is measured, started and answering; all are ended by `stop`. */
 export interface Peers {
   readonly targets: readonly Target[];
   readonly upstreamPort: number;
   /** A folder for scripts and logs. */
   readonly dir: string;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 /** Names that `startPeers` knows. */
@@ -63,7 +61,6 @@ async function startNginx(prefix: string, config: string): Promise<Program> {
   await mkdir(prefix, { recursive: true });
   const file = join(prefix, "nginx.conf");
   await writeFile(file, config);
-  await writeFile(join(prefix, "1m"), Buffer.alloc(MEGABYTE, "x"));
   return new Program(tool.path, ["-p", prefix, "-c", file, "-e", join(prefix, "error.log")]);
 }
 
@@ -100,7 +97,7 @@ export async function startTree(name: string, root: string, upstreamPort: number
 /** A proxy that startTree() started. */
 export interface Tree {
   readonly target: Target;
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 const waitUntilAnswers = (name: string, port: number) =>

@@ -6,9 +6,12 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
 import { http2Defaults } from "../../proxy/cluster/http2-options.ts";
 import {
+  type AddressStats,
+  addressStatNames,
   type ClusterStats,
   clusterStatNames,
   type DataPathStats,
+  type ExportStats,
   type ListenerStats,
   listenerStatNames,
   type Runtime,
@@ -42,6 +45,20 @@ export class TestStats implements DataPathStats {
 
   listener(): ListenerStats {
     return this.#metrics(listenerStatNames) as unknown as ListenerStats;
+  }
+
+  address(): AddressStats {
+    // Their names are those of the connection managers, too; the sums would be of both.
+    const { counters, gauges, histograms } = addressStatNames;
+    const own = (names: readonly string[]) => names.map((name) => `listener.${name}`);
+    const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: own(histograms) });
+    return Object.fromEntries(
+      Object.entries(stats).map(([name, stat]) => [name.slice("listener.".length), stat]),
+    ) as unknown as AddressStats;
+  }
+
+  exported() {
+    return this.#metrics({ counters: ["sent", "dropped"], gauges: [], histograms: [] }) as unknown as ExportStats;
   }
 
   cluster(): ClusterStats {

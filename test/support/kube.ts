@@ -62,6 +62,22 @@ export class Kube {
     };
   }
 
+  /** Writes a kubeconfig of the admin, as kubectl reads it. @returns its path */
+  async kubeconfig(): Promise<string> {
+    const path = join(this.#dir, "kubeconfig");
+    const cluster = { server: `https://127.0.0.1:${this.#ports.api}`, "certificate-authority": "certs/apiserver.crt" };
+    const config = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "peer",
+      contexts: [{ name: "peer", context: { cluster: "peer", user: "admin" } }],
+      clusters: [{ name: "peer", cluster }],
+      users: [{ name: "admin", user: { token: ADMIN_TOKEN } }],
+    };
+    await writeFile(path, JSON.stringify(config));
+    return path;
+  }
+
   /** Starts what does not run, on the same ports with the same data. */
   async restart(): Promise<void> {
     const { api, etcd, peer } = this.#ports;

@@ -89,3 +89,18 @@ export async function haproxy(): Promise<Tool> {
   const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
   return { path: join(dir, "usr/sbin/haproxy"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
 }
+
+/** A small DNS server. */
+export async function dnsmasq(): Promise<Tool> {
+  const packages = [
+    "dnsmasq-base",
+    "libdbus-1-3",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libnftables1",
+    "libnftnl11",
+  ];
+  const dir = await debian("dnsmasq", [...packages, "libmnl0", "libxtables12", "libjansson4", "liblua5.4-0"]);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/sbin/dnsmasq"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
+}

@@ -9,6 +9,7 @@ import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { ListenerSet } from "../../proxy/listener-set.ts";
+import type { ListenerOptions } from "../../proxy/listen/options.ts";
 import { prometheusText, statsValues } from "../../proxy/observe/prometheus.ts";
 import { StatsReader } from "../../proxy/observe/stats-reader.ts";
 import { StatsStore } from "../../proxy/observe/stats.ts";
@@ -30,6 +31,8 @@ export interface TwinsOptions {
   readonly listeners: Readonly<Record<string, Manager>>;
   /** Clusters by name: a port of 127.0.0.1, or the whole message without its name. */
   readonly clusters: Readonly<Record<string, number | JsonObject>>;
+  /** gRPC collectors by cluster name: their ports. */
+  readonly collectors?: Readonly<Record<string, number>>;
 }
 
 /** Both sides at work. */
@@ -50,6 +53,13 @@ export interface Twins {
 const HTTP_CONNECTION_MANAGER =
   "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+
+const http2 = {
+  "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+    "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    explicitHttpConfig: { http2ProtocolOptions: {} },
+  },
+};
 
 /** A listener on 127.0.0.1 with one HttpConnectionManager. */
 export const listenerJson = (name: string, port: number, manager: Manager): JsonObject => ({
@@ -94,7 +104,7 @@ export const clusterJson = (name: string, port: number | JsonObject): JsonObject
 /** Encodes a resource and judges it as the proxy does; throws what it finds wrong. */
 export function updateOf(shortName: ResourceType["shortName"], json: JsonObject): RuntimeUpdate {
   const type = resourceType(shortName);
-  const name = String(json["name"]);
+  const name = json["name"] as string;
   const bytes = toBinary(type.schema, fromJson(type.schema, json, { registry }));
   const decoded = decodeResource(type, name, bytes, { fields: supportedFields, validate: validateResource });
   if (!decoded.ok)
@@ -123,11 +133,18 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
           JSON.parse(JSON.stringify(manager).replaceAll("$LOG", join(dir.path, side))) as Manager,
         ),
       ),
-      clusters: Object.entries(options.clusters).map(([name, port]) => clusterJson(name, port)),
+      clusters: [
+        ...Object.entries(options.clusters).map(([name, port]) => clusterJson(name, port)),
+        // Envoy speaks HTTP/2 to a cluster only if it is told to; the native proxy's collectors always do.
+        ...Object.entries(options.collectors ?? {}).map(([name, port]) => ({
+          ...clusterJson(name, port),
+          ...(side === "envoy" && { typedExtensionProtocolOptions: http2 }),
+        })),
+      ],
     });
 
     const native = await startNative(resources("native"));
-    stopping.push(native.stop);
+    stopping.push(() => native.stop());
     const adminPort = await freePort();
     const program = await startEnvoyWith(resources("envoy"), adminPort, Object.keys(options.listeners).length);
     stopping.push(() => program.stop());
@@ -173,7 +190,8 @@ async function startNative(resources: { listeners: JsonObject[]; clusters: JsonO
   const reader = new StatsReader();
   const stats = new StatsStore((message) => reader.take(0, message));
   const failed: Error[] = [];
-  const runtime: WorkerRuntime = new WorkerRuntime(stats, (name, options) => listeners.set(name, options));
+  const changed = (name: string, to: ListenerOptions | undefined) => listeners.set(name, to);
+  const runtime: WorkerRuntime = new WorkerRuntime(stats, changed, 0, { id: "native", cluster: "twins" });
   const listeners: ListenerSet = new ListenerSet({ runtime }, 0, (_, error) => failed.push(error));
   await runtime.apply([
     ...resources.clusters.map((json) => updateOf("CDS", json)),
@@ -196,7 +214,7 @@ async function startEnvoyWith(
   count: number,
 ): Promise<Program> {
   const bootstrap = {
-    node: { id: "twin", cluster: "twins" },
+    node: { id: "envoy", cluster: "twins" },
     admin: { address: { socketAddress: { address: "127.0.0.1", portValue: adminPort } } },
     staticResources: resources,
   };

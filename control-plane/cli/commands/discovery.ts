@@ -1,0 +1,190 @@
+import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+
+import {
+  type FoundService,
+  FoundServiceSchema,
+  type WatchedRegistry,
+  WatchedRegistrySchema,
+  type WatchedService,
+  WatchedServiceSchema,
+  WatchState,
+} from "#sluice/admin/v1/discovery_service_pb.ts";
+import { EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { withClient } from "../client.ts";
+import { exitCode } from "../errors.ts";
+import type { GlobalOptions } from "../options.ts";
+import { print } from "../output.ts";
+import { ago, table } from "../table.ts";
+import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
+import { toPlain } from "../yaml/plain.ts";
+
+/** Options of `sluice discovery …`. */
+export interface DiscoveryOptions extends GlobalOptions {
+  readonly group?: string;
+  readonly registry?: string;
+}
+
+/** `sluice discovery registries`: each registry, whether it answers, and since when. */
+export async function registries(options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+  const { registries: all } = await withClient(options, (client) =>
+    client.discovery.listWatchedRegistries({ gatewayGroup: options.group ?? "" }),
+  );
+  const data = all.map((each) => toPlain(WatchedRegistrySchema, each));
+  await print(terminal, options.output, data, () => registryTable(all, terminal.style));
+  return exitCode.ok;
+}
+
+/** `sluice discovery services`: what upstreams need of registries, and how fresh it is. */
+export async function services(options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+  const all = await listWatched(options, "", false);
+  const data = all.map((each) => toPlain(WatchedServiceSchema, each));
+  await print(terminal, options.output, data, () => serviceTable(all, terminal.style));
+  return exitCode.ok;
+}
+
+/** `sluice discovery endpoints SERVICE`: the endpoints of a service as its registry reports them. */
+export async function endpoints(service: string, options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+  const all = await listWatched(options, service, true);
+  const data = all.map((each) => toPlain(WatchedServiceSchema, each));
+  await print(terminal, options.output, data, () =>
+    all.length === 0
+      ? `No upstream needs a service ${service}: sluice discovery services shows those that are needed.`
+      : all.map((each) => endpointTable(each, terminal.style)).join("\n\n"),
+  );
+  return exitCode.ok;
+}
+
+/** `sluice discovery problems`: everything that isn't fresh; exit code 2 if there is anything. */
+export async function problems(options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+  const all = (await listWatched(options, "", false)).filter(({ state }) => state !== WatchState.FRESH);
+  const data = all.map((each) => toPlain(WatchedServiceSchema, each));
+  await print(terminal, options.output, data, () =>
+    all.length === 0 ? "Every service is fresh." : serviceTable(all, terminal.style),
+  );
+  return all.length === 0 ? exitCode.ok : exitCode.changes;
+}
+
+/** `sluice discovery find REGISTRY`: the services that a registry has. */
+export async function find(registry: string, options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+  const { services: found } = await withClient(options, (client) =>
+    client.discovery.listFoundServices({ gatewayGroup: options.group ?? "", registry }),
+  );
+  const data = found.map((each) => toPlain(FoundServiceSchema, each));
+  await print(terminal, options.output, data, () => foundTable(found, terminal.style));
+  return exitCode.ok;
+}
+
+async function listWatched(options: DiscoveryOptions, service: string, withEndpoints: boolean) {
+  const { group = "", registry = "" } = options;
+  const answer = await withClient(options, (client) =>
+    client.discovery.listWatchedServices({ gatewayGroup: group, registry, service, endpoints: withEndpoints }),
+  );
+  return answer.services;
+}
+
+const registryHead = ["GROUP", "REGISTRY", "KIND", "VERSION", "STATE", "LAST ANSWER", "SERVICES"];
+
+function registryTable(all: readonly WatchedRegistry[], style: Paint): string {
+  if (all.length === 0) return "There is no registry: sluice apply writes one (registries: in a gateway file).";
+  const rows = all.map((each) => [
+    ...[printable(each.gatewayGroup), printable(each.name), each.kind, printable(each.version) || "-"],
+    each.problem === undefined ? style("green", "ANSWERS") : style("red", each.problem.kind.toUpperCase()),
+    since(each.lastAnswerTime),
+    String(each.watchedServices),
+  ]);
+  return withNotes(
+    table(registryHead, rows),
+    all.map(({ problem }) => problem?.message),
+    style,
+  );
+}
+
+const states: ReadonlyMap<WatchState, readonly [string, Style]> = new Map([
+  [WatchState.WAITING, ["WAITING", "yellow"]],
+  [WatchState.FRESH, ["FRESH", "green"]],
+  [WatchState.STALE, ["STALE", "yellow"]],
+  [WatchState.FAILING, ["FAILING", "red"]],
+  [WatchState.PERMISSION_DENIED, ["PERMISSION DENIED", "red"]],
+  [WatchState.UNKNOWN_SERVICE, ["UNKNOWN SERVICE", "red"]],
+  [WatchState.HELD, ["HELD", "yellow"]],
+]);
+
+const serviceHead = ["GROUP", "REGISTRY", "SERVICE", "STATE", "USABLE", "LAST EVENT", "LAST CHANGE", "USED BY"];
+
+function serviceTable(all: readonly WatchedService[], style: Paint): string {
+  if (all.length === 0) return "No upstream needs a registry (discovery: in an upstream).";
+  const rows = all.map((each) => [
+    ...[printable(each.gatewayGroup), printable(each.registry), keyText(each.key), stateOf(each.state, style)],
+    `${each.usableCount} of ${each.endpointCount}`,
+    since(each.lastEventTime),
+    since(each.lastChangeTime),
+    printable(each.users.join(", ")),
+  ]);
+  return withNotes(
+    table(serviceHead, rows),
+    all.map(({ problem }) => problem?.message),
+    style,
+  );
+}
+
+const healths: ReadonlyMap<EndpointHealth, string> = new Map([
+  [EndpointHealth.HEALTHY, "healthy"],
+  [EndpointHealth.DRAINING, "draining"],
+  [EndpointHealth.UNHEALTHY, "unhealthy"],
+]);
+
+const endpointHead = ["ADDRESS", "PORT", "NAME", "HEALTH", "WEIGHT", "ZONE", "TAGS", "METADATA"];
+
+function endpointTable(service: WatchedService, style: Paint): string {
+  const { gatewayGroup, registry, key, state, endpoints: all } = service;
+  const title = `${style("bold", keyText(key))} in ${printable(registry)} (${printable(gatewayGroup)})   ${stateOf(state, style)}`;
+  const rows = all.map((each) => [
+    ...[printable(each.address), String(each.port), printable(each.hostname) || "-"],
+    healths.get(each.health) ?? "unknown",
+    String(each.weight ?? 1),
+    printable(each.zone) || "-",
+    printable(each.tags.join(",")) || "-",
+    printable(
+      Object.entries(each.metadata)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(","),
+    ) || "-",
+  ]);
+  return [title, table(endpointHead, rows)].join("\n");
+}
+
+function foundTable(found: readonly FoundService[], style: Paint): string {
+  if (found.length === 0) return "The registry has no services.";
+  const rows = found.map(({ key, tags, ports }) => [
+    keyText(key),
+    printable(tags.join(",")) || "-",
+    printable(ports.join(",")) || "-",
+  ]);
+  const [head = "", ...lines] = table(["SERVICE", "TAGS", "PORTS"], rows).split("\n");
+  return [style("dim", head), ...lines].join("\n");
+}
+
+/** Under each row what is wrong with it. */
+function withNotes(text: string, notes: readonly (string | undefined)[], style: Paint): string {
+  const [head = "", ...lines] = text.split("\n");
+  const body = lines.flatMap((line, at) => {
+    const note = notes[at];
+    return note === undefined ? [line] : [line, `  ${style("red", "└─")} ${printable(note)}`];
+  });
+  return [style("dim", head), ...body].join("\n");
+}
+
+function stateOf(state: WatchState, style: Paint): string {
+  const [text, color] = states.get(state) ?? ["UNKNOWN", "yellow"];
+  return style(color, text);
+}
+
+function keyText(key: ServiceKey | undefined): string {
+  const { service = "", namespace = "", group = "", cluster = "" } = key ?? {};
+  const more = [namespace, group, cluster].filter((part) => part !== "");
+  return printable(more.length === 0 ? service : `${service} (${more.join(", ")})`);
+}
+
+const since = (time: Timestamp | undefined) =>
+  time === undefined ? "never" : `${ago(timestampDate(time), new Date())} ago`;

@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+
+import { DiscoveryError } from "../source.ts";
+import { decodeAnswer, encodeQuery, questionText } from "./message.ts";
+
+const name = (text: string) =>
+  Buffer.concat([
+    ...text.split(".").map((label) => Buffer.concat([Buffer.of(label.length), Buffer.from(label)])),
+    Buffer.of(0),
+  ]);
+const u16 = (...values: number[]) => Buffer.concat(values.map((value) => Buffer.of(value >> 8, value & 0xff)));
+const record = (owner: Buffer, type: number, ttlS: number, data: Buffer) =>
+  Buffer.concat([owner, u16(type, 1, 0, ttlS, data.length), data]);
+
+/** An answer to "db.test", its name pointed to. */
+function answer(type: number, flags: number, answers: readonly Buffer[], authority: readonly Buffer[] = []): Buffer {
+  const head = u16(7, 0x8180 | flags, 1, answers.length, authority.length, 0);
+  return Buffer.concat([head, name("db.test"), u16(type, 1), ...answers, ...authority]);
+}
+
+const pointer = u16(0xc00c);
+
+test("a query asks one question, with recursion and EDNS", () => {
+  const query = encodeQuery(0x1234, "Db.test.", "AAAA");
+  expect(query.toString("hex")).toBe(
+    `1234 0100 0001 0000 0000 0001 ${name("Db.test").toString("hex")} 001c 0001 00 0029 04d0 00000000 0000`.replaceAll(
+      " ",
+      "",
+    ),
+  );
+  expect(() => encodeQuery(1, "a..b", "A")).toThrow(DiscoveryError);
+});
+
+test("addresses, aliases and services are read, with their times and through pointers", () => {
+  const srv = Buffer.concat([u16(1, 5, 8080), name("n1.db.test")]);
+  const soa = record(pointer, 6, 60, Buffer.concat([name("ns"), name("mail"), u16(0, 1, 0, 2, 0, 3, 0, 4, 0, 9)]));
+  expect(decodeAnswer(answer(1, 0, [record(pointer, 1, 30, Buffer.of(10, 0, 0, 1))]))).toMatchObject({
+    ...{ id: 7, code: 0, isTruncated: false, question: questionText("DB.test.", "A") },
+    answers: [{ type: "address", name: "db.test", ttlS: 30, address: "10.0.0.1" }],
+  });
+  const v6 = Buffer.concat([u16(0x2001, 0xdb8), Buffer.alloc(11), Buffer.of(1)]);
+  expect(decodeAnswer(answer(28, 0, [record(pointer, 28, 30, v6)])).answers).toMatchObject([
+    { address: "2001:db8::1" },
+  ]);
+  expect(decodeAnswer(answer(33, 0, [record(pointer, 33, 5, srv)])).answers).toMatchObject([
+    { type: "srv", ttlS: 5, priority: 1, weight: 5, port: 8080, target: "n1.db.test" },
+  ]);
+  expect(decodeAnswer(answer(1, 3, [], [soa]))).toMatchObject({ code: 3, answers: [], negativeTtlS: 9 });
+  expect(decodeAnswer(answer(1, 0x0200, [])).isTruncated).toBe(true);
+});
+
+test("a pointer to itself, or forwards, is a bad answer rather than a loop", () => {
+  const loop = Buffer.concat([u16(7, 0x8180, 1, 0, 0, 0), u16(0xc00c), u16(1, 1)]);
+  expect(() => decodeAnswer(loop)).toThrow(DiscoveryError);
+});
+
+test("whatever arrives is read or refused", () => {
+  const good = answer(33, 0, [record(pointer, 33, 5, Buffer.concat([u16(1, 5, 8080), pointer]))]);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), fc.nat(good.length), fc.boolean(), (noise, at, mutated) => {
+      const bytes = mutated
+        ? Buffer.concat([good.subarray(0, at), noise, good.subarray(at + noise.length)])
+        : Buffer.from(noise);
+      try {
+        decodeAnswer(bytes);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DiscoveryError);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});

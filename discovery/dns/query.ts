@@ -1,0 +1,132 @@
+import { randomInt } from "node:crypto";
+import dgram from "node:dgram";
+import net from "node:net";
+
+import { DiscoveryError } from "../source.ts";
+import { decodeAnswer, type DnsAnswer, encodeQuery, type QueryType, questionText } from "./message.ts";
+
+/** Of one attempt. */
+const TIMEOUT_MS = 2_000;
+const PORT_DEFAULT = 53;
+
+/** A name server. */
+export interface DnsServer {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** "10.0.0.1", "10.0.0.1:5353", "::1" or "[::1]:5353". */
+export function parseServer(text: string): DnsServer {
+  const [, host, port] = /^(?:\[([^\]]+)\]:(\d+))$/.exec(text) ?? /^([^:]+):(\d+)$/.exec(text) ?? [];
+  if (host !== undefined) return { host, port: Number(port) };
+  return { host: text.replace(/^\[|\]$/g, ""), port: PORT_DEFAULT };
+}
+
+/**
+ * Asks each server in turn, over UDP, and over TCP where the answer didn't fit, until one answers.
+ * @throws DiscoveryError "unreachable", "bad_answer", "permission_denied" (REFUSED)
+ */
+export async function query(
+  servers: readonly DnsServer[],
+  name: string,
+  type: QueryType,
+  signal: AbortSignal,
+): Promise<DnsAnswer> {
+  let last: unknown;
+  for (const server of servers) {
+    signal.throwIfAborted();
+    try {
+      const answer = await ask(server, name, type, signal);
+      if (answer.code === 0 || answer.code === 3) return answer;
+      const kind = answer.code === 5 ? "permission_denied" : "unreachable";
+      last = new DiscoveryError(
+        kind,
+        `DNS ${server.host}:${server.port}: ${name}: ${codes[answer.code] ?? answer.code}`,
+      );
+    } catch (error) {
+      last = error;
+    }
+  }
+  if (last instanceof DiscoveryError) throw last;
+  throw new DiscoveryError(
+    "unreachable",
+    `DNS: ${name}: ${last instanceof Error ? last.message : "there is no server"}`,
+  );
+}
+
+// RFC 1035 4.1.1
+const codes: Readonly<Record<number, string>> = { 1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED" };
+
+async function ask(server: DnsServer, name: string, type: QueryType, signal: AbortSignal): Promise<DnsAnswer> {
+  // A number that nobody can guess, and a new port each time (dgram binds one): RFC 5452.
+  const id = randomInt(0x1_0000);
+  const message = encodeQuery(id, name, type);
+  const matches = (answer: DnsAnswer) => answer.id === id && answer.question === questionText(name, type);
+  const answer = await askUdp(server, message, matches, signal);
+  return answer.isTruncated ? await askTcp(server, message, matches, signal) : answer;
+}
+
+type Matches = (answer: DnsAnswer) => boolean;
+
+async function askUdp(server: DnsServer, message: Buffer, matches: Matches, signal: AbortSignal): Promise<DnsAnswer> {
+  const socket = dgram.createSocket(net.isIPv6(server.host) ? "udp6" : "udp4");
+  try {
+    return await within(server, signal, (resolve, reject) => {
+      socket.on("error", reject);
+      // Connected, so that the system takes only what this server sends.
+      socket.connect(server.port, server.host, () => socket.send(message));
+      socket.on("message", (bytes) => {
+        // Whatever is not an answer to this question may be somebody's guess: the real one may still come.
+        try {
+          const answer = decodeAnswer(bytes);
+          if (matches(answer)) resolve(answer);
+        } catch {
+          return;
+        }
+      });
+    });
+  } finally {
+    socket.close();
+  }
+}
+
+async function askTcp(server: DnsServer, message: Buffer, matches: Matches, signal: AbortSignal): Promise<DnsAnswer> {
+  const socket = net.connect(server.port, server.host);
+  try {
+    return await within(server, signal, (resolve, reject) => {
+      let received = Buffer.alloc(0);
+      socket.on("error", reject);
+      socket.on("close", () => reject(new Error("the connection was closed")));
+      // Each message goes behind its length (RFC 1035 4.2.2).
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(message.length);
+      socket.write(Buffer.concat([length, message]));
+      socket.on("data", (chunk: Buffer) => {
+        received = Buffer.concat([received, chunk]);
+        if (received.length < 2 || received.length < 2 + received.readUInt16BE(0)) return;
+        try {
+          const answer = decodeAnswer(received.subarray(2, 2 + received.readUInt16BE(0)));
+          if (matches(answer)) resolve(answer);
+          else reject(new Error("an answer to another question"));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+type Work = (resolve: (answer: DnsAnswer) => void, reject: (error: unknown) => void) => void;
+
+async function within({ host, port }: DnsServer, signal: AbortSignal, work: Work): Promise<DnsAnswer> {
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const fail = (words: string) => new DiscoveryError("unreachable", `DNS ${host}:${port}: ${words}`);
+  return await new Promise((resolve, reject) => {
+    stop.addEventListener("abort", () => reject(fail(`no answer within ${TIMEOUT_MS / 1000} s`)));
+    work(resolve, (error) =>
+      reject(error instanceof DiscoveryError ? error : fail(error instanceof Error ? error.message : String(error))),
+    );
+  });
+}

@@ -1,0 +1,83 @@
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { RegistrySupervisor } from "../supervise.ts";
+import { serviceKey } from "../testing/scripted-source.ts";
+import { parseServices } from "./parse.ts";
+import { FileSource } from "./source.ts";
+
+let dir: string;
+let file: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "sluice-file-"));
+  file = join(dir, "services.yaml");
+});
+
+afterEach(async () => {
+  await rm(dir, { recursive: true });
+});
+
+test("an endpoint has an address and a port, and what else is known", () => {
+  const services = parseServices(
+    "s.yaml",
+    "services: { orders: [{ address: 10.0.0.1, port: 80, weight: 0, zone: a, health: draining, tags: [v2], metadata: { n: 1 } }], none: [] }",
+  );
+  expect(services.get("orders")).toMatchObject([
+    {
+      address: "10.0.0.1",
+      port: 80,
+      weight: 0,
+      zone: "a",
+      health: EndpointHealth.DRAINING,
+      tags: ["v2"],
+      metadata: { n: "1" },
+    },
+  ]);
+  expect(services.get("none")).toEqual([]);
+});
+
+test.each([
+  ["services:\n  a:\n    - { address: host, port: 80 }", "s.yaml:3:18: address must be an IP address"],
+  ["services:\n  a:\n    - { address: 10.0.0.1 }", "s.yaml:3:7: port must be a whole number from 1 to 65535"],
+  ["services:\n  a:\n    - { adress: 10.0.0.1 }", "s.yaml:3:9: an endpoint knows no adress"],
+  ["services: [", "s.yaml:1:12: "],
+  ["", "s.yaml:1:1: the file must be a map"],
+])("%j is refused by its place", (text, message) => {
+  expect(() => parseServices("s.yaml", text)).toThrow(message);
+});
+
+test("a file that is replaced is read again; a broken one keeps what was good, and says where it is broken", async () => {
+  const replace = async (text: string) => {
+    await writeFile(`${file}.new`, text);
+    await rename(`${file}.new`, file);
+  };
+  await replace("services: { orders: [{ address: 10.0.0.1, port: 80 }] }");
+  let last: ServiceSnapshot | undefined;
+  const supervisor = new RegistrySupervisor({
+    ...{ source: new FileSource(file), holdEmptyMs: 60_000 },
+    events: { changed: (_, snapshot) => (last = snapshot) },
+  });
+  try {
+    const key = serviceKey("orders");
+    await supervisor.add(key);
+    expect(last?.endpoints).toMatchObject([{ address: "10.0.0.1" }]);
+    await replace("services: { orders: [{ address: 10.0.0.2, port: 80 }] }");
+    await vi.waitUntil(() => last?.endpoints[0]?.address === "10.0.0.2", { timeout: 10_000 });
+    await replace("services: { orders: [{ address: 10.0.0.3, port: x }] }");
+    await vi.waitUntil(() => supervisor.report(key)?.problem?.message.includes("services.yaml:1:49") === true, {
+      timeout: 10_000,
+    });
+    expect(supervisor.report(key)).toMatchObject({
+      state: "stale",
+      snapshot: { endpoints: [{ address: "10.0.0.2" }] },
+    });
+  } finally {
+    await supervisor.close();
+  }
+});

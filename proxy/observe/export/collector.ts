@@ -1,0 +1,126 @@
+import http from "node:http";
+
+import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
+
+import type { Cluster, Endpoint } from "../../cluster/cluster.ts";
+import type { DataPathStats } from "../../listen/context.ts";
+
+/** What exporters need of the worker that they run in. */
+export interface ExportContext {
+  cluster(name: string): Cluster | undefined;
+  /** How the proxy calls itself to collectors: its node id and gateway group. */
+  readonly node: { readonly id: string; readonly cluster: string };
+  /** Where it is counted what was sent; undefined: nowhere. */
+  readonly stats?: DataPathStats;
+}
+
+/** An endpoint of the cluster; throws if there is none that we can speak to. */
+function endpointOf(context: ExportContext, clusterName: string): Endpoint {
+  const cluster = context.cluster(clusterName);
+  const endpoint = cluster?.pick(undefined);
+  if (cluster === undefined || endpoint === undefined) throw new Error(`the cluster ${clusterName} has no endpoint`);
+  // What is to be encrypted is not sent at all rather than in clear text.
+  if (cluster.settings.tls !== undefined) throw new Error(`the cluster ${clusterName} has TLS, which collectors can't`);
+  return endpoint;
+}
+
+/** POSTs a body to an endpoint of a cluster; rejects unless the answer is 2xx and comes in time. */
+export async function post(
+  context: ExportContext,
+  target: { readonly cluster: string; readonly host: string; readonly path: string; readonly timeoutMs: number },
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array | string,
+): Promise<void> {
+  const endpoint = endpointOf(context, target.cluster);
+  const options = {
+    host: endpoint.address,
+    port: endpoint.port,
+    method: "POST",
+    path: target.path,
+    headers: { host: target.host, ...headers, "content-length": Buffer.byteLength(body) },
+    signal: AbortSignal.timeout(target.timeoutMs),
+  };
+  await new Promise<void>((resolve, reject) => {
+    const request = http.request(options);
+    request.on("error", reject);
+    request.on("response", (response) => {
+      const { statusCode = 0 } = response;
+      response.resume();
+      response.on("error", reject);
+      response.on("end", () => {
+        if (statusCode >= 200 && statusCode < 300) resolve();
+        else reject(new Error(`${target.cluster} answered ${statusCode}`));
+      });
+    });
+    request.end(body);
+  });
+}
+
+/** Messages come encoded. */
+const identity = (bytes: Buffer) => bytes;
+
+/** A gRPC channel to a cluster; grpc-js reconnects by itself, and another endpoint is taken after a failure. */
+export class GrpcCollector {
+  readonly #context: ExportContext;
+  readonly #cluster: string;
+  readonly #authority: string;
+  #client: Client | undefined;
+
+  /** `authority`: what the collector is called; "": its cluster's name, as Envoy does. */
+  constructor(context: ExportContext, cluster: string, authority: string) {
+    this.#context = context;
+    this.#cluster = cluster;
+    this.#authority = authority || cluster;
+  }
+
+  /** Sends one message and waits for the answer. */
+  async unary(path: string, message: Uint8Array, timeoutMs: number): Promise<void> {
+    const client = await this.#connect();
+    const { Metadata } = await import("@grpc/grpc-js");
+    try {
+      await new Promise<void>((resolve, reject) => {
+        client.makeUnaryRequest(
+          path,
+          identity,
+          identity,
+          Buffer.from(message),
+          new Metadata(),
+          { deadline: Date.now() + timeoutMs },
+          (error) => (error === null ? resolve() : reject(error)),
+        );
+      });
+    } catch (error) {
+      this.reset();
+      throw error;
+    }
+  }
+
+  /** Opens a stream from us; `ended` is called once when it is over, for whatever reason. */
+  async clientStream(path: string, ended: () => void): Promise<ClientWritableStream<Buffer>> {
+    const client = await this.#connect();
+    const { Metadata } = await import("@grpc/grpc-js");
+    const stream = client.makeClientStreamRequest(path, identity, identity, new Metadata(), () => ended());
+    stream.on("error", () => {}); // Told by the callback.
+    return stream;
+  }
+
+  /** The next call takes another endpoint, if there is one. */
+  reset(): void {
+    this.#client?.close();
+    this.#client = undefined;
+  }
+
+  async #connect(): Promise<Client> {
+    if (this.#client !== undefined) return this.#client;
+    // Loaded when a collector is used: it is large, and most proxies have none.
+    const { Client: GrpcClient, credentials } = await import("@grpc/grpc-js");
+    const endpoint = endpointOf(this.#context, this.#cluster);
+    const options: ClientOptions = {
+      "grpc.default_authority": this.#authority,
+      "grpc.enable_retries": 0,
+      "grpc.use_local_subchannel_pool": 1,
+    };
+    this.#client = new GrpcClient(endpoint.key, credentials.createInsecure(), options);
+    return this.#client;
+  }
+}
