@@ -37,8 +37,8 @@ const STOP_MS_MAX = 10_000;
 const PROXY_STOP_MS_MAX = 20_000;
 
 /**
- * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. SIGHUP renews the proxy without a lost
- * connection. `main` is the file of the
+ * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. SIGHUP renews the proxy on the same
+ * sockets. `main` is the file of the
  * CLI's entry.
  */
 export async function up(options: UpOptions, terminal: Terminal, main: string): Promise<number> {
