@@ -12,6 +12,7 @@ import { Endpoints } from "./endpoints/endpoints.ts";
 import { expiryOf } from "./model/certificate.ts";
 import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
+import { discoveryMetrics } from "./observe/discovery-metrics.ts";
 import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
 import { refreshMetrics } from "./observe/refresh-metrics.ts";
@@ -120,14 +121,15 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
+  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
+  undo.defer(() => endpoints.close());
+  discoveryMetrics(metrics, () => endpoints.registries());
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
   const served =
     isLoopback(xdsAt.host) || xdsTls !== undefined
       ? cache
       : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
-  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
-  undo.defer(() => endpoints.close());
   const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;

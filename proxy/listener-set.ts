@@ -1,4 +1,4 @@
-import type { ListenContext, RunningListener } from "./listen/listener.ts";
+import type { ListenContext, ListeningSocket, RunningListener } from "./listen/listener.ts";
 import { startListener } from "./listen/listener.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 
@@ -30,6 +30,11 @@ export class ListenerSet {
   /** Opens or changes a listener, or takes it away if there are no options. */
   set(name: string, options: ListenerOptions | undefined): void {
     this.#queue = this.#queue.then(() => this.#change(name, options));
+  }
+
+  /** The open sockets that connections are accepted on. */
+  sockets(): ListeningSocket[] {
+    return [...this.#open.values()].flatMap(({ running }) => running.sockets());
   }
 
   /** Whether there are listeners to open, and not one of them is. */

@@ -9,15 +9,17 @@ import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
+import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
-import { type CheckedOptions, checkOptions, type ProxyOptions } from "./options.ts";
 import { validateResource } from "./runtime.ts";
 import { serverSamples } from "./server-stats.ts";
+import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
 import { Workers } from "./workers.ts";
 import { Configuration } from "./xds/configuration.ts";
 import { SnapshotWriter, saveSnapshot } from "./xds/snapshot.ts";
 
+export { receiveHandover } from "./handover.ts";
 export type { ProxyOptions } from "./options.ts";
 
 /** A proxy at work. */
@@ -26,6 +28,11 @@ export interface RunningProxy {
   readonly adminAddress: string;
   /** Drains and stops: listeners accept no more, connections may end within the drain time, then the rest is cut off. */
   close(): Promise<void>;
+  /**
+   * Hot restart: starts this program anew on the same sockets, waits until it serves, and then drains and stops this one. Undefined: the
+   * successor did not come up, which is told in the log, or this one is stopping; it goes on.
+   */
+  replace(): Promise<Successor | undefined>;
 }
 
 /**
@@ -72,7 +79,10 @@ class Proxy implements RunningProxy {
   readonly #snapshots: SnapshotWriter;
   readonly #isLive = Promise.withResolvers<void>();
   #admin: AdminServer | undefined;
+  /** When all workers serve the configuration. */
+  readonly #whole = Promise.withResolvers<void>();
   #live = false;
+  #replacing = false;
   #draining: Promise<void> | undefined;
 
   constructor(options: ProxyOptions, checked: CheckedOptions, log: Logger) {
@@ -97,16 +107,19 @@ class Proxy implements RunningProxy {
         this.#snapshots.changed();
       },
       log,
+      ours: new Set(options.handover?.sockets.map(hostPort)),
     });
     this.#configuration.onChange(() => this.#changed());
     this.#workers = new Workers({
       count: checked.workers,
       drainTimeMs: checked.drainTimeMs,
+      connectionsMax: options.maxConnections,
       node: { id: nodeId, cluster: gatewayGroup },
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),
       stats: this.#stats,
+      inherited: options.handover,
     });
     this.#link = new ControlPlaneLink(options, this.#configuration, log);
   }
@@ -118,11 +131,38 @@ class Proxy implements RunningProxy {
 
   async start(): Promise<void> {
     const { host, port } = this.#checked.admin;
-    this.#admin = await startAdmin(host, port, this.#source(), this.#log);
+    this.#admin = await startAdmin(host, port, this.#source(), this.#log, this.#options.handover?.adminFd);
     this.#log.info({ admin: this.#admin.address, workers: this.#checked.workers }, "proxy started");
     await this.#link.start(this.#snapshotFile);
     // An answer was there, or a snapshot: what came is about to be live. Without either there is nothing to wait for.
     if (this.#configuration.answered || this.#configuration.live) await this.#liveOrLate();
+    // The process before this one serves until this one does, with all of its workers.
+    if (this.#options.handover !== undefined) await this.#whole.promise;
+  }
+
+  async replace(): Promise<Successor | undefined> {
+    if (this.#draining !== undefined || this.#replacing || this.#admin === undefined) return undefined;
+    this.#replacing = true;
+    try {
+      const { lifeline } = this.#options.handover ?? {};
+      const estate = await this.#workers.inheritance();
+      const xds = await this.#options.xdsAddress;
+      const successor = await startSuccessor({ ...estate, adminFd: this.#admin.fd, xds, lifeline }, (successor) =>
+        this.#log.info({ successor }, "a successor starts"),
+      );
+      this.#log.info("the successor serves");
+      lifeline?.pause();
+      // Both would answer, and be asked what the other one knows.
+      await Promise.all([this.#admin.close(), this.#link.close()]);
+      await this.#snapshots.flush();
+      await this.close();
+      return successor;
+    } catch (error) {
+      this.#log.error({ err: error }, "the successor did not come up; this process goes on");
+      return undefined;
+    } finally {
+      this.#replacing = false;
+    }
   }
 
   /** Takes down what was started before starting failed. */
@@ -158,6 +198,7 @@ class Proxy implements RunningProxy {
   }
 
   #changed(): void {
+    if (this.#configuration.live && this.#workers.upToDate === this.#workers.count) this.#whole.resolve();
     if (this.#live || !this.#configuration.live || this.#workers.upToDate === 0) return;
     this.#live = true;
     const count = (shortName: "LDS" | "RDS" | "CDS") => this.#configuration.active(resourceType(shortName)).size;
@@ -171,12 +212,22 @@ class Proxy implements RunningProxy {
     return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
 
+  #setWorkers(count: number): boolean {
+    if (!isWorkerCount(count)) return false;
+    this.#log.info({ from: this.#workers.count, to: count }, "the number of workers changes");
+    this.#workers.setCount(count);
+    return true;
+  }
+
   #source(): AdminSource {
+    const workers = this.#workers;
     return {
       nodeId: this.#options.nodeId,
       group: this.#options.gatewayGroup,
       version: this.#options.version,
-      workers: this.#checked.workers,
+      get workers() {
+        return workers.count;
+      },
       logLevel: this.#checked.logLevel,
       drainTimeMs: this.#checked.drainTimeMs,
       startedAt: this.#startedAt,
@@ -184,6 +235,7 @@ class Proxy implements RunningProxy {
       active: (type) => this.#configuration.active(type),
       refused: (type) => this.#configuration.refused(type),
       clusters: () => this.#workers.clusters(),
+      setWorkers: (count) => this.#setWorkers(count),
       samples: () => this.#samples(),
       drainListeners: () => void this.#drain(),
       reopenLogs: () => this.#workers.reopenLogs(),
@@ -194,7 +246,7 @@ class Proxy implements RunningProxy {
     const server = serverSamples({
       state: this.#state(),
       connected: this.#configuration.connected,
-      workers: this.#checked.workers,
+      workers: this.#workers.count,
       serving: this.#workers.serving,
       updates: this.#configuration.updates,
       active: (type) => this.#configuration.active(type).size,
@@ -208,3 +260,6 @@ class Proxy implements RunningProxy {
 }
 
 const LIVE_MS_MAX = 10_000;
+
+const hostPort = ({ address, port }: { address: string; port: number }) =>
+  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

@@ -1,6 +1,7 @@
 import { isIPv6 } from "node:net";
 import { availableParallelism } from "node:os";
 
+import type { Handover } from "./handover.ts";
 import type { XdsSecurity } from "./xds/security.ts";
 
 /** How a proxy is started. */
@@ -20,6 +21,8 @@ export interface ProxyOptions {
   readonly adminAddress: string;
   /** Worker threads; default: one per core, at most 8. */
   readonly workers?: number | undefined;
+  /** Client connections at most, in all workers together; those above are closed at once. Default: any number. */
+  readonly maxConnections?: number | undefined;
   /** Where the last good configuration is kept; without it nothing is. */
   readonly dataDirectory?: string | undefined;
   /** How long connections may take to end when the proxy or a listener stops; default 10 s. */
@@ -28,6 +31,8 @@ export interface ProxyOptions {
   readonly version: string;
   /** Lets the admin endpoint, which has no authentication, stand on an address that others can reach. */
   readonly insecure?: boolean | undefined;
+  /** What the process before this one handed over (hot restart). */
+  readonly handover?: Handover | undefined;
   /** pino's levels; default: the environment's SLUICE_LOG_LEVEL, else "info". */
   readonly logLevel?: string | undefined;
 }
@@ -37,9 +42,14 @@ export class StartError extends Error {
   override readonly name = "StartError";
 }
 
-const WORKERS_MAX = 8;
+/** Worker threads that there can be. */
+export const WORKERS_MAX = 256;
+const WORKERS_DEFAULT_MAX = 8;
 const DRAIN_MS_DEFAULT = 10_000;
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
+
+/** Whether there can be so many workers. */
+export const isWorkerCount = (count: number): boolean => Number.isInteger(count) && count >= 1 && count <= WORKERS_MAX;
 
 /** The options with defaults filled in, checked. */
 export interface CheckedOptions {
@@ -59,9 +69,9 @@ export function checkOptions(options: ProxyOptions, isLoopback: (host: string) =
     );
   }
   if (typeof options.xdsAddress === "string") parseAddress("the xDS address", options.xdsAddress, 1);
-  const workers = options.workers ?? Math.min(WORKERS_MAX, availableParallelism());
-  if (!Number.isInteger(workers) || workers < 1 || workers > 256) {
-    throw new StartError(`the number of workers must be between 1 and 256, not ${options.workers}`);
+  const workers = options.workers ?? Math.min(WORKERS_DEFAULT_MAX, availableParallelism());
+  if (!isWorkerCount(workers)) {
+    throw new StartError(`the number of workers must be between 1 and ${WORKERS_MAX}, not ${options.workers}`);
   }
   const drainTimeMs = options.drainTimeMs ?? DRAIN_MS_DEFAULT;
   if (!(drainTimeMs >= 0 && drainTimeMs <= 3_600_000)) {

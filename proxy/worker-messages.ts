@@ -1,4 +1,5 @@
 import type { ClusterStatus } from "./admin/source.ts";
+import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsMessage } from "./observe/stats-layout.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
 
@@ -6,6 +7,16 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 export interface WorkerSettings {
   /** How long connections of a listener that was removed or has moved may take to end, in ms. */
   readonly drainTimeMs: number;
+  /** This worker's place among the workers. */
+  readonly index: number;
+  /** Where open connections are counted (listen/connection-counts.ts). */
+  readonly connections: SharedArrayBuffer;
+  /** Open connections of all workers together at most; 0: any number. */
+  readonly connectionsMax: number;
+  /** The key for TLS session tickets. Secret. */
+  readonly ticketKey: Uint8Array;
+  /** Open listening sockets of a former process, which nobody else of this one has. */
+  readonly inherited: readonly ListeningSocket[];
   /** How collectors of logs and traces are told who we are: node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
 }
@@ -16,6 +27,10 @@ export type ToWorker =
   | { readonly kind: "apply"; readonly sequence: number; readonly updates: readonly ResourceUpdate[] }
   /** Answered by `clusters`. */
   | { readonly kind: "list-clusters"; readonly id: number }
+  /** Make session tickets with this key from now on. */
+  | { readonly kind: "ticket-key"; readonly key: Uint8Array }
+  /** Answered by `sockets`. */
+  | { readonly kind: "list-sockets"; readonly id: number }
   /** Open the access logs' files anew, after a rotation. */
   | { readonly kind: "reopen-logs" }
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */
@@ -26,6 +41,8 @@ export type FromWorker =
   /** `listening`: false if there are listeners to open and not one of them could be. */
   | { readonly kind: "applied"; readonly sequence: number; readonly listening: boolean }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  /** The open listening sockets. */
+  | { readonly kind: "sockets"; readonly id: number; readonly sockets: readonly ListeningSocket[] }
   /** A listener could not be opened; the text names it and says why. */
   | { readonly kind: "listener-failed"; readonly name: string; readonly reason: string }
   | { readonly kind: "drained" }

@@ -4,6 +4,8 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { ConnectionCounts } from "./listen/connection-counts.ts";
+import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
 import { WorkerRuntime } from "./runtime.ts";
@@ -11,7 +13,10 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
-const { drainTimeMs, node } = workerData as WorkerSettings;
+const settings = workerData as WorkerSettings;
+const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax, node } = settings;
+let ticketKeys = Buffer.from(ticketKey);
+const legacy = new InheritedSockets(inherited);
 
 const tell = (message: FromWorker) => port.postMessage(message);
 
@@ -21,8 +26,17 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   drainTimeMs,
   node,
 );
-const listeners: ListenerSet = new ListenerSet({ runtime, reusePort: true }, drainTimeMs, (name, error) =>
-  tell({ kind: "listener-failed", name, reason: error.message }),
+const listeners: ListenerSet = new ListenerSet(
+  {
+    runtime,
+    reusePort: true,
+    counts: new ConnectionCounts(connections, index),
+    ...(connectionsMax > 0 && { connectionsMax }),
+    ticketKeys: () => ticketKeys,
+    inherited: (at) => legacy.take(at),
+  },
+  drainTimeMs,
+  (name, error) => tell({ kind: "listener-failed", name, reason: error.message }),
 );
 
 port.on("message", (message: ToWorker) => {
@@ -39,11 +53,18 @@ async function handle(message: ToWorker): Promise<void> {
     case "apply":
       await runtime.apply(message.updates);
       await listeners.settled();
+      legacy.closeRest();
       tell({ kind: "applied", sequence: message.sequence, listening: !listeners.down });
       if (message.sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
       break;
     case "list-clusters":
       tell({ kind: "clusters", id: message.id, clusters: Array.from(runtime.clusters(), statusOf) });
+      break;
+    case "ticket-key":
+      ticketKeys = Buffer.from(message.key);
+      break;
+    case "list-sockets":
+      tell({ kind: "sockets", id: message.id, sockets: listeners.sockets() });
       break;
     case "reopen-logs":
       runtime.sinks.reopen();

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { getCompileCacheDir } from "node:module";
 import { dirname } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -6,7 +7,10 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 
 import type { ClusterStatus } from "./admin/source.ts";
+import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
+import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
+import { WORKERS_MAX } from "./options.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
 
@@ -14,6 +18,9 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 const RESTART_MS_BASE = 100;
 const RESTART_MS_MAX = 10_000;
 const CRASH_WINDOW_MS = 60_000;
+
+/** How long a worker may take beyond its drain time. */
+const RETIRE_MS_SLACK = 2_000;
 
 /** How long /clusters waits for the workers. */
 const ANSWER_MS_MAX = 2_000;
@@ -27,6 +34,8 @@ const SEMI_SPACE_MB = 8;
 export interface WorkersOptions {
   readonly count: number;
   readonly drainTimeMs: number;
+  /** Open connections of all workers together at most; undefined: any number. */
+  readonly connectionsMax?: number | undefined;
   /** The proxy's node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
   readonly log: Pick<Logger, "info" | "warn" | "error">;
@@ -36,7 +45,19 @@ export interface WorkersOptions {
   readonly changed: () => void;
   /** Where the workers' statistics are summed up. */
   readonly stats: StatsReader;
+  /** What a former process left; undefined: there was none. */
+  readonly inherited?: Inheritance | undefined;
 }
+
+/** What the workers of a process leave to those of the next one. */
+export interface Inheritance {
+  readonly sockets: readonly ListeningSocket[];
+  /** Of session tickets. Secret. */
+  readonly ticketKey: Uint8Array;
+}
+
+/** A key for session tickets is used for so long; then clients shake hands in full once. */
+const TICKET_KEY_MS = 12 * 3600_000;
 
 interface Slot {
   readonly index: number;
@@ -58,17 +79,64 @@ export class Workers {
   readonly #options: WorkersOptions;
   readonly #slots: Slot[] = [];
   readonly #asked = new Map<number, (index: number, clusters: readonly ClusterStatus[] | undefined) => void>();
+  /** Workers that drain since there are too many. */
+  readonly #retired = new Set<Worker>();
+  /** The places in which a worker was started. */
+  readonly #started = new Set<number>();
   #nextId = 1;
   /** Nothing is started any more. */
   #ending = false;
+  readonly #connections = connectionCountsMemory(WORKERS_MAX);
+  readonly #counts = new ConnectionCounts(this.#connections, 0);
+  /** How many workers there shall be. */
+  #count: number;
+  #ticketKey: Uint8Array;
+  readonly #ticketTimer: NodeJS.Timeout;
+  readonly #socketsAsked = new Map<number, (sockets: readonly ListeningSocket[]) => void>();
   /** Crashes since the start, for the statistics. */
   crashes = 0;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
+    this.#count = options.count;
+    this.#ticketKey = options.inherited?.ticketKey ?? randomBytes(48);
+    this.#ticketTimer = setInterval(() => this.#rotateTicketKey(), TICKET_KEY_MS);
+    this.#ticketTimer.unref();
     // For threads that start from now on. Their resourceLimits would not do: the process's own option has precedence over them.
     setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
     this.#add();
+  }
+
+  /** How many workers there shall be. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /**
+   * Changes the number of workers. New ones start with the present configuration; those that are too many accept no more, let their connections end
+   * within the drain time, and end.
+   */
+  setCount(count: number): void {
+    if (this.#ending) return;
+    this.#count = count;
+    for (const slot of this.#slots.splice(count)) this.#retire(slot);
+    if (this.#slots.some(serves)) this.#addOthers();
+    this.#options.changed();
+  }
+
+  /** What the next process needs in order to take over. */
+  async inheritance(): Promise<Inheritance> {
+    const sockets = await Promise.all(
+      this.#slots.filter(serves).map(({ worker }) => {
+        const id = this.#nextId++;
+        const { promise, resolve } = Promise.withResolvers<readonly ListeningSocket[]>();
+        this.#socketsAsked.set(id, resolve);
+        worker.once("exit", () => resolve([]));
+        post(worker, { kind: "list-sockets", id });
+        return promise.finally(() => this.#socketsAsked.delete(id));
+      }),
+    );
+    return { sockets: sockets.flat(), ticketKey: this.#ticketKey };
   }
 
   /** How many workers serve a whole configuration, though perhaps not the latest. */
@@ -140,12 +208,39 @@ export class Workers {
   /** Ends all threads. */
   async close(): Promise<void> {
     this.#ending = true;
-    await Promise.all(this.#slots.map(({ worker }) => worker.terminate()));
+    clearInterval(this.#ticketTimer);
+    await Promise.all(
+      [...this.#slots.map(({ worker }) => worker), ...this.#retired].map((worker) => worker.terminate()),
+    );
   }
 
   #apply(slot: Slot, updates: readonly ResourceUpdate[]): void {
     slot.sent++;
     post(slot.worker, { kind: "apply", sequence: slot.sent, updates });
+  }
+
+  /** Lets a worker end that is no longer wanted. Its counts stay. */
+  #retire({ index, worker }: Slot): void {
+    this.#retired.add(worker);
+    const end = () => void worker.terminate();
+    const late = setTimeout(end, this.#options.drainTimeMs + RETIRE_MS_SLACK);
+    worker.on("message", ({ kind }: FromWorker) => kind === "drained" && end());
+    worker.once("exit", () => {
+      clearTimeout(late);
+      this.#retired.delete(worker);
+    });
+    // What it counts while it drains is not missed, as long as no other worker has its number.
+    worker.once("exit", () => {
+      if (this.#slots[index] !== undefined) return;
+      this.#options.stats.forget(index);
+      this.#counts.forget(index);
+    });
+    post(worker, { kind: "drain", timeMs: this.#options.drainTimeMs });
+  }
+
+  #rotateTicketKey(): void {
+    this.#ticketKey = randomBytes(48);
+    for (const { worker } of this.#slots) post(worker, { kind: "ticket-key", key: this.#ticketKey });
   }
 
   /** Starts a further worker. */
@@ -158,11 +253,23 @@ export class Workers {
 
   /** Starts all workers that are still missing, with the present configuration. */
   #addOthers(): void {
-    while (!this.#ending && this.#slots.length < this.#options.count) this.#apply(this.#add(), this.#options.current());
+    while (!this.#ending && this.#slots.length < this.#count) this.#apply(this.#add(), this.#options.current());
   }
 
   #start(index: number): Worker {
-    const settings: WorkerSettings = { drainTimeMs: this.#options.drainTimeMs, node: this.#options.node };
+    const { drainTimeMs, inherited } = this.#options;
+    // Each socket goes to one worker, and only to the first in its place: one that replaces it opens its own.
+    const sockets = this.#started.has(index) ? [] : (inherited?.sockets ?? []);
+    this.#started.add(index);
+    const settings: WorkerSettings = {
+      drainTimeMs,
+      node: this.#options.node,
+      index,
+      connections: this.#connections,
+      connectionsMax: this.#options.connectionsMax ?? 0,
+      ticketKey: this.#ticketKey,
+      inherited: sockets.filter((_, at) => at % this.#options.count === index),
+    };
     const worker = new Worker(new URL("./worker.ts", import.meta.url), {
       workerData: settings,
       name: `worker ${index}`,
@@ -190,6 +297,9 @@ export class Workers {
       case "clusters":
         this.#asked.get(message.id)?.(index, message.clusters);
         break;
+      case "sockets":
+        this.#socketsAsked.get(message.id)?.(message.sockets);
+        break;
       case "listener-failed":
         this.#options.log.error({ listener: message.name, worker: index }, message.reason);
         break;
@@ -208,6 +318,7 @@ export class Workers {
     if (this.#ending) return;
     this.crashes++;
     this.#options.stats.forget(index);
+    this.#counts.forget(index);
     const now = performance.now();
     slot.crashedAt = [...slot.crashedAt.filter((at) => now - at < CRASH_WINDOW_MS), now];
     const delayMs =
@@ -216,7 +327,7 @@ export class Workers {
     for (const asked of this.#asked.values()) asked(index, undefined);
     this.#options.changed();
     setTimeout(() => {
-      if (this.#ending) return;
+      if (this.#ending || this.#slots[index] !== slot) return;
       slot.worker = this.#start(index);
       slot.sent = 0;
       this.#apply(slot, this.#options.current());

@@ -30,7 +30,7 @@ const points: Readonly<Record<number, readonly [point: string, evidence: Evidenc
   13: ["what clients say of themselves", { tests: [http1] }],
   14: ["0-RTT", { nothingToTest: "node:tls accepts no early data", until: "proxy/listen/*early*.ts" }],
   15: ["decompression bombs", { nothingToTest: "nothing decompresses", until: "proxy/filters/*compress*.ts" }],
-  16: ["TLS", { nothingToTest: "there are no TLS listeners", until: "proxy/listen/*tls*.ts" }],
+  16: ["TLS", { tests: ["proxy/listen/tls.test.ts"] }],
   17: [
     "gRPC message sizes",
     { nothingToTest: "messages are streamed; none is kept whole", until: "proxy/filters/*transcod*.ts" },

@@ -168,6 +168,9 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     nodeIdOption(),
     listenOption("--admin", "where its admin endpoint listens", "SLUICE_PROXY_ADMIN", defaultAddress.proxyAdmin),
     workersOption(),
+    valued("--max-connections <n>", "client connections at most; more are closed", "SLUICE_MAX_CONNECTIONS").argParser(
+      integer(1, 10_000_000),
+    ),
     drainTime,
     ...joinOptions(),
   );

@@ -34,6 +34,7 @@ export interface ProxyOptions extends GlobalOptions, JoinOptions {
   readonly admin: string;
   readonly workers?: number;
   readonly drainTime: number;
+  readonly maxConnections?: number;
 }
 
 /** `sluice control-plane`: runs until SIGINT or SIGTERM. */
@@ -68,12 +69,14 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
   });
 }
 
-/** `sluice proxy`: runs until SIGINT or SIGTERM, then drains. */
+/** `sluice proxy`: runs until SIGINT or SIGTERM, then drains; SIGHUP starts a successor that takes over. */
 export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<number> {
   return run(terminal, async () => {
-    const { runProxy } = await import("../../proxy/main.ts");
+    const { receiveHandover, runProxy } = await import("../../proxy/main.ts");
+    const handover = await receiveHandover();
     const running = await runProxy({
-      xdsAddress: startAddress(options.xds),
+      xdsAddress: handover === undefined ? startAddress(options.xds) : handover.xds,
+      handover,
       xdsSecurity: xdsSecurityOf(options),
       gatewayGroup: options.group,
       nodeId: options.nodeId ?? hostname(),
@@ -81,11 +84,17 @@ export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<
       workers: options.workers,
       dataDirectory: resolve(dataDirectory(options)),
       drainTimeMs: options.drainTime,
+      maxConnections: options.maxConnections,
       version,
       insecure: options.insecure === true,
       logLevel: process.env["SLUICE_LOG_LEVEL"],
     });
-    return { addresses: { proxyAdmin: running.adminAddress }, close: () => running.close() };
+    return {
+      addresses: { proxyAdmin: running.adminAddress },
+      close: () => running.close(),
+      replace: () => running.replace(),
+      line: handover?.lifeline,
+    };
   });
 }
 
@@ -101,11 +110,24 @@ function xdsSecurityOf(options: JoinOptions) {
 interface Running {
   readonly addresses: Readonly<Record<string, string>>;
   close(): Promise<void>;
+  /** Hot restart, where the program can do that; undefined: there is no successor, and it goes on. */
+  replace?(): Promise<Replaced | undefined>;
+  /** Where commands come from in a successor. */
+  readonly line?: CommandLine | undefined;
+}
+
+/** What is left to do for a process that was replaced: the first of its line stays, as the one that others know, and passes signals on. */
+interface Replaced {
+  readonly line: { stop(): void; restart(): void; readonly ended: Promise<void> } | undefined;
+}
+
+interface CommandLine {
+  listen(commands: { readonly stop: () => void; readonly restart: () => void }): void;
 }
 
 /** Starts a program, says where it listens, and ends it gracefully at a signal or when its supervisor is gone. */
 async function run(terminal: Terminal, start: () => Promise<Running>): Promise<number> {
-  const stopped = stopRequested();
+  const { stopped, ask } = stopRequested();
   let running: Running;
   try {
     const started = await Promise.race([start(), stopped]);
@@ -120,20 +142,54 @@ async function run(terminal: Terminal, start: () => Promise<Running>): Promise<n
     if (tellSupervisor(message)) return exitCode.error;
     throw failure;
   }
+  // A successor has taken over from here on, and stays when the process before it goes: that is what it is for.
+  if (running.line !== undefined) process.removeAllListeners("disconnect");
   if (!tellSupervisor({ kind: "ready", addresses: running.addresses })) {
     for (const [name, address] of Object.entries(running.addresses)) terminal.err(`${name} listens on ${address}`);
   }
   // Written at the end otherwise, which a program that is killed does not reach.
   flushCompileCache();
-  await stopped;
-  await running.close();
+  const replaced = await untilReplacedOrStopped(running, stopped, ask);
+  if (replaced === undefined) await running.close();
+  else if (replaced.line !== undefined && !(await outlive(replaced.line, stopped))) return exitCode.error;
   // From here on the channel is closed by this side.
   process.removeAllListeners("disconnect");
   return exitCode.ok;
 }
 
-/** Resolves when the program is to end; a second signal ends it at once. */
-function stopRequested(): Promise<undefined> {
+/** Serves until it is to end (undefined), or a successor serves in its place. */
+async function untilReplacedOrStopped(
+  running: Running,
+  stopped: Promise<undefined>,
+  stop: () => void,
+): Promise<Replaced | undefined> {
+  const { promise, resolve: done } = Promise.withResolvers<Replaced>();
+  const replace = async () => {
+    const replaced = await running.replace?.();
+    if (replaced !== undefined) done(replaced);
+  };
+  const restart = () => void replace();
+  if (running.replace !== undefined) process.on("SIGHUP", restart);
+  running.line?.listen({ stop, restart });
+  const replaced = await Promise.race([promise, stopped]);
+  process.off("SIGHUP", restart);
+  return replaced;
+}
+
+/** Passes signals on to whichever process serves now, until the last one has ended. False: it ended although nobody asked it to. */
+async function outlive(line: NonNullable<Replaced["line"]>, stopped: Promise<undefined>): Promise<boolean> {
+  let asked = false;
+  process.on("SIGHUP", () => line.restart());
+  void stopped.then(() => {
+    asked = true;
+    line.stop();
+  });
+  await line.ended;
+  return asked;
+}
+
+/** When the program is to end, and a way to ask for it; a second signal ends it at once. */
+function stopRequested(): { readonly stopped: Promise<undefined>; readonly ask: () => void } {
   const { promise, resolve: done } = Promise.withResolvers<undefined>();
   let asked = false;
   const ask = () => {
@@ -142,11 +198,11 @@ function stopRequested(): Promise<undefined> {
     done(undefined);
   };
   process.on("SIGTERM", ask);
-  // Ctrl-C reaches the whole process group; a supervisor decides when its programs end.
+  // Ctrl-C reaches the whole process group; a supervisor, or the first process of a line, decides when its programs end.
   process.on("SIGINT", process.connected ? () => {} : ask);
-  // The supervisor is gone, in whatever way.
+  // The supervisor is gone, in whatever way, or the process that this one was to succeed.
   process.on("disconnect", ask);
-  return promise;
+  return { stopped: promise, ask };
 }
 
 /** What a user can do something about when a program can't start. */

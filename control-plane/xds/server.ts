@@ -20,7 +20,8 @@ import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
-import { type RawCall, type StreamContext, XdsStream } from "./stream.ts";
+import type { StreamContext } from "./stream-context.ts";
+import { type RawCall, XdsStream } from "./stream.ts";
 
 export interface XdsServerOptions {
   readonly host: string;

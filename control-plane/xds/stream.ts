@@ -1,18 +1,15 @@
 import { randomBytes } from "node:crypto";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 
 import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
 import { servedSet } from "./answers.ts";
-import type { ResourceCache, ResourceChange, ResourceSet } from "./cache.ts";
+import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
-import { type Credentials, credentialsOf, type JoinGuard } from "./join.ts";
-import type { XdsLimits } from "./limits.ts";
-import type { XdsMetrics } from "./metrics.ts";
+import { type Credentials, credentialsOf } from "./join.ts";
 import {
   inOrder,
   newOrder,
@@ -24,7 +21,8 @@ import {
   pruneWarming,
 } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import type { NodeRegistry, StreamReport } from "./status.ts";
+import type { StreamReport } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
   newSubscription,
@@ -37,18 +35,6 @@ import {
   typeStatus,
   watched,
 } from "./subscription.ts";
-
-/** What all streams of a server share. */
-export interface StreamContext {
-  readonly cache: ResourceCache;
-  readonly nodes: NodeRegistry;
-  readonly log: Logger;
-  readonly metrics: XdsMetrics;
-  readonly limits: XdsLimits;
-  readonly join: JoinGuard;
-  /** Milliseconds since the epoch, never going back. */
-  readonly now: () => number;
-}
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;

@@ -96,8 +96,10 @@ class Reader {
 
   #text(node: Node | undefined, what: string): string {
     if (node === undefined) return "";
-    if (!isScalar(node) || typeof node.value === "object") throw this.#wrong(node, `${what} must be a text`);
-    return String(node.value);
+    const value: unknown = isScalar(node) ? node.value : undefined;
+    if (typeof value === "string") return value;
+    if (typeof value === "number" || typeof value === "boolean") return String(value);
+    throw this.#wrong(node, `${what} must be a text`);
   }
 
   #integer(node: Node, what: string, min: number, max: number): number {

@@ -79,6 +79,14 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
     help: "statistics for Prometheus (?filter=REGEX, ?usedonly)",
     answer: prometheus,
   },
+  "/workers": {
+    method: "POST",
+    help: "change the number of worker threads (?count=N)",
+    answer: (source, query) => {
+      const count = Number(query.get("count") ?? "");
+      return source.setWorkers(count) ? text("OK") : text("count must be a number of workers, at least 1", 400);
+    },
+  },
 };
 
 function help(): string {

@@ -63,6 +63,7 @@ const source: AdminSource = {
     { kind: "counter", name: "cluster.a.upstream_rq_total", metric: "y", tags: [], value: 5 },
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
+  setWorkers: (count) => count === 3,
   drainListeners: () => {
     drained++;
   },
@@ -112,6 +113,8 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(await get("/reopen_logs")).toMatch(/^405 /);
   expect(await get("/reopen_logs", "POST")).toBe("200 OK\n");
   expect(reopened).toBe(1);
+  expect(await get("/workers?count=3", "POST")).toBe("200 OK\n");
+  expect(await get("/workers?count=x", "POST")).toMatch(/^400 /);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
 });

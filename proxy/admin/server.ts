@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 
 import { type Page, text } from "./page.ts";
+import { descriptorOf } from "../listen/descriptor.ts";
 import { endpoints } from "./pages.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -11,6 +12,8 @@ import type { AdminSource } from "./source.ts";
 export interface AdminServer {
   /** "host:port" with the port that it got. */
   readonly address: string;
+  /** The descriptor of its listening socket, for a process that follows. */
+  readonly fd: number;
   /** Stops it; requests under way are cut off. */
   close(): Promise<void>;
 }
@@ -20,13 +23,14 @@ export const isLoopback = (host: string) => host === "localhost" || host === "::
 
 /**
  * Opens the admin endpoint. It has no authentication, as in Envoy, so callers must see to it that the address is a loopback one
- * unless the operator insists. Rejects if the address can't be had.
+ * unless the operator insists. `inheritedFd`: an open listening socket of a former process, to be used instead of the address. Rejects if the address can't be had.
  */
 export async function startAdmin(
   host: string,
   port: number,
   source: AdminSource,
   log: Pick<Logger, "error">,
+  inheritedFd?: number,
 ): Promise<AdminServer> {
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
     answer(request, source).then(
@@ -40,11 +44,12 @@ export async function startAdmin(
   server.maxConnections = 128;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port, exclusive: true }, resolve);
+    server.listen(inheritedFd === undefined ? { host, port, exclusive: true } : { fd: inheritedFd }, resolve);
   });
   const bound = (server.address() as AddressInfo).port;
   return {
     address: host.includes(":") ? `[${host}]:${bound}` : `${host}:${bound}`,
+    fd: descriptorOf(server),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

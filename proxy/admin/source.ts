@@ -36,6 +36,7 @@ export interface AdminSource {
   readonly nodeId: string;
   readonly group: string;
   readonly version: string;
+  /** How many worker threads there shall be. */
   readonly workers: number;
   readonly logLevel: string;
   readonly drainTimeMs: number;
@@ -50,6 +51,8 @@ export interface AdminSource {
   samples(): Iterable<Sample>;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
+  /** Changes the number of worker threads; false: that number is not allowed. */
+  setWorkers(count: number): boolean;
   /** Has the files of access logs opened anew, after they were rotated. */
   reopenLogs(): void;
 }

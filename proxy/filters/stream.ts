@@ -126,7 +126,7 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   /** Makes the one target that is routed, authorised and forwarded. Returns the answer to a request whose target can't be. */
-  #normalize({ path, authority }: RequestMessage): LocalReply | undefined {
+  #normalize({ path, authority }: IncomingRequest): LocalReply | undefined {
     const { head, listener, options } = this;
     if (path === "*") return replies.pathRejected;
     const normalized = normalizePath(path, options);

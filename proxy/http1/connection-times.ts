@@ -18,6 +18,8 @@ export class ConnectionTimes {
   idleSince: number = this.openedAt;
   /** When the head that is being read began; -1: none is. */
   headSince = -1;
+  /** The idle time that {@link checkDrain} found too long once. */
+  #overdueSince = -1;
 
   readonly #listener: ListenerState;
 
@@ -48,7 +50,11 @@ export class ConnectionTimes {
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
    */
   checkDrain(now: number): number {
-    return remaining(this.idleSince, DRAIN_IDLE_MS, now);
+    const left = remaining(this.idleSince, DRAIN_IDLE_MS, now);
+    if (left > 0 || this.#overdueSince === this.idleSince) return left;
+    // After a stall of this thread timers come before what lies in the sockets: look there first.
+    this.#overdueSince = this.idleSince;
+    return 1;
   }
 
   /** ms until the connection has been open long enough. */

@@ -19,19 +19,18 @@ export interface BindOptions {
   /** Whether other workers listen on the same port. */
   readonly reusePort: boolean;
   /** An open listening socket for the address, which a former process left us. */
-  readonly inherited?: ((address: BindAddress) => number | undefined) | undefined;
+  readonly fd?: number | undefined;
   /** Whether to try again when the address is taken: somebody may be about to leave it. */
   readonly patient: boolean;
 }
 
 /** Listens on an address. Rejects with ListenError. */
 export async function bind(at: BindAddress, options: BindOptions, onSocket: (socket: Socket) => void): Promise<Server> {
-  const fd = options.inherited?.(at);
   for (let attempt = 1, waitMs = RETRY_MS_FIRST; ; attempt++, waitMs *= 2) {
     // A client may end its half after its last request and still read the answer.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
     try {
-      await listen(server, at, options, fd);
+      await listen(server, at, options);
       return server;
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
@@ -47,7 +46,7 @@ export async function bind(at: BindAddress, options: BindOptions, onSocket: (soc
   }
 }
 
-function listen(server: Server, at: BindAddress, { backlog, reusePort }: BindOptions, fd: number | undefined) {
+function listen(server: Server, at: BindAddress, { backlog, reusePort, fd }: BindOptions) {
   return new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     const where = fd === undefined ? { host: at.address, port: at.port, ...(reusePort && { reusePort }) } : { fd };

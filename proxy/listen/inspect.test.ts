@@ -1,7 +1,7 @@
 /** The readers of first bytes: PROXY headers and ClientHellos, at every boundary. */
 import { once } from "node:events";
 import { connect } from "node:tls";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 
 import { expect, test } from "vitest";
 
@@ -59,7 +59,7 @@ async function clientHello(): Promise<Buffer> {
   const { port } = server.address() as { port: number };
   const client = connect({ port, host: "127.0.0.1", servername: "A.test", ALPNProtocols: ["h2", "http/1.1"] });
   client.on("error", () => {});
-  const [socket] = (await once(server, "connection")) as [import("node:net").Socket];
+  const [socket] = (await once(server, "connection")) as [Socket];
   const [bytes] = (await once(socket, "data")) as [Buffer];
   socket.destroy();
   client.destroy();

@@ -14,7 +14,7 @@ export function addressBytes(text: string): Uint8Array | undefined {
   const [head = "", tail] = hex.split("::");
   const groups = (part: string | undefined) => (part ? part.split(":").map((group) => Number.parseInt(group, 16)) : []);
   const [before, after] = [groups(head), groups(tail)];
-  const all = [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
+  const all = [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after];
   return Uint8Array.from(all.flatMap((group) => [group >> 8, group & 255]));
 }
 

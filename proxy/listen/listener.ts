@@ -5,7 +5,9 @@ import type { TicketKeys } from "../tls/secret.ts";
 import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
+import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { Runtime } from "./context.ts";
+import { descriptorOf } from "./descriptor.ts";
 import { countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
@@ -19,8 +21,12 @@ export interface ListenContext {
   readonly reusePort?: boolean;
   /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
   readonly ticketKeys?: () => TicketKeys | undefined;
-  /** A listening socket that a former process left us. */
-  readonly inherited?: (address: BindAddress) => number | undefined;
+  /** Open connections, counted with those of the other workers; without it only limits of filter chains hold, for this listener alone. */
+  readonly counts?: ConnectionCounts;
+  /** Open connections of all workers together at most; what is above is closed. */
+  readonly connectionsMax?: number;
+  /** The listening sockets that a former process left us, each given once. */
+  readonly inherited?: (address: BindAddress) => readonly number[];
 }
 
 /** A listener that accepts connections. */
@@ -65,11 +71,15 @@ class TcpListener implements RunningListener {
   readonly #draining = new Set<Promise<void>>();
   readonly #leaving = new Set<Chain>();
   readonly #inspecting = new Set<Socket>();
+  readonly #limits: ConnectionCounts;
+  readonly #all: ConnectionCounter | undefined;
   #port = 0;
 
   constructor(options: ListenerOptions, context: ListenContext) {
     this.#options = options;
     this.#context = context;
+    this.#limits = context.counts ?? new ConnectionCounts(connectionCountsMemory(1), 0);
+    this.#all = context.counts?.counter("all");
   }
 
   get port(): number {
@@ -82,21 +92,25 @@ class TcpListener implements RunningListener {
     const onSocket = (socket: Socket) => this.#accept(socket);
     try {
       for (const at of [this.#options, ...additionalAddresses]) {
-        const server = await bind(at, { name, backlog, reusePort, inherited, patient: reusePort }, onSocket);
-        this.#servers.push({ server, at });
+        const fds = inherited?.(at) ?? [];
+        for (const fd of fds.length === 0 ? [undefined] : fds) {
+          const server = await bind(at, { name, backlog, reusePort, fd, patient: reusePort }, onSocket);
+          this.#servers.push({ server, at });
+        }
       }
     } catch (error) {
       for (const { server } of this.#servers) server.close();
       throw error;
     }
-    this.#port = (this.#servers[0]?.server.address() as AddressInfo).port;
+    const [first] = this.#servers;
+    if (first === undefined) throw new Error(`listener ${name}: it has no socket`);
+    this.#port = (first.server.address() as AddressInfo).port;
     this.#takeChains(0);
   }
 
   sockets(): readonly ListeningSocket[] {
     return this.#servers.flatMap(({ server, at }) => {
-      // Node has no public way to a descriptor, and takes one in listen({ fd }).
-      const fd = (server as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+      const fd = descriptorOf(server);
       return fd < 0 ? [] : [{ address: at.address, port: at.port, fd }];
     });
   }
@@ -146,6 +160,7 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
+    if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) return;
     countConnection(socket, socket.localPort ?? this.#port, this.#context.runtime.stats);
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
@@ -164,11 +179,25 @@ class TcpListener implements RunningListener {
       socket.destroy();
       return;
     }
-    if (chain.size >= (chain.options.connectionsMax ?? Number.POSITIVE_INFINITY)) {
-      socket.destroy();
+    const { connectionsMax } = chain.options;
+    if (
+      connectionsMax !== undefined &&
+      !this.#count(socket, this.#limits.counter(`${this.#options.name} ${chain.options.id}`), connectionsMax)
+    ) {
       return;
     }
     chain.accept(socket, found.serverName, found.source && peerFrom(found.source));
+  }
+
+  /** Counts a connection as long as it is open; false: there are too many, and it is closed. */
+  #count(socket: Socket, counter: ConnectionCounter | undefined, max = Number.POSITIVE_INFINITY): boolean {
+    if (counter === undefined) return true;
+    if (counter.take(max)) {
+      socket.once("close", () => counter.release());
+      return true;
+    }
+    socket.destroy();
+    return false;
   }
 
   /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
@@ -179,11 +208,8 @@ class TcpListener implements RunningListener {
 
   /** Resolves when the listening sockets are closed and no connection is left. */
   async #stop(): Promise<void> {
-    await Promise.all(
-      this.#servers.map(({ server }) =>
-        server.listening ? new Promise<void>((done) => server.close(() => done())) : undefined,
-      ),
-    );
+    const open = this.#servers.filter(({ server }) => server.listening);
+    await Promise.all(open.map(({ server }) => new Promise<void>((done) => server.close(() => done()))));
   }
 }
 

@@ -194,7 +194,7 @@ test("a session made under other rules for clients is not resumed", async () => 
   expect(await resumes(lax.port, strict.port, client).catch(() => false)).toBe(false);
 });
 
-test("renegotiation is refused", async () => {
+test("sec 16 renegotiation is refused", async () => {
   await using it = await JsonListener.start([answering("", tlsOf(a))]);
   const socket = await handshake(it.port, { maxVersion: "TLSv1.2" });
   const ended = once(socket, "error").then(([error]) => error as Error);
@@ -223,7 +223,7 @@ test("the chain is chosen by server name, and what has none goes to the default 
   await plain.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").until((text) => text.endsWith("plain"));
 });
 
-test("a request for a host of another chain came on the wrong connection", async () => {
+test("sec 16 a request for a host of another chain came on the wrong connection", async () => {
   await using it = await JsonListener.start([
     answering("chain a", { ...tlsOf(a), filterChainMatch: { serverNames: ["a.test"] } }),
     answering("chain b", { ...tlsOf(b), filterChainMatch: { serverNames: ["*.b.test"] } }),

@@ -31,6 +31,8 @@ export interface ConfigurationOptions {
   /** Takes what the data path shall change, in order. */
   readonly apply: (updates: readonly ResourceUpdate[]) => void;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
+  /** Addresses ("host:port", IPv6 in brackets) that a former process of ours has open: they are no stranger's. */
+  readonly ours?: ReadonlySet<string>;
 }
 
 /**
@@ -240,7 +242,7 @@ export class Configuration implements Conversation {
     const staying = [...this.#graph.received(type).values()].filter(
       ({ name }) => !replaced.has(name) && !removed.has(name),
     );
-    return refusedListeners(candidates, this.#graph.active(type).values(), staying);
+    return refusedListeners(candidates, this.#graph.active(type).values(), staying, this.#options.ours);
   }
 
   #accept(type: ResourceType, { name, version }: Resource): void {

@@ -9,11 +9,13 @@ import { listenAddress } from "./references.ts";
  * because somebody else on this machine does. Envoy refuses such a listener in the same way (a NACK that names it).
  *
  * `inUse`: the listeners that this proxy has open, whose addresses are ours. `others`: all listeners there will be beside the new ones.
+ * `inherited`: addresses that a former process of ours has open.
  */
 export async function refusedListeners(
   candidates: readonly Resource[],
   inUse: Iterable<Resource>,
   others: Iterable<Resource>,
+  inherited: ReadonlySet<string> = new Set(),
 ): Promise<Map<string, string>> {
   const refused = new Map<string, string>();
   const ours = new Set([...inUse].map(addressOf));
@@ -28,7 +30,7 @@ export async function refusedListeners(
     }
     takenBy.set(address, candidate.name);
     const where = listenAddress(candidate.message as Listener);
-    if (where === undefined || ours.has(address)) continue;
+    if (where === undefined || ours.has(address) || inherited.has(address)) continue;
     const reason = await probeBind(where.host, where.port);
     if (reason !== undefined) refused.set(candidate.name, `cannot bind '${address}': ${reason}`);
   }

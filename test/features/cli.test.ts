@@ -122,7 +122,7 @@ test("mistakes are told with what would be right, without a stack", async () => 
   const cases: (readonly [string[], RegExp])[] = [
     [["get", "servises"], /did you mean services\?/],
     [["stauts"], /Did you mean status\?/],
-    [["delete", "route", "x"], /service or gateway-group/],
+    [["delete", "route", "x"], /gateway-group, service, registry, certificate or ca-certificate/],
     [["apply", "-f", join(directory.path, "nowhere.yaml")], /nowhere\.yaml: no such file or directory/],
     [["status", "--token", "wrong"], /refused the token/],
     [

@@ -97,7 +97,7 @@ test("instances that roll under load cost no request", async () => {
   for (let round = 0; round < 3; round++) {
     const next = await start(`roll-${round}`);
     await register(next);
-    await bothAnswer([old?.name, next.name].sort().join());
+    await bothAnswer([old?.name ?? "", next.name].sort().join());
     await consul.deregister(old?.name ?? "");
     await bothAnswer(next.name);
     old = next;

@@ -25,7 +25,7 @@ export async function compareWithBase(base: string, cases: readonly LoadCase[], 
   const dir = await temporaryDir();
   const tree = join(dir.path, "base");
   const revision = git("rev-parse", "--verify", `${base}^{commit}`);
-  git("worktree", "add", "--detach", tree, revision);
+  git("worktree", "add", "--quiet", "--detach", tree, revision);
   try {
     await symlink(join(root, "node_modules"), join(tree, "node_modules"));
     const generated = await run(process.execPath, ["proto/generate.ts"], { cwd: tree });

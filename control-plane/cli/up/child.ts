@@ -70,6 +70,11 @@ export class Child {
     }
   }
 
+  /** Has it start a successor that takes over (SIGHUP). */
+  restart(): void {
+    this.#process?.kill("SIGHUP");
+  }
+
   /** Ends it gracefully, and by force when it takes too long. */
   async stop(): Promise<void> {
     this.#stopping.abort();

@@ -38,7 +38,8 @@ const STOP_MS_MAX = 10_000;
 const PROXY_STOP_MS_MAX = 20_000;
 
 /**
- * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. `main` is the file of the
+ * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. SIGHUP renews the proxy on the same
+ * sockets. `main` is the file of the
  * CLI's entry.
  */
 export async function up(options: UpOptions, terminal: Terminal, main: string): Promise<number> {
@@ -52,6 +53,8 @@ export async function up(options: UpOptions, terminal: Terminal, main: string): 
   const proxy = options.proxy ? new Child(proxySpec(options, directory), main, events) : undefined;
   const beginProxy = (xds: string) => proxy?.begin({ kind: "start", xds: dialable(xds) });
   const patience = options.xds.endsWith(":0") ? undefined : setTimeout(() => beginProxy(options.xds), PATIENCE_MS);
+  // Of a terminal it means that the terminal is gone.
+  if (!process.stdin.isTTY) process.on("SIGHUP", () => proxy?.restart());
   const echoes: { close(): void }[] = [];
   try {
     // Loading it takes as long as the children take to start.

@@ -1,0 +1,108 @@
+/** Changes of the proxy's own processes and threads under load: nothing may be lost. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
+import { ask } from "../support/http.ts";
+import { type Asked, keepAsking } from "../support/keep-asking.ts";
+import { freePort } from "../support/ports.ts";
+import type { Program } from "../support/processes.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { waitFor } from "../support/wait.ts";
+
+let dir: Awaited<ReturnType<typeof temporaryDir>>;
+let upstream: Upstream;
+let control: ControlPlane;
+let program: Program;
+let adminPort: number;
+let port: number;
+
+beforeAll(async () => {
+  dir = await temporaryDir();
+  upstream = await startUpstream("one");
+  port = await freePort();
+  control = await ControlPlane.start(join(dir.path, "data"));
+  const file = join(dir.path, "gateway.yaml");
+  await writeFile(
+    file,
+    `
+gatewayGroups:
+  - name: default
+    listeners: [{ name: http, protocol: http, address: 127.0.0.1, port: ${port} }]
+services:
+  - name: echo
+    upstreams: [{ name: default, nodes: [{ host: 127.0.0.1, port: ${upstream.port} }] }]
+    routes: [{ name: all, paths: [/*] }]
+`,
+  );
+  const applied = await control.sluice("apply", "-f", file);
+  expect(applied.stderr).toBe("");
+  ({ program, adminPort } = await startProxy(control.xdsPort, { workers: 2, data: join(dir.path, "proxy") }));
+  await waitFor("traffic", async () => (await ask(port, { headers: { host: "a.test" } })).status === 200);
+}, 120_000);
+
+afterAll(async () => {
+  await program.stop();
+  await control.program.stop();
+  await upstream.close();
+  await dir.remove();
+});
+
+const info = async () =>
+  JSON.parse((await ask(adminPort, { path: "/server_info" })).body) as { uptime_all_epochs: string };
+
+/** Kept-alive and new connections at once. */
+const load = (): Asked[] => [keepAsking(port), keepAsking(port, { connections: 4, keepAlive: false })];
+
+async function unload(asked: readonly Asked[]): Promise<void> {
+  for (const one of asked) {
+    const before = one.answered;
+    await waitFor("answers after the change", () => Promise.resolve(one.answered > before + 50));
+    await one.stop();
+    expect(one.failures).toEqual([]);
+  }
+}
+
+test("SIGHUP starts a successor that takes over without a lost request, again and again", async () => {
+  const asked = load();
+  for (const round of [1, 2]) {
+    program.child.kill("SIGHUP");
+    await waitFor(`successor ${round}`, () =>
+      Promise.resolve(program.stderr.split("the successor serves").length === round + 1),
+    );
+    await waitFor("the process before it to stop", () =>
+      Promise.resolve(program.stderr.split("proxy stopped").length === round + 1),
+    );
+    expect(program.exited).toBe(false);
+    expect((await ask(adminPort, { path: "/ready" })).body).toContain("LIVE");
+  }
+  await unload(asked);
+  expect((await info()).uptime_all_epochs).toBeDefined();
+}, 120_000);
+
+test("the number of workers changes both ways without a lost request of connections that are open", async () => {
+  const asked = [keepAsking(port)];
+  const workers = async (count: number) => {
+    expect((await ask(adminPort, { method: "POST", path: `/workers?count=${count}` })).status).toBe(200);
+    const text = `server.concurrency: ${count}`;
+    await waitFor(text, async () => (await ask(adminPort, { path: "/stats" })).body.includes(text));
+  };
+  await workers(3);
+  await workers(1);
+  await workers(2);
+  await unload(asked);
+}, 120_000);
+
+test("a successor that does not come up leaves the process before it at work", async () => {
+  const asked = load();
+  const from = program.stderr.length;
+  const since = (text: RegExp) => text.exec(program.stderr.slice(from));
+  program.child.kill("SIGHUP");
+  const [, successor] = await waitFor("its start", () => since(/"successor":(\d+)/) ?? undefined);
+  process.kill(Number(successor), "SIGKILL");
+  await waitFor("the word on it", () => since(/the successor did not come up/) ?? undefined);
+  await unload(asked);
+  expect(program.exited).toBe(false);
+}, 120_000);
