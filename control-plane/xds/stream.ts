@@ -89,7 +89,8 @@ export class XdsStream implements Watcher {
   end(code: status, details: string): void {
     if (this.#ended) return;
     this.#context.metrics.streamsCut.add(1, status[code]);
-    this.#context.log.info({ node: this.#client?.identity.id, code: status[code], details }, "xDS stream ended");
+    const { id: node, address = this.peer } = this.#client?.identity ?? {};
+    this.#context.log.info({ node, address, code: status[code], details }, "xDS stream ended");
     this.#cleanUp();
     this.#call.emit("error", { code, details });
   }
