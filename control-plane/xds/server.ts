@@ -14,6 +14,7 @@ import type { ServedType } from "#proto/resource-types.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
 import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
@@ -64,6 +65,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const join = options.join ?? new JoinGuard(false);
   const context: StreamContext = {
     join,
+    firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
     nodes: options.nodes,
     log: options.log,

@@ -10,16 +10,7 @@ import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
-import {
-  inOrder,
-  newOrder,
-  nextDeadline,
-  noteOrderSent,
-  noteOrderSettled,
-  type Order,
-  permit,
-  pruneWarming,
-} from "./order.ts";
+import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import type { StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
@@ -29,12 +20,12 @@ import {
   noteChanges,
   noteIdle,
   noteSent,
-  type Outcome,
   rescan,
   type Subscription,
   typeStatus,
   watched,
 } from "./subscription.ts";
+import { noteVerdict } from "./verdict.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -63,7 +54,9 @@ export class XdsStream implements Watcher {
   #writing = false;
   #ended = false;
   #runScheduled = false;
+  /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
+  #reconnects = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -172,8 +165,11 @@ export class XdsStream implements Watcher {
     }
     const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    this.#noteVerdict(client, sub, outcome);
-    if (request.reconnects) this.#quietUntilMs ||= now() + limits.reconnectMs;
+    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    if (request.reconnects && !this.#reconnects) {
+      this.#reconnects = true;
+      this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
+    }
     client.connection.changed();
     this.#schedule();
   }
@@ -189,7 +185,13 @@ export class XdsStream implements Watcher {
     if (before !== undefined) return before;
     this.#client = found;
     clearTimeout(this.#timer);
-    const { log } = this.#context;
+    const { log, firstSyncs, limits, now } = this.#context;
+    const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
+    if (startMs === undefined) {
+      this.end(status.RESOURCE_EXHAUSTED, "too many data planes come at once; try again later");
+      return undefined;
+    }
+    this.#quietUntilMs = startMs;
     const { id: nodeId, gatewayGroup, kind, version, address } = found.identity;
     log.info({ node: nodeId, gatewayGroup, kind, version, address }, "xDS stream opened");
     if (!this.#groupExists) log.warn({ node: nodeId, gatewayGroup }, "node of an unknown gateway group");
@@ -215,23 +217,6 @@ export class XdsStream implements Watcher {
     let sub = this.#order.subscriptions.get(type.shortName);
     if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
     return sub;
-  }
-
-  #noteVerdict({ identity }: Client, sub: Subscription, { verdict, settled }: Outcome): void {
-    const { cache, metrics, log, now } = this.#context;
-    const { shortName: type } = sub.type;
-    if (verdict === "ack") metrics.acks.add(1, type);
-    if (verdict === "nack") {
-      metrics.nacks.add(1, type);
-      // Once for each response, however often a client repeats itself.
-      if (settled !== undefined) {
-        const { id: node, gatewayGroup } = identity;
-        log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
-      }
-    }
-    if (settled === undefined) return;
-    metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
-    noteOrderSettled(this.#order, sub, settled, cache.resources(identity.gatewayGroup, EDS), now());
   }
 
   /** Runs after the events of this turn, so that all of them are seen together. */
@@ -281,6 +266,7 @@ export class XdsStream implements Watcher {
     const set = servedSet(cache, gatewayGroup, sub.type);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
+    const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
     if (push === undefined) {
       noteIdle(sub, set);
@@ -292,6 +278,7 @@ export class XdsStream implements Watcher {
     noteSent(sub, push, nonce, nowMs);
     noteOrderSent(this.#order, sub, endpoints);
     metrics.pushes.add(1, type);
+    metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
     this.#writing = true;
     this.#wakeAt(nowMs + limits.ackTimeoutMs);
