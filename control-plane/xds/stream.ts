@@ -54,6 +54,7 @@ export class XdsStream implements Watcher {
   #writing = false;
   #ended = false;
   #runScheduled = false;
+  #lastRequestCame = false;
   /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
   #reconnects = false;
@@ -72,7 +73,12 @@ export class XdsStream implements Watcher {
     this.#context = context;
     this.#onClosed = onClosed;
     call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
-    for (const event of ["end", "error", "cancelled"]) call.on(event, () => this.#close());
+    for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
+    call.on("end", () => {
+      // It says no more, but reads still, as grpcurl does: what it has asked for is sent first.
+      this.#lastRequestCame = true;
+      this.#schedule();
+    });
     this.#timer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
@@ -240,7 +246,11 @@ export class XdsStream implements Watcher {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing || this.#client === undefined) return;
+    if (this.#ended || this.#writing) return;
+    if (this.#client === undefined) {
+      if (this.#lastRequestCame) this.#close();
+      return;
+    }
     const { cache, limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {
@@ -256,6 +266,10 @@ export class XdsStream implements Watcher {
       for (const sub of inOrder(this.#order)) {
         if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
       }
+    }
+    if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
+      this.#close();
+      return;
     }
     this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
   }
