@@ -9,6 +9,7 @@ import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
+import { LeaseJournal } from "./endpoints/lease-journal.ts";
 import { expiryOf } from "./model/certificate.ts";
 import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
@@ -123,6 +124,9 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const nodes = new NodeRegistry();
   const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
   undo.defer(() => endpoints.close());
+  const journal = new LeaseJournal(endpoints.leases, store.leases, (message) => log.warn(message));
+  await journal.start();
+  undo.defer(() => journal.close());
   discoveryMetrics(metrics, () => endpoints.registries());
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
