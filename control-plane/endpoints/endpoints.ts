@@ -18,7 +18,8 @@ import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { LazySource, openSource } from "./open-source.ts";
+import { openSource } from "./open-source.ts";
+import { RotatingSource } from "./rotating-source.ts";
 import { SavedFile } from "./saved.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
@@ -109,7 +110,7 @@ export class Endpoints {
     this.#registries.delete(id);
     if (registry === undefined) return;
     const supervisor = new RegistrySupervisor({
-      source: new LazySource(() => openSource(gatewayGroup, registry, this.leases)),
+      source: new RotatingSource(registry, () => openSource(gatewayGroup, registry, this.leases)),
       holdEmptyMs: registry.holdEmpty === undefined ? HOLD_EMPTY_MS_DEFAULT : durationMs(registry.holdEmpty),
       events: {
         changed: (key, snapshot) => this.#take(gatewayGroup, keyOf(name, key), snapshot),
