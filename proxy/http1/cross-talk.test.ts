@@ -15,7 +15,7 @@ const originOf = () =>
     request.on("error", () => {});
     request.on("data", (bytes: Buffer) => (body += bytes.toString("latin1")));
     request.on("end", () => {
-      const text = `<${id} ${request.headers["x-id"]} ${body}>`.repeat(Number(pieces));
+      const text = `<${id} ${String(request.headers["x-id"])} ${body}>`.repeat(Number(pieces));
       setTimeout(() => {
         if (framing === "length") response.setHeader("content-length", text.length);
         response.setHeader("x-id", id);

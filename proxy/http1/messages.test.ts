@@ -74,7 +74,7 @@ test("a request is the same wherever it is cut in two", async () => {
     let body = "";
     request.on("data", (bytes: Buffer) => (body += bytes.toString()));
     request.on("end", () => {
-      seen.push(`${request.method} ${request.url} ${request.headers["x-a"]} ${body}`);
+      seen.push(`${request.method} ${request.url} ${String(request.headers["x-a"])} ${body}`);
       response.end("ok");
     });
   });

@@ -108,7 +108,8 @@ test("bytes in the segment of the 101 follow it", async () => {
   await using path = await allowing(origin.port);
   using client = new RawClient(path.port);
   const text = await client.send(UPGRADE).until((all) => all.endsWith("hello"));
-  expect(text).toMatch(/^HTTP\/1\.1 101 [^]*\r\n\r\n\x81\x05hello$/);
+  expect(text).toMatch(/^HTTP\/1\.1 101 /);
+  expect(text.endsWith("\r\n\r\n\x81\x05hello")).toBe(true);
 });
 
 test("bytes that the client sends ahead of the 101 reach the origin after it, and only then", async () => {
