@@ -64,6 +64,15 @@ export class ControlPlane {
     return (await readFile(join(this.data, "admin-token"), "utf8")).trim();
   }
 
+  /** Calls a method of the admin API ("ServiceService/UpdateService") with JSON; throws unless it answers 200. */
+  async call(method: string, message: object): Promise<unknown> {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${await this.token()}` };
+    const path = `/sluice.admin.v1.${method}`;
+    const answer = await ask(this.adminPort, { method: "POST", path, headers, body: JSON.stringify(message) });
+    if (answer.status !== 200) throw new Error(`${method}: ${answer.status} ${answer.body}`);
+    return JSON.parse(answer.body);
+  }
+
   /** Runs a `sluice` command against it. */
   async sluice(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
     return await run(this.#path, args, {
@@ -81,10 +90,18 @@ export async function startProxy(
     data,
     workers = 1,
     path = sluicePath,
-  }: { group?: string; nodeId?: string; data?: string; workers?: number; path?: string } = {},
+    env = {},
+  }: {
+    group?: string;
+    nodeId?: string;
+    data?: string;
+    workers?: number;
+    path?: string;
+    env?: Record<string, string>;
+  } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
-  const program = new Program(path, [
+  const args = [
     "proxy",
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--group", group],
@@ -92,7 +109,8 @@ export async function startProxy(
     ...["--admin", `127.0.0.1:${adminPort}`],
     ...["--workers", String(workers)],
     ...(data === undefined ? [] : ["--data", data]),
-  ]);
+  ];
+  const program = new Program(path, args, { env });
   await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }
