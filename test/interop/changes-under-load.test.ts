@@ -2,10 +2,12 @@
  * A gateway that changes all the time under mixed load fails no request: routes, endpoints, clusters, certificates, listeners, access log,
  * a hot restart. CI runs it with few changes; SLUICE_CHANGES=1000 SLUICE_LOAD_CONNECTIONS=64 is the whole of it.
  *
+ * An HTTP/2 request that a closing connection refuses unseen (RFC 9113, 8.7) is sent again and told, as clients do.
+ *
  * The one exception is a worker that crashes: what is under way on its connections is lost. It is counted by loads of its own moment: at
  * most one request for each connection, all of them broken connections, never an answer that is wrong.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
 import fc from "fast-check";
