@@ -5,6 +5,7 @@ import { ResponseMessage } from "../http1/response-head.ts";
 import type { ResetReason } from "../reply.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
+import { webSocketAccept } from "./websocket-accept.ts";
 
 /** Envoy's defaults for responses. */
 export const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -36,6 +37,7 @@ export class Http2ClientStream {
   #stream: ClientHttp2Stream | undefined = undefined;
   #method = "";
   #upgrade = "";
+  #webSocketKey: string | undefined = undefined;
   #raw = false;
   #broken = false;
   #requestDone = false;
@@ -66,6 +68,7 @@ export class Http2ClientStream {
     this.#receiver = receiver;
     this.#method = head.method;
     this.#upgrade = head.upgrade;
+    if (head.upgrade.toLowerCase() === "websocket") this.#webSocketKey = head.headers.get("sec-websocket-key");
     this.#requestDone = end;
     const { session } = this.#connection;
     if (session === undefined) {
@@ -150,11 +153,19 @@ export class Http2ClientStream {
       this.#raw = true;
       message.status = 101;
       message.upgrade = this.#upgrade;
+      this.#answerWebSocketKey(message.headers);
     } else if (this.#method !== "HEAD" && message.status !== 304) this.#expectedBytes = message.contentLength;
     if (message.status === 204) message.headers.remove("content-length");
     if (end) this.#complete();
     receiver.onResponseHead(message, end);
     receiver.flush();
+  }
+
+  /** Extended CONNECT has no keys (RFC 8441, 5), but a client of HTTP/1.1 waits for the answer to its own. */
+  #answerWebSocketKey(headers: Headers): void {
+    const key = this.#webSocketKey;
+    if (key === undefined || headers.has("sec-websocket-accept")) return;
+    headers.add("sec-websocket-accept", webSocketAccept(key));
   }
 
   #onInformational(raw: readonly string[]): void {
