@@ -5,6 +5,7 @@ import { ResponseMessage } from "../http1/response-head.ts";
 import type { ResetReason } from "../reply.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
+import { webSocketAccept } from "./websocket-accept.ts";
 
 /** Envoy's defaults for responses. */
 export const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -41,6 +42,7 @@ export class Http2ClientStream {
   #unflushed = false;
   #method = "";
   #upgrade = "";
+  #webSocketKey: string | undefined = undefined;
   #raw = false;
   #broken = false;
   #requestDone = false;
@@ -71,6 +73,7 @@ export class Http2ClientStream {
     this.#receiver = receiver;
     this.#head = head;
     this.#upgrade = head.upgrade;
+    if (head.upgrade.toLowerCase() === "websocket") this.#webSocketKey = head.headers.get("sec-websocket-key");
   }
 
   /** A piece of the request's body, which stays as it is. False: wait for onUpstreamWritable(). */
@@ -181,12 +184,20 @@ export class Http2ClientStream {
       this.#raw = true;
       message.status = 101;
       message.upgrade = this.#upgrade;
+      this.#answerWebSocketKey(message.headers);
     } else if (this.#method !== "HEAD" && message.status !== 304) this.#expectedBytes = message.contentLength;
     if (message.status === 204) message.headers.remove("content-length");
     if (end) this.#complete();
     receiver.onResponseHead(message, end);
     if (end) receiver.flush();
     else this.#flushSoon(receiver);
+  }
+
+  /** Extended CONNECT has no keys (RFC 8441, 5), but a client of HTTP/1.1 waits for the answer to its own. */
+  #answerWebSocketKey(headers: Headers): void {
+    const key = this.#webSocketKey;
+    if (key === undefined || headers.has("sec-websocket-accept")) return;
+    headers.add("sec-websocket-accept", webSocketAccept(key));
   }
 
   #onInformational(raw: readonly string[]): void {
