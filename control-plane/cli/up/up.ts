@@ -25,6 +25,7 @@ export interface UpOptions extends GlobalOptions {
   readonly nodeId?: string;
   readonly adminTlsCert?: string;
   readonly adminTlsKey?: string;
+  readonly xdsInsecure?: boolean;
 }
 
 /** How long the proxy waits for a control plane that starts. */
@@ -37,8 +38,8 @@ const STOP_MS_MAX = 10_000;
 const PROXY_STOP_MS_MAX = 20_000;
 
 /**
- * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. SIGHUP renews the proxy without a lost
- * connection. `main` is the file of the
+ * `sluice up`: a control plane and a native proxy as child processes, kept running until SIGINT or SIGTERM. SIGHUP renews the proxy on the same
+ * sockets. `main` is the file of the
  * CLI's entry.
  */
 export async function up(options: UpOptions, terminal: Terminal, main: string): Promise<number> {
@@ -153,6 +154,7 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...(options.adminTlsKey === undefined ? [] : ["--admin-tls-key", options.adminTlsKey]),
     ...(options.secretKeyFile === undefined ? [] : ["--secret-key-file", options.secretKeyFile]),
     ...(options.insecure === true ? ["--insecure"] : []),
+    ...(options.xdsInsecure === true ? ["--xds-insecure"] : []),
   ],
   env: environment(options),
   stopMsMax: STOP_MS_MAX,
