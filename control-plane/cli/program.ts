@@ -269,6 +269,13 @@ function addDiscovery(program: Command, add: Add, terminal: Terminal): void {
     registry(),
   );
   add(discovery, problems, async (options) => (await commands()).problems(options, terminal));
+  const record = withOptions(
+    new Command("record").description("print what is served of each service, and each change of it, as lines of JSON"),
+    groupOption(),
+    registry(),
+    valued("--for <duration>", "how long (default: until it is interrupted)", "SLUICE_FOR").argParser(durationMs),
+  );
+  add(discovery, record, async (options) => (await import("./commands/discovery-record.ts")).record(options, terminal));
   const find = withOptions(
     new Command("find").description("ask a registry which services it has").argument("<registry>"),
     groupOption(),

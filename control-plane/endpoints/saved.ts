@@ -9,6 +9,8 @@ import { type SavedSnapshot, SavedEndpointsSchema } from "#sluice/discovery/v1/s
 /** Changes are gathered so long; and a write may take only this share of the time. */
 const DELAY_MS_MIN = 1_000;
 const SHARE = 0.02;
+/** However slow the disk is: a control plane that is killed has lost no more. */
+const DELAY_MS_MAX = 10_000;
 
 /** The last good endpoints on disk, so that a control plane that starts while a registry is away still serves them. */
 export class SavedFile {
@@ -76,7 +78,8 @@ export class SavedFile {
       this.#warn(`${this.#file}: the endpoints can't be saved: ${String(error)}`);
       await rm(draft, { force: true });
     }
-    this.#delayMs = Math.max(DELAY_MS_MIN, (performance.now() - started) / SHARE);
+    const restMs = (performance.now() - started) / SHARE;
+    this.#delayMs = Math.min(DELAY_MS_MAX, Math.max(DELAY_MS_MIN, restMs));
     if (this.#dirty) this.touch();
   }
 }

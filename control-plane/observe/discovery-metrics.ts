@@ -2,10 +2,17 @@ import type { MetricsRegistry } from "./metrics.ts";
 
 /** What the metrics read of each watched registry, whenever somebody looks. */
 interface WatchedRegistry {
+  readonly gatewayGroup: string;
+  readonly registry: { readonly name: string };
   readonly supervisor: {
     readonly outage: unknown;
-    reports(): Iterable<{ readonly state: string; readonly counts: Counts }>;
+    readonly lastAnswerMs: number | undefined;
+    reports(): Iterable<{ readonly state: string; readonly counts: Counts; readonly snapshot: Snapshot | undefined }>;
   };
+}
+
+interface Snapshot {
+  readonly endpoints: readonly unknown[];
 }
 
 interface Counts {
@@ -14,29 +21,59 @@ interface Counts {
   readonly failures: number;
 }
 
-/** Adds the metrics of discovery: how many services are in which state, and what registries said. */
+const labels = ["gateway_group", "registry"] as const;
+
+/** Adds the metrics of discovery, by registry: whether it answers, how many services are in which state, and what it said of them. */
 export function discoveryMetrics(metrics: MetricsRegistry, registries: () => Iterable<WatchedRegistry>): void {
-  const observe = (name: string, help: string, read: () => number) => metrics.observe({ name, help }, "gauge", read);
-  const all = () => [...registries()].flatMap(({ supervisor }) => [...supervisor.reports()]);
-  const sum = (pick: (counts: Counts) => number) => all().reduce((total, { counts }) => total + pick(counts), 0);
-  observe("sluice_discovery_registries", "Registries that are watched.", () => [...registries()].length);
-  observe(
-    "sluice_discovery_registries_failing",
-    "Registries that don't answer now.",
-    () => [...registries()].filter(({ supervisor }) => supervisor.outage !== undefined).length,
+  const each = (name: string, help: string, read: (registry: WatchedRegistry) => number | undefined) =>
+    metrics.observeEach({ name, help, labels }, function* () {
+      for (const registry of registries()) {
+        const value = read(registry);
+        if (value !== undefined) yield { labels: labelsOf(registry), value };
+      }
+    });
+  const sum =
+    (pick: (counts: Counts) => number) =>
+    ({ supervisor }: WatchedRegistry) =>
+      [...supervisor.reports()].reduce((total, { counts }) => total + pick(counts), 0);
+
+  each("sluice_discovery_registry_up", "Whether the registry answers: 1, or 0 while it fails.", ({ supervisor }) =>
+    supervisor.outage === undefined ? 1 : 0,
   );
-  observe("sluice_discovery_services", "Services that are watched.", () => all().length);
-  observe(
-    "sluice_discovery_services_not_fresh",
-    "Watched services whose endpoints are not what the registry says now: stale, held, denied, unknown, failing or waiting.",
-    () => all().filter(({ state }) => state !== "fresh").length,
+  each(
+    "sluice_discovery_registry_last_answer_time_seconds",
+    "When the registry last answered, in seconds since 1970.",
+    ({ supervisor: { lastAnswerMs } }) => (lastAnswerMs === undefined ? undefined : lastAnswerMs / 1000),
+  );
+  const services = "Services that are watched, by what their endpoints are worth now.";
+  metrics.observeEach(
+    { name: "sluice_discovery_services", help: services, labels: [...labels, "state"] },
+    function* () {
+      for (const registry of registries()) {
+        const byState = Map.groupBy(registry.supervisor.reports(), ({ state }) => state);
+        for (const [state, all] of byState) yield { labels: [...labelsOf(registry), state], value: all.length };
+      }
+    },
+  );
+  each("sluice_discovery_endpoints", "Endpoints that are served of the watched services.", ({ supervisor }) =>
+    [...supervisor.reports()].reduce((total, { snapshot }) => total + (snapshot?.endpoints.length ?? 0), 0),
   );
   // Gauges, since a service that is no longer watched takes its numbers with it.
-  observe("sluice_discovery_events", "Answers of registries for the services watched now.", () =>
-    sum((each) => each.events),
+  each(
+    "sluice_discovery_events",
+    "Answers of the registry for the services watched now.",
+    sum(({ events }) => events),
   );
-  observe("sluice_discovery_changes", "Of those, the ones that changed endpoints.", () => sum((each) => each.changes));
-  observe("sluice_discovery_failures", "Failures of watches of the services watched now.", () =>
-    sum((each) => each.failures),
+  each(
+    "sluice_discovery_changes",
+    "Of those, the ones that changed endpoints.",
+    sum(({ changes }) => changes),
+  );
+  each(
+    "sluice_discovery_failures",
+    "Failures of watches of the services watched now.",
+    sum(({ failures }) => failures),
   );
 }
+
+const labelsOf = ({ gatewayGroup, registry }: WatchedRegistry) => [gatewayGroup, registry.name];

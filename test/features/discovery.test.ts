@@ -6,6 +6,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 
+import { SavedFile } from "../../control-plane/endpoints/saved.ts";
+import { RegistrySupervisor } from "../../discovery/supervise.ts";
+import { ReplaySource } from "../../discovery/testing/replay-source.ts";
+import { serviceKey } from "../../discovery/testing/scripted-source.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
@@ -122,6 +126,13 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
   expect(stale.problem?.message).toContain("ENOENT");
   await rig.answers("one,two", "/all");
 
+  // Only what is on the disk outlives a kill; it gets there within some seconds.
+  const saved = new SavedFile(
+    rig.control.data,
+    () => [],
+    () => {},
+  );
+  await waitFor("both on the disk", () => saved.load().some(({ snapshot }) => snapshot?.endpoints.length === 2));
   await rig.kill();
   await rig.restart();
   expect(await rig.state("orders", WatchState.STALE)).toMatchObject({ endpointCount: 2 });
@@ -142,6 +153,34 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
   await load.stop();
   expect(load.failures).toEqual([]);
   expect(load.answered).toBeGreaterThan(20);
+});
+
+test("changes are streamed to operators, can be recorded, and replayed", async () => {
+  await write({ orders: { one: { tags: ["v1"], metadata: { team: "shop" } } } });
+  await rig.apply(gateway({ all: "discovery: { registry: file, service: orders }" }));
+  await rig.answers("one", "/all");
+  const recording = rig.control.sluice("discovery", "record", "--for", "4s");
+  const client = await rig.discovery();
+  const counts: number[] = [];
+  for await (const { services } of client.watchServices({ service: "orders", endpoints: true })) {
+    const [orders] = services;
+    counts.push(orders?.endpoints.length ?? 0);
+    if (counts.length === 1) await write({ orders: { one: { tags: ["v1"] }, two: {} } });
+    if (orders?.endpoints.length === 2) break;
+  }
+  expect(counts).toEqual([1, 2]);
+
+  const { stdout, code } = await recording;
+  expect(code).toBe(0);
+  const replayed: number[] = [];
+  const supervisor = new RegistrySupervisor({
+    source: new ReplaySource(stdout),
+    holdEmptyMs: 0,
+    events: { changed: (_, { endpoints }) => replayed.push(endpoints.length) },
+  });
+  await supervisor.add(serviceKey("orders"));
+  await waitFor("the end of the recording", () => replayed.at(-1) === 2);
+  await supervisor.close();
 });
 
 test("what is written wrongly is told in words, where operators look", async () => {

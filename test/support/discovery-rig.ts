@@ -70,7 +70,7 @@ export class DiscoveryRig implements AsyncDisposable {
     const file = join(this.dir, "gateway.yaml");
     const listener = `{ name: http, protocol: http, address: 127.0.0.1, port: ${this.port} }`;
     await writeFile(file, `gatewayGroups: [{ name: ${this.#group}, listeners: [${listener}] }]\n${text}`);
-    const { code, stderr } = await this.control.sluice("apply", "-f", file);
+    const { code, stderr } = await this.control.sluice("apply", "--timeout", "120s", "-f", file);
     if (code !== 0) throw new Error(stderr);
   }
 
