@@ -17,7 +17,7 @@ export class Copy {
 
   /** To be called when the bytes were written: their memory serves again. Memory of a write that failed is left to the collector. */
   readonly written = (error?: Error | null): void => {
-    if (error == null && this.#whole !== undefined && kept.length < KEPT_MAX) kept.push(this.#whole);
+    if (!error && this.#whole !== undefined && kept.length < KEPT_MAX) kept.push(this.#whole);
   };
 }
 
