@@ -49,6 +49,8 @@ export class Http2ClientStream {
   #expectedBytes = -1;
   #receivedBytes = 0;
   #responseTrailers: Headers | undefined = undefined;
+  /** Whether the endpoint said that the response ends here (END_STREAM). */
+  #finished = false;
 
   constructor(connection: Http2Connection, reused: boolean) {
     this.#connection = connection;
@@ -117,6 +119,7 @@ export class Http2ClientStream {
     const endStream = done && !mayTrail && pieces.length === 0;
     const stream = session.request(fieldsOf(head), { endStream, waitForTrailers: mayTrail });
     this.#stream = stream;
+    onEndStream(stream, () => (this.#finished = true));
     if (mayTrail) stream.on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)));
     stream
       .on("response", (_, flags, raw) => this.#onResponse(flags, raw as unknown as string[]))
@@ -217,7 +220,8 @@ export class Http2ClientStream {
     const receiver = this.#receiver;
     // Node ends streams that are reset, too; close follows.
     if (receiver === undefined || this.#stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return;
-    // A stream that is reset without an error ends, too, though its body may have been cut.
+    // RST_STREAM(NO_ERROR) ends what Node hands out, too, though the body may have been cut.
+    if (!this.#finished) return;
     if (this.#expectedBytes >= 0 && this.#receivedBytes !== this.#expectedBytes) return this.#violation();
     if (!this.responseBegun) return;
     if (!this.#raw) this.#complete();
@@ -261,6 +265,18 @@ export class Http2ClientStream {
     receiver?.onUpstreamReset(reason, "");
     receiver?.flush();
   }
+}
+
+/**
+ * Calls back when END_STREAM has come. Node ends a stream's readable side by push(null) for END_STREAM and for a reset alike, and only in the
+ * latter case marks it as closed before.
+ */
+function onEndStream(stream: ClientHttp2Stream, callback: () => void): void {
+  const push = stream.push.bind(stream);
+  stream.push = (piece: unknown, encoding?: BufferEncoding) => {
+    if (piece === null && !stream.closed) callback();
+    return push(piece, encoding);
+  };
 }
 
 /** Whether Node's error says that the peer's frames are none. */
