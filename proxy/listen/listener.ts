@@ -165,12 +165,10 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
-    const stats = this.#statsOf(socket);
     if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) {
-      stats.downstream_global_cx_overflow.inc();
+      this.#statsOf(socket).downstream_global_cx_overflow.inc();
       return;
     }
-    countConnection(socket, stats);
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);
@@ -184,11 +182,14 @@ class TcpListener implements RunningListener {
     const { chains, table, defaultChain } = this.#options;
     const options = table === undefined ? chains[0] : (table.find(factsOf(socket, found)) ?? defaultChain);
     const chain = options && this.#chains.get(options.id);
+    const stats = this.#statsOf(socket);
     if (chain === undefined) {
-      this.#statsOf(socket).no_filter_chain_match.inc();
+      stats.no_filter_chain_match.inc();
       socket.destroy();
       return;
     }
+    // As in Envoy, a connection counts from here on.
+    countConnection(socket, stats);
     const { connectionsMax } = chain.options;
     if (
       connectionsMax !== undefined &&
@@ -196,7 +197,7 @@ class TcpListener implements RunningListener {
     ) {
       return;
     }
-    chain.accept(socket, found.serverName, found.source && peerFrom(found.source), this.#statsOf(socket));
+    chain.accept(socket, found.serverName, found.source && peerFrom(found.source), stats);
   }
 
   #statsOf(socket: Socket): AddressStats {

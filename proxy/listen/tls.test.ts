@@ -236,7 +236,7 @@ test("handshakes are counted by how they end, under Envoy's names", async () => 
     "no_filter_chain_match",
   ];
   const all = () => counted.map((name) => it.stats.get(`listener.${name}`));
-  await until(() => it.stats.get("listener.downstream_cx_destroy") === 8);
+  await until(() => it.stats.get("listener.downstream_cx_destroy") === 7);
   expect(all()).toEqual([1, 1, 0, 1, 1, 1, 1, 1, 1, 1]);
 });
 
