@@ -13,6 +13,7 @@ import type { State } from "./validate.ts";
 export function checkGatewayGroup(group: GatewayGroup, after: State, report: Report): void {
   checkFormats(group, report);
   checkUniqueNames("listeners", group.listeners, report);
+  checkUniqueNames("joinTokens", group.joinTokens, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),

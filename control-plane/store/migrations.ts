@@ -53,6 +53,32 @@ const migrations: readonly Migration[] = [
       .execute();
     await db.insertInto("sluice_meta").values({ id: 1, revision: 0, store_id: randomUUID() }).execute();
   },
+  async (db, kind) => {
+    await db.schema
+      .createTable("sluice_leases")
+      .addColumn("key", kind === "sqlite" ? sql`text` : sql`text collate "C"`, (column) => column.primaryKey())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("ttl", "bigint", (column) => column.notNull())
+      .addColumn("renew_time", "bigint", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`, (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable("sluice_watchers")
+      .addColumn("registry", "text", (column) => column.primaryKey())
+      .addColumn("holder", "text", (column) => column.notNull())
+      .addColumn("expire_time", "bigint", (column) => column.notNull())
+      .addColumn("info", "text", (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable("sluice_endpoints")
+      .addColumn("registry", "text", (column) => column.notNull())
+      .addColumn("service", "text", (column) => column.notNull())
+      .addColumn("chunk", "integer", (column) => column.notNull())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`, (column) => column.notNull())
+      .addPrimaryKeyConstraint("sluice_endpoints_key", ["registry", "service", "chunk"])
+      .execute();
+  },
 ];
 
 /** Any number; replicas that start together take turns on it. */

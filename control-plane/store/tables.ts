@@ -43,6 +43,38 @@ export interface MetaTable {
   store_id: string;
 }
 
+/** Instances that programs reported (sluice.discovery.v1.LeaseService). */
+export interface LeasesTable {
+  /** leaseKey() of discovery/leases. */
+  key: string;
+  version: Integer;
+  /** Milliseconds. */
+  ttl: Integer;
+  /** Milliseconds since 1970. */
+  renew_time: Integer;
+  /** A SavedLease. */
+  bytes: Uint8Array;
+}
+
+/** Which replica watches which registry. */
+export interface WatchersTable {
+  registry: string;
+  holder: string;
+  /** Milliseconds since 1970. */
+  expire_time: Integer;
+  /** What the holder says of the registry (endpoints/shared.ts). */
+  info: string;
+}
+
+/** What registries said last of each watched service, in chunks, for replicas that don't watch them. */
+export interface EndpointsTable {
+  registry: string;
+  service: string;
+  chunk: Integer;
+  version: Integer;
+  bytes: Uint8Array;
+}
+
 /** The schema's version: one row per migration that was made. */
 export interface MigrationsTable {
   version: Integer;
@@ -54,6 +86,9 @@ export interface MigrationsTable {
 export interface Tables {
   sluice_objects: ObjectsTable;
   sluice_changes: ChangesTable;
+  sluice_leases: LeasesTable;
+  sluice_watchers: WatchersTable;
+  sluice_endpoints: EndpointsTable;
   sluice_meta: MetaTable;
   sluice_migrations: MigrationsTable;
 }

@@ -16,6 +16,7 @@ import { type ClientValidation, type Listener, TlsVersion } from "#sluice/model/
 import { ANY_SNI, type CertificateFacts } from "../model/certificate.ts";
 import { compareText } from "../model/order.ts";
 import { extension } from "./any.ts";
+import { speaksHttp2 } from "./http2-options.ts";
 import { caSecretName, certificateSecretName } from "./names.ts";
 import { subjectAltNameMatcher } from "./san-matcher.ts";
 import { secretConfig } from "./secrets.ts";
@@ -73,7 +74,8 @@ const versions: ReadonlyMap<TlsVersion, TlsParameters_TlsProtocol> = new Map([
   [TlsVersion.TLS1_3, TlsParameters_TlsProtocol.TLSv1_3],
 ]);
 
-function toTransportSocket({ tls, http2 }: Listener, certificates: readonly string[]): TransportSocket {
+function toTransportSocket(listener: Listener, certificates: readonly string[]): TransportSocket {
+  const { tls } = listener;
   const validation = tls?.clientValidation;
   const alpn = tls?.alpn ?? [];
   const context = create(DownstreamTlsContextSchema, {
@@ -86,7 +88,7 @@ function toTransportSocket({ tls, http2 }: Listener, certificates: readonly stri
       }),
       tlsCertificateSdsSecretConfigs: certificates.map((name) => secretConfig(certificateSecretName(name))),
       validationContextType: validationContext(validation),
-      alpnProtocols: alpn.length > 0 ? alpn : [...(http2 === true ? ["h2"] : []), "http/1.1"],
+      alpnProtocols: alpn.length > 0 ? alpn : [...(speaksHttp2(listener) ? ["h2"] : []), "http/1.1"],
     },
     requireClientCertificate: validation && (validation.required ?? true),
   });

@@ -17,6 +17,7 @@ import { type GatewayGroup, type Listener, ListenerProtocol } from "#sluice/mode
 import { toAccessLogs } from "./access-log.ts";
 import { extension } from "./any.ts";
 import { type CertificateIndex, toTlsFilterChains } from "./filter-chains.ts";
+import { speaksHttp2, toHttp2Options } from "./http2-options.ts";
 import { toHttpOptions } from "./http-options.ts";
 import { toLocalReplies } from "./local-replies.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
@@ -82,7 +83,8 @@ function connectionLimit({ name, maxConnections }: Listener): Filter[] {
 function connectionManager(group: GatewayGroup, listener: Listener): HttpConnectionManager {
   return create(HttpConnectionManagerSchema, {
     // By ALPN, or by the client's first bytes.
-    codecType: listener.http2 === true ? HttpConnectionManager_CodecType.AUTO : HttpConnectionManager_CodecType.HTTP1,
+    codecType: speaksHttp2(listener) ? HttpConnectionManager_CodecType.AUTO : HttpConnectionManager_CodecType.HTTP1,
+    ...(speaksHttp2(listener) && { http2ProtocolOptions: toHttp2Options() }),
     statPrefix: listener.name,
     routeSpecifier: {
       case: "rds",

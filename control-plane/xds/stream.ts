@@ -1,51 +1,31 @@
 import { randomBytes } from "node:crypto";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 
-import { type ResourceType, resourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
+import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
-import type { ResourceCache, ResourceChange, ResourceSet } from "./cache.ts";
+import { servedSet } from "./answers.ts";
+import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
-import type { XdsLimits } from "./limits.ts";
-import type { XdsMetrics } from "./metrics.ts";
-import {
-  inOrder,
-  newOrder,
-  nextDeadline,
-  noteOrderSent,
-  noteOrderSettled,
-  type Order,
-  permit,
-  pruneWarming,
-} from "./order.ts";
+import { type Credentials, credentialsOf } from "./join.ts";
+import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import type { NodeRegistry, StreamReport } from "./status.ts";
+import type { StreamReport } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
   newSubscription,
   noteChanges,
   noteIdle,
   noteSent,
-  type Outcome,
   rescan,
   type Subscription,
   typeStatus,
   watched,
 } from "./subscription.ts";
-
-/** What all streams of a server share. */
-export interface StreamContext {
-  readonly cache: ResourceCache;
-  readonly nodes: NodeRegistry;
-  readonly log: Logger;
-  readonly metrics: XdsMetrics;
-  readonly limits: XdsLimits;
-  /** Milliseconds since the epoch, never going back. */
-  readonly now: () => number;
-}
+import { noteVerdict } from "./verdict.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -63,7 +43,7 @@ export class XdsStream implements Watcher {
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
   /** The one type of a separate service; undefined on ADS. */
-  readonly #onlyType: ResourceType | undefined;
+  readonly #onlyType: ServedType | undefined;
   readonly #order: Order = newOrder();
   readonly #unknownTypes = new Set<string>();
   /** Makes the nonces of this stream differ from those of any other (S1). */
@@ -74,13 +54,16 @@ export class XdsStream implements Watcher {
   #writing = false;
   #ended = false;
   #runScheduled = false;
+  #lastRequestCame = false;
+  /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
+  #reconnects = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     call: RawCall,
     protocol: StreamProtocol,
-    onlyType: ResourceType | undefined,
+    onlyType: ServedType | undefined,
     context: StreamContext,
     onClosed: () => void,
   ) {
@@ -90,7 +73,12 @@ export class XdsStream implements Watcher {
     this.#context = context;
     this.#onClosed = onClosed;
     call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
-    for (const event of ["end", "error", "cancelled"]) call.on(event, () => this.#close());
+    for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
+    call.on("end", () => {
+      // It says no more, but reads still, as grpcurl does: what it has asked for is sent first.
+      this.#lastRequestCame = true;
+      this.#schedule();
+    });
     this.#timer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
@@ -100,7 +88,8 @@ export class XdsStream implements Watcher {
   end(code: status, details: string): void {
     if (this.#ended) return;
     this.#context.metrics.streamsCut.add(1, status[code]);
-    this.#context.log.info({ node: this.#client?.identity.id, code: status[code], details }, "xDS stream ended");
+    const { id: node, address = this.peer } = this.#client?.identity ?? {};
+    this.#context.log.info({ node, address, code: status[code], details }, "xDS stream ended");
     this.#cleanUp();
     this.#call.emit("error", { code, details });
   }
@@ -118,11 +107,24 @@ export class XdsStream implements Watcher {
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+      const set = servedSet(cache, gatewayGroup, sub.type);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
     this.#schedule();
+  }
+
+  /** Who may join has changed: ends the stream if its client no longer may. */
+  checkCredentials(): void {
+    if (this.#client === undefined) return;
+    const { identity, credentials } = this.#client;
+    const refusal = this.#context.join.refusal(identity.gatewayGroup, credentials);
+    if (refusal !== undefined) this.end(refusal.code, refusal.details);
+  }
+
+  /** What the client shows. */
+  get credentials(): Credentials {
+    return credentialsOf(this.#call);
   }
 
   /** The client's address. */
@@ -167,10 +169,13 @@ export class XdsStream implements Watcher {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = cache.resources(client.identity.gatewayGroup, typeUrl);
+    const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    this.#noteVerdict(client, sub, outcome);
-    if (request.reconnects) this.#quietUntilMs ||= now() + limits.reconnectMs;
+    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    if (request.reconnects && !this.#reconnects) {
+      this.#reconnects = true;
+      this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
+    }
     client.connection.changed();
     this.#schedule();
   }
@@ -186,7 +191,13 @@ export class XdsStream implements Watcher {
     if (before !== undefined) return before;
     this.#client = found;
     clearTimeout(this.#timer);
-    const { log } = this.#context;
+    const { log, firstSyncs, limits, now } = this.#context;
+    const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
+    if (startMs === undefined) {
+      this.end(status.RESOURCE_EXHAUSTED, "too many data planes come at once; try again later");
+      return undefined;
+    }
+    this.#quietUntilMs = startMs;
     const { id: nodeId, gatewayGroup, kind, version, address } = found.identity;
     log.info({ node: nodeId, gatewayGroup, kind, version, address }, "xDS stream opened");
     if (!this.#groupExists) log.warn({ node: nodeId, gatewayGroup }, "node of an unknown gateway group");
@@ -195,7 +206,7 @@ export class XdsStream implements Watcher {
 
   /** The subscription that a request is for; undefined if it gets no answer. */
   #subscriptionFor(request: IncomingRequest): Subscription | undefined {
-    const type = typeOfRequest(request, this.#onlyType);
+    const type = typeOfRequest(request, this.#onlyType, this.#protocol);
     if (type === "unknown") {
       // T4: the other types of the stream must not suffer.
       this.#context.metrics.unknownTypes.add();
@@ -212,23 +223,6 @@ export class XdsStream implements Watcher {
     let sub = this.#order.subscriptions.get(type.shortName);
     if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
     return sub;
-  }
-
-  #noteVerdict({ identity }: Client, sub: Subscription, { verdict, settled }: Outcome): void {
-    const { cache, metrics, log, now } = this.#context;
-    const { shortName: type } = sub.type;
-    if (verdict === "ack") metrics.acks.add(1, type);
-    if (verdict === "nack") {
-      metrics.nacks.add(1, type);
-      // Once for each response, however often a client repeats itself.
-      if (settled !== undefined) {
-        const { id: node, gatewayGroup } = identity;
-        log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
-      }
-    }
-    if (settled === undefined) return;
-    metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
-    noteOrderSettled(this.#order, sub, settled, cache.resources(identity.gatewayGroup, EDS), now());
   }
 
   /** Runs after the events of this turn, so that all of them are seen together. */
@@ -252,7 +246,11 @@ export class XdsStream implements Watcher {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing || this.#client === undefined) return;
+    if (this.#ended || this.#writing) return;
+    if (this.#client === undefined) {
+      if (this.#lastRequestCame) this.#close();
+      return;
+    }
     const { cache, limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {
@@ -269,15 +267,20 @@ export class XdsStream implements Watcher {
         if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
+    if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
+      this.#close();
+      return;
+    }
     this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
   #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
     const { cache, limits, metrics } = this.#context;
-    const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+    const set = servedSet(cache, gatewayGroup, sub.type);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
+    const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
     if (push === undefined) {
       noteIdle(sub, set);
@@ -289,6 +292,7 @@ export class XdsStream implements Watcher {
     noteSent(sub, push, nonce, nowMs);
     noteOrderSent(this.#order, sub, endpoints);
     metrics.pushes.add(1, type);
+    metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
     this.#writing = true;
     this.#wakeAt(nowMs + limits.ackTimeoutMs);
@@ -313,7 +317,7 @@ export class XdsStream implements Watcher {
   }
 
   #subscription(typeUrl: string): Subscription | undefined {
-    const type = resourceTypeByUrl.get(typeUrl);
+    const type = servedTypeByUrl.get(typeUrl);
     return type && this.#order.subscriptions.get(type.shortName);
   }
 

@@ -6,7 +6,7 @@ import type { Headers } from "../headers.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
-import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
+import type { ForwardAction, HashResult } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { UpstreamRequest } from "./upstream-request.ts";
 import { outgoingHost, requestText } from "./outgoing-head.ts";
@@ -14,7 +14,7 @@ import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
-import { isIdempotent, RetryState, retriesGrpcStatus, retriesReset, retriesStatus } from "./retry.ts";
+import { isIdempotent, RetryState, retriesReset, retriesResponse } from "./retry.ts";
 import { TryTimes } from "./try-times.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
@@ -45,6 +45,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   #requestPaused = false;
   #responsePaused = false;
   #responding = false;
+  /** Whether the codec is still handing over what it has just read of the request; it flushes by itself when it is done. */
+  #starting = true;
   #ended = false;
 
   constructor(stream: Stream, action: ForwardAction, cluster: ClusterContext, hash: HashResult | undefined) {
@@ -66,6 +68,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     stats.upstream_rq_active.inc();
     this.#stream.record.upstreamCluster = cluster.name;
     this.#try();
+    this.#starting = false;
   }
 
   /** A piece of the request's body, which stays as it is. */
@@ -140,7 +143,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     for (const piece of this.#body.pieces()) connection.sendData(piece);
     if (this.#body.full) this.#body.release();
     if (stream.requestPassed) connection.sendEnd(stream.requestTrailers);
-    connection.flush();
+    // So that a body that came with its head also leaves with it.
+    if (!this.#starting) connection.flush();
     this.#resumeRequest();
     this.#tryTimes?.moved();
   }
@@ -151,10 +155,9 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   #sendHttp2(connection: Http2ClientStream, authority: string): void {
-    const { head, upgrade, requestPassed, requestTrailers } = this.#stream;
+    const { head, upgrade } = this.#stream;
     const { method, scheme, path, headers } = head;
-    const end = requestPassed && upgrade === "" && requestTrailers === undefined && this.#body.pieces().length === 0;
-    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade }, end);
+    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade });
   }
 
   get stream(): Stream {
@@ -232,7 +235,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
     const retry = this.#action.retry;
-    if (retry !== undefined && this.#triesAgainAfter(retry, status, headers) && this.#retry()) return;
+    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) return;
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
@@ -246,14 +249,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     }
     if (end) this.#end();
     stream.onUpstreamHead(status, headers, end);
-  }
-
-  /** Whether the policy tries again after a response. */
-  #triesAgainAfter(retry: RetryPolicy, status: number, headers: Headers): boolean {
-    return (
-      retriesStatus(retry, status, headers.has("x-envoy-ratelimited")) ||
-      retriesGrpcStatus(retry, headers.get("grpc-status"))
-    );
   }
 
   #endpointAnswered(status: number): void {

@@ -81,7 +81,15 @@ export async function startProxy(
     data,
     workers = 1,
     path = sluicePath,
-  }: { group?: string; nodeId?: string; data?: string; workers?: number; path?: string } = {},
+    args = [],
+  }: {
+    group?: string;
+    nodeId?: string;
+    data?: string;
+    workers?: number;
+    path?: string;
+    args?: readonly string[];
+  } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
   const program = new Program(path, [
@@ -92,6 +100,7 @@ export async function startProxy(
     ...["--admin", `127.0.0.1:${adminPort}`],
     ...["--workers", String(workers)],
     ...(data === undefined ? [] : ["--data", data]),
+    ...args,
   ]);
   await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
@@ -101,7 +110,11 @@ export async function startProxy(
 export async function startEnvoy(
   envoyPath: string,
   xdsPort: number,
-  { group = "default", nodeId = "envoy-1" }: { group?: string; nodeId?: string } = {},
+  {
+    group = "default",
+    nodeId = "envoy-1",
+    args = [],
+  }: { group?: string; nodeId?: string; args?: readonly string[] } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
   const bootstrap = await run(sluicePath, [
@@ -110,6 +123,7 @@ export async function startEnvoy(
     ...["--node-id", nodeId],
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--admin", `127.0.0.1:${adminPort}`],
+    ...args,
   ]);
   if (bootstrap.code !== 0) throw new Error(bootstrap.stderr);
   const program = new Program(envoyPath, [

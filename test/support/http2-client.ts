@@ -1,4 +1,10 @@
-import { type ClientHttp2Session, connect, type OutgoingHttpHeaders } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientSessionOptions,
+  connect,
+  type OutgoingHttpHeaders,
+  type SecureClientSessionOptions,
+} from "node:http2";
 
 /** What came of one request. */
 export interface Http2Answer {
@@ -10,13 +16,17 @@ export interface Http2Answer {
   readonly resetCode: number;
 }
 
-/** A client that knows beforehand that the server speaks HTTP/2. */
+/** A client that knows beforehand that the server speaks HTTP/2, or agrees on it by ALPN (scheme https). */
 export class Http2Client implements AsyncDisposable {
   readonly session: ClientHttp2Session;
   readonly #origin: string;
 
-  constructor(port: number, settings: Parameters<typeof connect>[1] = {}) {
-    this.#origin = `http://127.0.0.1:${port}`;
+  constructor(
+    port: number,
+    settings: ClientSessionOptions | SecureClientSessionOptions = {},
+    scheme: "http" | "https" = "http",
+  ) {
+    this.#origin = `${scheme}://127.0.0.1:${port}`;
     this.session = connect(this.#origin, settings);
     this.session.on("error", () => {});
   }
