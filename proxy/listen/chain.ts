@@ -16,7 +16,6 @@ export interface ChainContext {
   readonly port: number;
   /** The key for session tickets that all workers have at the moment. */
   readonly ticketKeys: () => TicketKeys | undefined;
-  readonly misdirects: ListenerState["misdirects"];
 }
 
 /** A filter chain at work: it takes connections through TLS to their codec, and lets them end when it drains. */
@@ -28,7 +27,7 @@ export class Chain {
   #drained: PromiseWithResolvers<void> | undefined = undefined;
 
   constructor(options: FilterChainOptions, context: ChainContext) {
-    const { runtime, port, misdirects } = context;
+    const { runtime, port } = context;
     const stats = runtime.stats.listener(options.http.statPrefix);
     this.#state = {
       options,
@@ -44,13 +43,17 @@ export class Chain {
       ],
       port,
       draining: false,
-      misdirects,
     };
     this.#tls = options.tls && new TlsServer(options.tls, runtime, context.ticketKeys);
   }
 
   get options(): FilterChainOptions {
     return this.#state.options;
+  }
+
+  /** Whether a host is another chain's to answer (421); undefined: all hosts are ours. */
+  set misdirects(misdirects: ListenerState["misdirects"]) {
+    this.#state.misdirects = misdirects;
   }
 
   /** Connections with their handshakes done or under way. */

@@ -146,10 +146,12 @@ class TcpListener implements RunningListener {
   #takeChains(drainTimeMs: number): void {
     const { runtime, ticketKeys = () => undefined } = this.#context;
     const chains = new Map<string, Chain>();
+    const { table } = this.#options;
     for (const options of this.#options.chains) {
-      const misdirects = this.#options.table && ((host: string) => this.#isForAnother(options.id, host));
-      const context = { runtime, port: this.#port, ticketKeys, misdirects };
-      chains.set(options.id, this.#chains.get(options.id) ?? new Chain(options, context));
+      const chain = this.#chains.get(options.id) ?? new Chain(options, { runtime, port: this.#port, ticketKeys });
+      // Chains that drain keep what they had: their successors, of other ids, are no other place.
+      chain.misdirects = table && ((host) => isForAnother(table, options.id, host));
+      chains.set(options.id, chain);
     }
     for (const [id, chain] of this.#chains) if (!chains.has(id)) this.#retire(chain, drainTimeMs);
     this.#chains = chains;
@@ -215,17 +217,17 @@ class TcpListener implements RunningListener {
     return false;
   }
 
-  /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
-  #isForAnother(id: string, host: string): boolean {
-    const named = this.#options.table?.chainNamed(host.toLowerCase());
-    return named !== undefined && !named.some((one: FilterChainOptions) => one.id === id);
-  }
-
   /** Resolves when the listening sockets are closed and no connection is left. */
   async #stop(): Promise<void> {
     const open = this.#servers.filter(({ server }) => server.listening);
     await Promise.all(open.map(({ server }) => new Promise<void>((done) => server.close(() => done()))));
   }
+}
+
+/** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
+function isForAnother(table: NonNullable<ListenerOptions["table"]>, id: string, host: string): boolean {
+  const named = table.chainNamed(host.toLowerCase());
+  return named !== undefined && !named.some((one: FilterChainOptions) => one.id === id);
 }
 
 function factsOf(

@@ -270,6 +270,21 @@ test("sec 16 a request for a host of another chain came on the wrong connection"
   expect(await ask(it.port, {}, "other.test")).toMatch(/chain a$/);
 });
 
+test("a connection of a chain that changed gets its last answer from there, and is not sent elsewhere", async () => {
+  const chain = (text: string) => answering(text, { ...tlsOf(a), filterChainMatch: { serverNames: ["a.test"] } });
+  await using it = await JsonListener.start([chain("before")]);
+  const socket = connect({ host: "127.0.0.1", port: it.port, servername: "a.test", ca: authority.cert });
+  const received: Buffer[] = [];
+  socket.on("data", (bytes: Buffer) => received.push(bytes));
+  const got = () => Buffer.concat(received).toString();
+  socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  await until(() => got().endsWith("before"));
+  it.running.update(listenerOptions([chain("after")]), 1_000);
+  socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  await until(() => got().split("before").length === 3);
+  expect(got()).toContain("connection: close");
+});
+
 test("a chain that stays the same keeps its connections when another one changes", async () => {
   const one = answering("one", { filterChainMatch: { sourceType: "EXTERNAL" } });
   await using it = await JsonListener.start([answering("stays"), one]);
