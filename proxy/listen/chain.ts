@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import type { Peer } from "../filters/record.ts";
 import type { TicketKeys } from "../tls/secret.ts";
 import { type Connection, serve } from "./codec.ts";
-import type { Runtime } from "./context.ts";
+import type { AddressStats, Runtime } from "./context.ts";
+import { countHandshake } from "./count-handshake.ts";
 import type { FilterChainOptions } from "./options.ts";
 import type { ListenerState } from "./state.ts";
 import { Timer, timers } from "./timers.ts";
@@ -60,12 +61,16 @@ export class Chain {
     return this.#connections.size + this.#handshakes.size;
   }
 
-  /** Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own. */
-  accept(socket: Socket, serverName: string, peer: Peer | undefined): void {
+  /**
+   * Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own;
+   * `stats`: of the address that it was made to.
+   */
+  accept(socket: Socket, serverName: string, peer: Peer | undefined, stats: AddressStats): void {
     if (this.#tls === undefined) return this.#serve(socket, "http", "", peer);
     this.#handshakes.add(socket);
     this.#tls.accept(socket, serverName, (handshake) => {
       this.#handshakes.delete(socket);
+      countHandshake(handshake, stats);
       if (handshake.ok) this.#serve(handshake.socket, "https", handshake.socket.alpnProtocol || "", peer);
       else this.#checkDrained();
     });
@@ -73,16 +78,17 @@ export class Chain {
 
   /**
    * Has connections end after their response or, when nothing comes, as they are idle. Resolves when none is left, or after so many ms, when the rest
-   * is cut off.
+   * is cut off. To be called again for connections that came meanwhile.
    */
   async drain(timeMs: number): Promise<void> {
     this.#state.draining = true;
     this.#drained ??= Promise.withResolvers();
+    const { promise } = this.#drained;
     for (const connection of this.#connections) connection.drain();
     const cutOff = new Timer({ onTimer: () => this.destroy() }, 0);
     timers.schedule(cutOff, timeMs);
     this.#checkDrained();
-    await this.#drained.promise;
+    await promise;
     timers.cancel(cutOff);
   }
 
@@ -103,6 +109,8 @@ export class Chain {
   }
 
   #checkDrained(): void {
-    if (this.#drained !== undefined && this.size === 0) this.#drained.resolve();
+    if (this.#drained === undefined || this.size > 0) return;
+    this.#drained.resolve();
+    this.#drained = undefined;
   }
 }

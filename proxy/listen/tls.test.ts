@@ -203,10 +203,48 @@ test("sec 16 renegotiation is refused", async () => {
   socket.destroy();
 });
 
-test("a client that says nothing is cut off in time", async () => {
+test("handshakes are counted by how they end, under Envoy's names", async () => {
+  const more = { requireClientCertificate: true };
+  const chain = (name: string, tls: object) =>
+    answering("hello", { ...tls, filterChainMatch: { serverNames: [`${name}.a.test`] } });
+  await using it = await JsonListener.start([
+    chain("open", tlsOf(a)),
+    chain("closed", clientTls(onlyOther, more)),
+    chain("hashed", clientTls({ verifyCertificateHash: ["00".repeat(32)] }, more)),
+    chain("late", downstreamTls({ tlsCertificateSdsSecretConfigs: bySds("late") })),
+  ]);
+  const reach = (servername: string, options: ConnectionOptions = {}) =>
+    ask(it.port, { servername, maxVersion: "TLSv1.2", ...options }).catch(() => "");
+  await reach("open.a.test");
+  await reach("closed.a.test");
+  await reach("closed.a.test", stranger);
+  await reach("closed.a.test", client);
+  await reach("hashed.a.test", client);
+  await reach("late.a.test");
+  await reach("other.test");
+  await reach("open.a.test", { maxVersion: "TLSv1.1", minVersion: "TLSv1", ciphers: "DEFAULT@SECLEVEL=0" });
+  const counted = [
+    "ssl.handshake",
+    "ssl.no_certificate",
+    "ssl.session_reused",
+    "ssl.connection_error",
+    "ssl.fail_verify_no_cert",
+    "ssl.fail_verify_error",
+    "ssl.fail_verify_san",
+    "ssl.fail_verify_cert_hash",
+    "server_ssl_socket_factory.downstream_context_secrets_not_ready",
+    "no_filter_chain_match",
+  ];
+  const all = () => counted.map((name) => it.stats.get(`listener.${name}`));
+  await until(() => it.stats.get("listener.downstream_cx_destroy") === 7);
+  expect(all()).toEqual([1, 1, 0, 1, 1, 1, 1, 1, 1, 1]);
+});
+
+test("a client that says nothing is cut off in time, and counted", async () => {
   await using it = await JsonListener.start([answering("", { ...tlsOf(a), transportSocketConnectTimeout: "0.05s" })]);
   using silent = new RawClient(it.port);
   expect(await silent.end()).toBe("");
+  expect(it.stats.get("listener.downstream_cx_transport_socket_connect_timeout")).toBe(1);
 });
 
 test("the chain is chosen by server name, and what has none goes to the default chain or nowhere", async () => {
