@@ -4,11 +4,12 @@ import { Readiness } from "./admin/health.ts";
 import { listenError } from "./admin/listen.ts";
 import { type AdminServer, startAdminServer } from "./admin/server.ts";
 import { StartError } from "./admin/start-error.ts";
-import { readTls } from "./admin/tls.ts";
+import { readTls, type TlsFiles, watchTls } from "./admin/tls.ts";
 import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
+import { LeaseJournal } from "./endpoints/lease-journal.ts";
 import { expiryOf } from "./model/certificate.ts";
 import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
@@ -24,7 +25,9 @@ import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
 import type { Store } from "./store/store.ts";
 import { ResourceCache } from "./xds/cache.ts";
-import { startXdsServer } from "./xds/server.ts";
+import type { XdsTls } from "./xds/credentials.ts";
+import { JoinGuard, type JoinTokens } from "./xds/join.ts";
+import { startXdsServer, type XdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
 import { withoutSecrets } from "./xds/withhold.ts";
 
@@ -44,8 +47,16 @@ export interface ControlPlaneOptions {
   readonly adminTlsCert?: string | undefined;
   /** PEM file of its private key. */
   readonly adminTlsKey?: string | undefined;
-  /** Allows plain text on addresses that other machines can reach. Default: false. */
+  /** PEM file of the xDS port's certificate chain; with `xdsTlsKey`. Read again when it changes. */
+  readonly xdsTlsCert?: string | undefined;
+  /** PEM file of its private key. */
+  readonly xdsTlsKey?: string | undefined;
+  /** PEM file of the authorities of data planes' certificates, which they then have to show; with TLS. */
+  readonly xdsClientCa?: string | undefined;
+  /** Allows the admin API as plain text on addresses that other machines can reach. Default: false. */
   readonly insecure?: boolean | undefined;
+  /** Allows xDS as plain text, without secrets, on addresses that other machines can reach. Default: false. */
+  readonly xdsInsecure?: boolean | undefined;
   /** Default: the environment's SLUICE_LOG_LEVEL, else "info". */
   readonly logLevel?: LogLevel | undefined;
 }
@@ -86,10 +97,12 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const adminAt = parseAddress(options.adminAddress, "--admin");
   const xdsAt = parseAddress(options.xdsAddress, "--xds");
   const tls = tlsOf(options);
-  requireTls(adminAt, "--admin", tls !== undefined, "--admin-tls-cert and --admin-tls-key", options.insecure);
-  requireTls(xdsAt, "--xds", false, "a loopback address", options.insecure);
+  const xdsTls = xdsTlsOf(options);
+  requireTls(adminAt, "--admin", tls !== undefined, options.insecure);
+  requireTls(xdsAt, "--xds", xdsTls !== undefined, options.xdsInsecure);
   // Before anything is made, so that a bad certificate leaves nothing behind.
   if (tls !== undefined) readTls(tls);
+  const xdsKeys = xdsTls && readTls(xdsTls);
 
   const startTime = new Date();
   const metrics = new MetricsRegistry();
@@ -111,20 +124,31 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const nodes = new NodeRegistry();
   const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
   undo.defer(() => endpoints.close());
+  const journal = new LeaseJournal(endpoints.leases, store.leases, (message) => log.warn(message));
+  await journal.start();
+  undo.defer(() => journal.close());
   discoveryMetrics(metrics, () => endpoints.registries());
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
-  const served = isLoopback(xdsAt.host)
-    ? cache
-    : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
+  const served =
+    isLoopback(xdsAt.host) || xdsTls !== undefined
+      ? cache
+      : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
   const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
   undo.defer(() => refresh.close());
   await refresh.ready;
 
-  const xds = await startXdsServer({ ...xdsAt, cache, nodes, log, metrics }).catch((error: unknown) => {
+  // Beyond this machine everybody may connect; so there nobody joins without credentials.
+  const join = new JoinGuard(xdsTls !== undefined);
+  const takeTokens = () => join.setTokens(joinTokens(store));
+  takeTokens();
+  undo.defer(store.subscribe(takeTokens));
+  const xdsOptions = { ...xdsAt, cache, nodes, log, metrics, join, tls: xdsKeys && toXdsTls(xdsKeys) };
+  const xds = await startXdsServer(xdsOptions).catch((error: unknown) => {
     throw xdsError(error, xdsAt);
   });
   undo.defer(() => xds.close(DRAIN_MS));
+  if (xdsTls !== undefined) undo.defer(watchTls(xdsTls, () => reloadXdsTls(xds, xdsTls, log)));
 
   const readiness = new Readiness();
   const sources = { version, startTime, store, nodes, endpoints, xdsAddress: xds.address };
@@ -163,11 +187,48 @@ function tlsOf({ adminTlsCert: cert, adminTlsKey: key }: ControlPlaneOptions) {
   return { cert, key };
 }
 
-function requireTls(at: Address, flag: string, hasTls: boolean, instead: string, insecure: boolean | undefined): void {
+function xdsTlsOf({ xdsTlsCert: cert, xdsTlsKey: key, xdsClientCa: clientCa }: ControlPlaneOptions) {
+  if (cert !== undefined && key !== undefined) return { cert, key, clientCa };
+  if (cert !== undefined || key !== undefined) throw new StartError("--xds-tls-cert and --xds-tls-key go together");
+  if (clientCa !== undefined) throw new StartError("--xds-client-ca needs --xds-tls-cert and --xds-tls-key");
+  return undefined;
+}
+
+const toXdsTls = ({ cert, key, clientCa }: ReturnType<typeof readTls>): XdsTls => ({
+  certificateChain: cert,
+  privateKey: key,
+  clientAuthorities: clientCa,
+});
+
+/** Takes new keys for connections to come; with bad ones the port goes on with the old. */
+function reloadXdsTls(xds: XdsServer, files: TlsFiles, log: Logger): void {
+  try {
+    xds.setTls(toXdsTls(readTls(files)));
+    log.info({ cert: files.cert }, "took the new certificate of the xDS port");
+  } catch (error) {
+    log.error({ err: error }, "the xDS port keeps its old certificate");
+  }
+}
+
+/** The digests of every gateway group's join tokens. */
+function joinTokens({ state }: Store): JoinTokens {
+  const tokens = new Map<string, readonly Buffer[]>();
+  for (const { object } of state.gatewayGroupEntries()) {
+    if (object.kind !== "gatewayGroup") continue;
+    const { name, joinTokens: ofGroup } = object.value;
+    tokens.set(
+      name,
+      ofGroup.map(({ sha256 }) => Buffer.from(sha256, "hex")),
+    );
+  }
+  return tokens;
+}
+
+function requireTls(at: Address, flag: "--admin" | "--xds", hasTls: boolean, insecure: boolean | undefined): void {
   if (isLoopback(at.host) || hasTls || insecure === true) return;
   throw new StartError(
-    `${flag} ${formatAddress(at)} can be reached by other machines and would speak plain text: use ${instead}, ` +
-      "or --insecure if the network between is trusted",
+    `${flag} ${formatAddress(at)} can be reached by other machines and would speak plain text: use ${flag}-tls-cert and ` +
+      `${flag}-tls-key, or ${flag === "--xds" ? "--xds-insecure" : "--insecure"} if the network between is trusted`,
   );
 }
 

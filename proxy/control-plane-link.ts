@@ -72,7 +72,8 @@ export class ControlPlaneLink {
   }
 
   #run(server: string, signal: AbortSignal): void {
-    this.#running = runAdsClient({ server, node: nodeOf(this.#options), signal }, this.#configuration);
+    const security = this.#options.xdsSecurity;
+    this.#running = runAdsClient({ server, node: nodeOf(this.#options), signal, security }, this.#configuration);
   }
 
   /** True once a control plane has answered, false if it does not in time. */

@@ -2,6 +2,7 @@ import { isIPv6 } from "node:net";
 import { availableParallelism } from "node:os";
 
 import type { Handover } from "./handover.ts";
+import type { XdsSecurity } from "./xds/security.ts";
 
 /** How a proxy is started. */
 export interface ProxyOptions {
@@ -10,6 +11,8 @@ export interface ProxyOptions {
    * is being started too: until it resolves, the proxy gets everything else ready.
    */
   readonly xdsAddress?: string | Promise<string> | undefined;
+  /** How the control plane lets this proxy in. Default: plain text, and no token. */
+  readonly xdsSecurity?: XdsSecurity | undefined;
   /** Becomes `node.cluster`: the gateway group whose configuration this proxy gets. */
   readonly gatewayGroup: string;
   /** Becomes `node.id`. */

@@ -30,6 +30,8 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/plugins/",
     "control-plane/xds/status.ts",
     "control-plane/observe/",
+    // Its watches are in discovery, what they watch is reported to the admin API.
+    "discovery/leases/",
   ],
   "control-plane/store/": ["control-plane/model/"],
   "control-plane/translate/": ["control-plane/plugins/", "control-plane/model/"],

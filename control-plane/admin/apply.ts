@@ -14,14 +14,28 @@ import { requiredObject } from "./required.ts";
 /** Writes a whole gateway in one transaction, or says what that would change. */
 export async function apply(store: Store, request: ApplyRequest, context: HandlerContext) {
   const gateway = requiredObject(request.gateway, "gateway");
-  const puts = objectsIn(gateway);
+  const given = objectsIn(gateway);
   const { result, revision } = await store.write(optionsOf(context, request), (state) => {
     expectStoreRevision(state, request.expectedRevision);
+    const puts = given.map((put) => withKeptJoinTokens(put, state));
     const deletes = request.prune ? unnamed(state, puts, gateway.gatewayGroups.length > 0) : [];
     const planned = plan(state, { puts, deletes });
     return { writes: planned.writes, result: planned };
   });
   return { revision, changes: [...result.changes], unchangedObjects: result.unchanged };
+}
+
+/**
+ * A gateway group without join tokens keeps those that it has: they are made by `sluice token create`, not in files, and an apply that
+ * took them away would lock every data plane out.
+ */
+function withKeptJoinTokens(put: WrittenObject, state: StoreState): WrittenObject {
+  const { object, field } = put;
+  if (object.kind !== "gatewayGroup" || object.value.joinTokens.length > 0) return put;
+  const before = state.find(keyOf(object))?.object;
+  if (before?.kind !== "gatewayGroup" || before.value.joinTokens.length === 0) return put;
+  const value = { ...object.value, joinTokens: before.value.joinTokens };
+  return { object: { kind: "gatewayGroup", value }, field };
 }
 
 /**

@@ -21,8 +21,8 @@ export interface Call {
 /** Takes note of calls: counts, durations, and one line of the log for each. */
 export type RecordCall = (call: Call) => void;
 
-/** Only methods that read; all others are logged even when they succeed. */
-const READ = /^(Get|List|Export|Watch|Check|ServerReflectionInfo)/;
+/** Only methods that read, or say that nothing changed; all others are logged even when they succeed. */
+const READ = /^(Get|Heartbeat|List|Export|Watch|Check|ServerReflectionInfo)/;
 
 export function callRecorder(metrics: MetricsRegistry, log: Logger): RecordCall {
   const requests = metrics.counter({

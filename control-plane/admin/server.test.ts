@@ -198,7 +198,11 @@ test("a start that can't be is refused in words", async () => {
   );
   expect(await refusalOf({ xdsAddress: plane.adminAddress })).toMatch(/^StartError: .* is taken .* with --xds$/);
   expect(await refusalOf({ adminAddress: "0.0.0.0:0" })).toMatch(/^StartError: --admin 0\.0\.0\.0:0 .*--insecure/);
-  expect(await refusalOf({ xdsAddress: "[::]:0" })).toMatch(/^StartError: --xds \[::\]:0 .*--insecure/);
+  expect(await refusalOf({ xdsAddress: "[::]:0", insecure: true })).toMatch(
+    /^StartError: --xds \[::\]:0 .*--xds-insecure/,
+  );
+  expect(await refusalOf({ xdsTlsCert: "/x" })).toMatch(/--xds-tls-cert and --xds-tls-key go together/);
+  expect(await refusalOf({ xdsClientCa: "/x" })).toMatch(/--xds-client-ca needs --xds-tls-cert/);
   expect(await refusalOf({ adminAddress: "9180" })).toMatch(/^StartError: --admin 9180: expected HOST:PORT/);
   expect(await refusalOf({ adminTlsCert: "/x" })).toMatch(/go together/);
   expect(await refusalOf({ adminTlsCert: "/no/cert", adminTlsKey: "/no/key" })).toMatch(
@@ -208,7 +212,8 @@ test("a start that can't be is refused in words", async () => {
     /^StoreError: \/dev\/null can't be used .*\(ENOTDIR\)/,
   );
   expect(await refusalOf({ dataDirectory: plane.dataDirectory })).toMatch(/^StoreError: .*sluice\.db is in use/);
-  expect(await refusalOf({ adminAddress: "0.0.0.0:0", xdsAddress: "0.0.0.0:0", insecure: true })).toBe("it started");
+  const everywhere = { adminAddress: "0.0.0.0:0", xdsAddress: "0.0.0.0:0" };
+  expect(await refusalOf({ ...everywhere, insecure: true, xdsInsecure: true })).toBe("it started");
 });
 
 test("the token is made once, for the owner only, and shown once", async () => {

@@ -12,6 +12,7 @@ import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
+import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 
 import type { Endpoints } from "../endpoints/endpoints.ts";
 import type { Logger } from "../observe/logger.ts";
@@ -27,6 +28,7 @@ import { gatewayService } from "./gateway-service.ts";
 import { healthService, type Readiness } from "./health.ts";
 import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
 import { interceptors } from "./interceptors.ts";
+import { leaseService } from "./lease-service.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
@@ -72,6 +74,7 @@ const services = [
   CaCertificateService,
   StatusService,
   DiscoveryService,
+  LeaseService,
   Health,
   ServerReflection,
   ServerReflectionAlpha,
@@ -142,6 +145,7 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
+    .service(LeaseService, leaseService(store, options.endpoints.leases))
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)
     .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);

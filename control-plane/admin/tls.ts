@@ -8,6 +8,8 @@ import { StartError } from "./start-error.ts";
 export interface TlsFiles {
   readonly cert: string;
   readonly key: string;
+  /** Authorities of clients' certificates, where clients have to show some. */
+  readonly clientCa?: string | undefined;
 }
 
 /**
@@ -17,7 +19,7 @@ export interface TlsFiles {
 const LOOK_INTERVAL_MS = 1_000;
 
 /** Reads the files, and checks that they belong together. @throws StartError */
-export function readTls(files: TlsFiles): TlsKeys {
+export function readTls(files: TlsFiles): TlsKeys & { readonly clientCa?: string } {
   const cert = read(files.cert);
   const key = read(files.key);
   const certificate = parse(files.cert, "certificate", () => new X509Certificate(cert));
@@ -25,12 +27,15 @@ export function readTls(files: TlsFiles): TlsKeys {
   if (!certificate.checkPrivateKey(privateKey)) {
     throw new StartError(`the private key in ${files.key} doesn't belong to the certificate in ${files.cert}`);
   }
-  return { cert, key };
+  if (files.clientCa === undefined) return { cert, key };
+  const clientCa = read(files.clientCa);
+  parse(files.clientCa, "certificate", () => new X509Certificate(clientCa));
+  return { cert, key, clientCa };
 }
 
 /** Calls `onChange` when one of the files has changed. Returns how to stop. */
 export function watchTls(files: TlsFiles, onChange: () => void): () => void {
-  const paths = [files.cert, files.key];
+  const paths = [files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])];
   for (const path of paths) watchFile(path, { interval: LOOK_INTERVAL_MS, persistent: false }, onChange);
   return () => {
     for (const path of paths) unwatchFile(path, onChange);

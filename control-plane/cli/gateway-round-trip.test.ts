@@ -2,11 +2,9 @@ import { create, equals, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ValueSchema } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-
+import { toPlain } from "#proto/plain.ts";
 import { GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
-
 import { readGateway } from "./gateway-file.ts";
-import { toPlain } from "./yaml/plain.ts";
 import { toYaml } from "./yaml/write.ts";
 
 // Words that YAML takes for something else when they are not quoted.

@@ -1,9 +1,8 @@
 import { isIP } from "node:net";
 
 import { InvalidArgumentError, Option } from "commander";
-
+import { durationExamples, parseDuration } from "#proto/duration.ts";
 import { CliError } from "./errors.ts";
-import { durationExamples, parseDuration } from "./yaml/duration.ts";
 
 /** Where the control plane and the proxy listen unless told otherwise. */
 export const defaultAddress = {

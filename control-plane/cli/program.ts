@@ -44,6 +44,7 @@ export function createProgram({ terminal, main, exit }: ProgramContext): Command
   addPrograms(program, add, terminal, main);
   addGatewayCommands(program, add, terminal);
   addDiscovery(program, add, terminal);
+  addTokens(program, add, terminal);
   addOtherCommands(program, add, terminal);
   return program;
 }
@@ -88,6 +89,32 @@ const tlsOptions = () => [
   valued("--admin-tls-key <file>", "its key, PEM", "SLUICE_ADMIN_TLS_KEY"),
 ];
 
+const xdsServerOptions = () => [
+  valued("--xds-tls-cert <file>", "the xDS port's certificate chain, PEM", "SLUICE_XDS_TLS_CERT"),
+  valued("--xds-tls-key <file>", "its key, PEM", "SLUICE_XDS_TLS_KEY"),
+  valued(
+    "--xds-client-ca <file>",
+    "authorities of data planes' certificates, which they must show",
+    "SLUICE_XDS_CLIENT_CA",
+  ),
+];
+
+const xdsInsecureOption = () =>
+  flag("--xds-insecure", "allow xDS as plain text, without secrets, beyond this machine", "SLUICE_XDS_INSECURE");
+
+/** How a data plane is let in by the control plane. */
+const joinOptions = () => [
+  flag("--xds-tls", "speak TLS with the control plane, trusting the system's authorities", "SLUICE_XDS_TLS"),
+  valued("--xds-ca <file>", "speak TLS, trusting the authorities in this PEM file", "SLUICE_XDS_CA"),
+  valued("--xds-cert <file>", "show this certificate, PEM", "SLUICE_XDS_CERT"),
+  valued("--xds-key <file>", "its key, PEM", "SLUICE_XDS_KEY"),
+  valued(
+    "--join-token-file <file>",
+    "a join token of the gateway group (or SLUICE_JOIN_TOKEN)",
+    "SLUICE_JOIN_TOKEN_FILE",
+  ),
+];
+
 function withOptions(command: Command, ...options: ReturnType<typeof valued>[]): Command {
   for (const option of options) command.addOption(option);
   return command;
@@ -119,6 +146,7 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     secretKeyOption(),
     groupOption().default("default"),
     nodeIdOption(),
+    xdsInsecureOption(),
     ...tlsOptions(),
   );
   add(program, up, async (options) => (await import("./up/up.ts")).up(options, terminal, main));
@@ -129,6 +157,8 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     storeOption(),
     secretKeyOption(),
     ...tlsOptions(),
+    ...xdsServerOptions(),
+    xdsInsecureOption(),
   );
   add(program, controlPlane, async (options) => (await import("./programs.ts")).controlPlane(options, terminal));
   const proxy = withOptions(
@@ -142,6 +172,7 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
       integer(1, 10_000_000),
     ),
     drainTime,
+    ...joinOptions(),
   );
   add(program, proxy, async (options) => (await import("./programs.ts")).proxy(options, terminal));
 }
@@ -245,6 +276,25 @@ function addDiscovery(program: Command, add: Add, terminal: Terminal): void {
   add(discovery, find, async (options, [name = ""]) => (await commands()).find(name, options, terminal));
 }
 
+function addTokens(program: Command, add: Add, terminal: Terminal): void {
+  const token = new Command("token").description("tokens that let data planes join a gateway group");
+  program.addCommand(token.copyInheritedSettings(program));
+  const commands = () => import("./commands/token.ts");
+  const group = () => groupOption().default("default");
+  const create = withOptions(
+    new Command("create").description("make a token; it is shown this once").argument("<name>"),
+    group(),
+  );
+  add(token, create, async (options, [name = ""]) => (await commands()).createToken(name, options, terminal));
+  const list = withOptions(new Command("list").description("show the names of a group's tokens"), group());
+  add(token, list, async (options) => (await commands()).listTokens(options, terminal));
+  const remove = withOptions(
+    new Command("delete").description("forget a token: data planes that use it are cut off").argument("<name>"),
+    group(),
+  );
+  add(token, remove, async (options, [name = ""]) => (await commands()).deleteToken(name, options, terminal));
+}
+
 function addOtherCommands(program: Command, add: Add, terminal: Terminal): void {
   const bootstrap = new Command("bootstrap").description("print the start configuration of a data plane");
   program.addCommand(bootstrap.copyInheritedSettings(program));
@@ -257,6 +307,7 @@ function addOtherCommands(program: Command, add: Add, terminal: Terminal): void 
     valued("--max-connections <n>", "downstream connections at most", "SLUICE_MAX_CONNECTIONS")
       .argParser(integer(1, 10_000_000))
       .default(50_000),
+    ...joinOptions(),
   );
   add(bootstrap, envoy, async (options) => (await import("./commands/bootstrap.ts")).bootstrapEnvoy(options, terminal));
 

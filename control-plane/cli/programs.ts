@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 
 import { CONTROL_PLANE_FILE, type ControlPlaneFile } from "./connection.ts";
 import { CliError, exitCode } from "./errors.ts";
+import { type JoinOptions, joinProblem } from "./join-options.ts";
 import { dataDirectory, type GlobalOptions } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 import { type ChildMessage, startAddress, tellSupervisor } from "./up/messages.ts";
@@ -19,10 +20,14 @@ export interface ControlPlaneOptions extends GlobalOptions {
   readonly secretKeyFile?: string;
   readonly adminTlsCert?: string;
   readonly adminTlsKey?: string;
+  readonly xdsTlsCert?: string;
+  readonly xdsTlsKey?: string;
+  readonly xdsClientCa?: string;
+  readonly xdsInsecure?: boolean;
 }
 
 /** Options of `sluice proxy`. */
-export interface ProxyOptions extends GlobalOptions {
+export interface ProxyOptions extends GlobalOptions, JoinOptions {
   readonly xds: string;
   readonly group: string;
   readonly nodeId?: string;
@@ -49,6 +54,10 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
       adminTlsCert: options.adminTlsCert,
       adminTlsKey: options.adminTlsKey,
       insecure: options.insecure === true,
+      xdsTlsCert: options.xdsTlsCert,
+      xdsTlsKey: options.xdsTlsKey,
+      xdsClientCa: options.xdsClientCa,
+      xdsInsecure: options.xdsInsecure === true,
     });
     const scheme = options.adminTlsCert === undefined ? "http" : "https";
     await writeControlPlaneFile(directory, {
@@ -68,6 +77,7 @@ export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<
     const running = await runProxy({
       xdsAddress: handover === undefined ? startAddress(options.xds) : handover.xds,
       handover,
+      xdsSecurity: xdsSecurityOf(options),
       gatewayGroup: options.group,
       nodeId: options.nodeId ?? hostname(),
       adminAddress: options.admin,
@@ -86,6 +96,15 @@ export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<
       line: handover?.lifeline,
     };
   });
+}
+
+/** How the proxy is let in; a token in the environment is taken as it is, one in a file is read whenever it connects. */
+function xdsSecurityOf(options: JoinOptions) {
+  const problem = joinProblem(options);
+  if (problem !== undefined) throw new CliError(problem);
+  const { xdsTls, xdsCa: caFile, xdsCert: certFile, xdsKey: keyFile, joinTokenFile: tokenFile } = options;
+  const tls = xdsTls === true || caFile !== undefined ? { caFile, certFile, keyFile } : undefined;
+  return { tls, tokenFile, token: process.env["SLUICE_JOIN_TOKEN"] || undefined };
 }
 
 interface Running {

@@ -15,9 +15,10 @@ import {
 import { type Registry, RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
+import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { LazySource } from "./open-source.ts";
+import { LazySource, openSource } from "./open-source.ts";
 import { SavedFile } from "./saved.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
@@ -61,6 +62,8 @@ interface Demand {
 const nothing = create(ServiceSnapshotSchema);
 
 export class Endpoints {
+  /** What was reported to registries of the kind `leases`. */
+  readonly leases = new LeaseTable();
   readonly #log: EndpointsLog;
   readonly #saved: SavedFile;
   /** Of the last run, until they are asked for: by group and discoveryKey. */
@@ -102,10 +105,11 @@ export class Endpoints {
     const before = this.#registries.get(id);
     if (before !== undefined && registry !== undefined && isSameWatch(before.registry, registry)) return;
     if (before !== undefined) void before.supervisor.close();
+    if (registry?.kind.case !== "leases") this.leases.dropRegistry({ gatewayGroup, registry: name });
     this.#registries.delete(id);
     if (registry === undefined) return;
     const supervisor = new RegistrySupervisor({
-      source: new LazySource(registry),
+      source: new LazySource(() => openSource(gatewayGroup, registry, this.leases)),
       holdEmptyMs: registry.holdEmpty === undefined ? HOLD_EMPTY_MS_DEFAULT : durationMs(registry.holdEmpty),
       events: {
         changed: (key, snapshot) => this.#take(gatewayGroup, keyOf(name, key), snapshot),
@@ -173,6 +177,7 @@ export class Endpoints {
     clearTimeout(this.#flushing);
     for (const demands of this.#demands.values()) for (const { timer } of demands.values()) clearTimeout(timer);
     await Promise.all([...this.#registries.values()].map(({ supervisor }) => supervisor.close()));
+    this.leases.close();
     await this.#saved.close();
   }
 

@@ -5,13 +5,15 @@ import { ConsulSource } from "../../discovery/consul/source.ts";
 import { DnsSource } from "../../discovery/dns/source.ts";
 import { FileSource } from "../../discovery/file/source.ts";
 import { kubernetesSource } from "../../discovery/kubernetes/registry.ts";
+import { LeaseSource } from "../../discovery/leases/source.ts";
+import type { LeaseTable } from "../../discovery/leases/table.ts";
 import { nacosSource } from "../../discovery/nacos/registry.ts";
 import { DiscoveryError, type Source } from "../../discovery/source.ts";
 import type { SecretValue } from "#sluice/model/v1/secret_pb.ts";
 import { resolveSecret, resolveTls } from "./secret.ts";
 
 /** The source that a registry describes. @throws DiscoveryError "bad_settings" */
-export function openSource(registry: Registry): Source {
+export function openSource(gatewayGroup: string, registry: Registry, leases: LeaseTable): Source {
   const { kind } = registry;
   switch (kind.case) {
     case "consul":
@@ -24,11 +26,11 @@ export function openSource(registry: Registry): Source {
       return new DnsSource(kind.value.resolvers);
     case "file":
       return new FileSource(kind.value.path);
-    default:
-      throw new DiscoveryError(
-        "bad_settings",
-        `this version can't watch registries of the kind ${kind.case ?? "none"}`,
-      );
+    case "leases":
+      return new LeaseSource(leases, { gatewayGroup, registry: registry.name });
+    case undefined:
+      // Written by a newer version.
+      throw new DiscoveryError("bad_settings", "this version knows no registries of this kind");
   }
 }
 
@@ -56,11 +58,11 @@ function consulSource(consul: ConsulRegistry): Source {
 
 /** A source that is opened when it is first asked; one that can't be, such as for a token that isn't where it should be, says so each time. */
 export class LazySource implements Source {
-  readonly #registry: Registry;
+  readonly #openSource: () => Source;
   #source: Source | undefined;
 
-  constructor(registry: Registry) {
-    this.#registry = registry;
+  constructor(open: () => Source) {
+    this.#openSource = open;
   }
 
   async *watch(...[service, signal]: Parameters<Source["watch"]>) {
@@ -81,6 +83,6 @@ export class LazySource implements Source {
 
   /** Tries again each time: a file or variable may be there by now. */
   #open(): Source {
-    return (this.#source ??= openSource(this.#registry));
+    return (this.#source ??= this.#openSource());
   }
 }

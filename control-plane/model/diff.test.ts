@@ -52,3 +52,14 @@ test("what comes and goes has no fields", () => {
   expect(gone.before?.kind.case).toBe("service");
   expect(gone.after).toBeUndefined();
 });
+
+test("values are in the words of gateway files", () => {
+  const upstream = (balance: string, connect: string) => ({
+    name: "a",
+    upstreams: [{ name: "default", balance, timeouts: { connect } }],
+  });
+  expect(fieldsOf(upstream("BALANCE_RANDOM", "5s"), upstream("BALANCE_LEAST_REQUEST", "0.5s"))).toEqual([
+    'upstreams[default].balance: "random" -> "least_request"',
+    'upstreams[default].timeouts.connect: "5s" -> "500ms"',
+  ]);
+});

@@ -1,5 +1,5 @@
-import { create, type JsonObject, type JsonValue, toJson } from "@bufbuild/protobuf";
-
+import { create, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
+import { toPlain } from "#proto/plain.ts";
 import {
   type Change,
   ChangeSchema,
@@ -31,13 +31,13 @@ export function diffObjects(before: StoredObject | undefined, after: StoredObjec
   });
 }
 
-/** An object as JSON without its secrets, of which those that differ from the ones of `before` say so. */
+/** An object in the words of gateway files, without its secrets, of which those that differ from the ones of `before` say so. */
 function asJson(object: StoredObject, before?: StoredObject): JsonValue {
   const schema = schemaOf(object.kind);
   const old = new Map(before === undefined ? [] : secretsOf(before));
   const fresh = secretsOf(object).flatMap(([path, text]) => (old.has(path) && old.get(path) !== text ? [path] : []));
   const shown = redacted(object);
-  const json = toJson(schema, shown.value);
+  const json = toPlain(schema, shown.value);
   for (const path of fresh) {
     let at: JsonValue | undefined = json;
     for (const name of path.split(".")) at = isObject(at ?? null) ? (at as JsonObject)[name] : undefined;

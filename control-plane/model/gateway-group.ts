@@ -15,6 +15,7 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
   checkFormats(group, report);
   checkCollectors(group, report);
   checkUniqueNames("listeners", group.listeners, report);
+  checkUniqueNames("joinTokens", group.joinTokens, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),

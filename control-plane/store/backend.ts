@@ -14,6 +14,12 @@ export interface Backend extends RecordPlace {
   lock(tx: Transaction<Tables>): Promise<void>;
   /** Called last in each write: tells other replicas when the transaction is committed. */
   announce(tx: Transaction<Tables>, revision: bigint): Promise<void>;
+  /** Milliseconds since 1970 by the one clock that all replicas share. */
+  nowMs(db: Kysely<Tables>): Promise<number>;
+  /** Called in a transaction: wakes whoever follows this topic (at most 8,000 bytes) when it is committed. */
+  hint(tx: Kysely<Tables>, topic: string): Promise<void>;
+  /** Calls `onHint` with the topics of hints, and with none after each new connection and every few seconds. Returns how to stop. */
+  followHints(onHint: (topics: ReadonlySet<string>) => Promise<void>): () => Promise<void>;
   /** Calls `onHint` whenever another replica may have written. Returns how to stop. */
   follow(onHint: () => Promise<void>): () => Promise<void>;
 }

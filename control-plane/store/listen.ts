@@ -16,8 +16,8 @@ interface ListenOptions {
   /** Names the database in warnings. */
   readonly where: string;
   readonly warn: (message: string) => void;
-  /** Called after each notification, each new connection and each interval, never twice at once; fails when the database does. */
-  readonly onHint: () => Promise<void>;
+  /** Called with the payloads of notifications after each of them, and with none after each new connection and each interval, never twice at once; fails when the database does. */
+  readonly onHint: (payloads: ReadonlySet<string>) => Promise<void>;
 }
 
 /**
@@ -55,8 +55,10 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
   const client = new pg.Client(options.settings);
   let wake = () => {};
   let broken: Error | undefined;
+  let payloads = new Set<string>();
   let hinted = true; // What happened before the connection was made.
-  client.on("notification", () => {
+  client.on("notification", ({ payload = "" }) => {
+    payloads.add(payload);
     hinted = true;
     wake();
   });
@@ -78,7 +80,9 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
       if (broken !== undefined) throw broken;
       if (hinted) {
         hinted = false;
-        await options.onHint();
+        const heard = payloads;
+        payloads = new Set();
+        await options.onHint(heard);
         continue;
       }
       const timedOut = await new Promise<boolean>((resolve) => {

@@ -53,6 +53,16 @@ const migrations: readonly Migration[] = [
       .execute();
     await db.insertInto("sluice_meta").values({ id: 1, revision: 0, store_id: randomUUID() }).execute();
   },
+  async (db, kind) => {
+    await db.schema
+      .createTable("sluice_leases")
+      .addColumn("key", kind === "sqlite" ? sql`text` : sql`text collate "C"`, (column) => column.primaryKey())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("ttl", "bigint", (column) => column.notNull())
+      .addColumn("renew_time", "bigint", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`, (column) => column.notNull())
+      .execute();
+  },
 ];
 
 /** Any number; replicas that start together take turns on it. */

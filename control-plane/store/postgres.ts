@@ -60,11 +60,21 @@ export async function postgresBackend(url: string, secrets: SecretBox, warn: War
     async announce(tx, revision) {
       await sql`select pg_notify(${CHANNEL}, ${revision.toString()})`.execute(tx);
     },
+    async nowMs(run) {
+      const answer = sql<{ ms: number }>`select (extract(epoch from clock_timestamp()) * 1000)::bigint as ms`;
+      return (await answer.execute(run)).rows[0]?.ms ?? Date.now();
+    },
+    async hint(tx, topic) {
+      await sql`select pg_notify(${HINTS}, ${topic})`.execute(tx);
+    },
+    followHints: (onHint) => listen({ settings, channel: HINTS, where, warn, onHint }),
     follow: (onHint) => listen({ settings, channel: CHANNEL, where, warn, onHint }),
   };
 }
 
 const CHANNEL = "sluice_changes";
+/** Of what replicas share besides the model. */
+const HINTS = "sluice_hints";
 
 /** The database without the password: "postgres://host:port/name". @throws StoreError "invalid_url" */
 function describe(url: string): string {

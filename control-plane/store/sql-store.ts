@@ -5,6 +5,7 @@ import { keyOf, keyText } from "../model/objects.ts";
 import type { Backend } from "./backend.ts";
 import { StoreError } from "./errors.ts";
 import { readTransactions } from "./history.ts";
+import { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
 import { Mirror, type StoreState } from "./mirror.ts";
 import { loadAll, readRevision, writeTransaction } from "./persist.ts";
@@ -24,6 +25,7 @@ const CATCH_UP_TRANSACTIONS = 500;
 export class SqlStore implements Store {
   readonly kind: StoreKind;
   readonly id: string;
+  readonly leases: LeaseRows;
   readonly #backend: Backend;
   readonly #mirror: Mirror;
   readonly #recent = new RecentTransactions();
@@ -35,6 +37,7 @@ export class SqlStore implements Store {
   private constructor(backend: Backend, id: string, mirror: Mirror, events: StoreEvents) {
     this.kind = backend.kind;
     this.id = id;
+    this.leases = new LeaseRows(backend);
     this.#backend = backend;
     this.#mirror = mirror;
     this.#events = events;

@@ -14,6 +14,9 @@ export async function sqliteBackend(dataDir: string, secrets: SecretBox): Promis
     explain: (error) => sqliteError(error, file),
     lock: async () => {},
     announce: async () => {},
+    nowMs: async () => Date.now(),
+    hint: async () => {},
+    followHints: () => async () => {},
     follow: () => async () => {},
   };
 }

@@ -43,6 +43,19 @@ export interface MetaTable {
   store_id: string;
 }
 
+/** Instances that programs reported (sluice.discovery.v1.LeaseService). */
+export interface LeasesTable {
+  /** leaseKey() of discovery/leases. */
+  key: string;
+  version: Integer;
+  /** Milliseconds. */
+  ttl: Integer;
+  /** Milliseconds since 1970. */
+  renew_time: Integer;
+  /** A SavedLease. */
+  bytes: Uint8Array;
+}
+
 /** The schema's version: one row per migration that was made. */
 export interface MigrationsTable {
   version: Integer;
@@ -54,6 +67,7 @@ export interface MigrationsTable {
 export interface Tables {
   sluice_objects: ObjectsTable;
   sluice_changes: ChangesTable;
+  sluice_leases: LeasesTable;
   sluice_meta: MetaTable;
   sluice_migrations: MigrationsTable;
 }

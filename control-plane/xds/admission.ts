@@ -1,9 +1,9 @@
 import { status } from "@grpc/grpc-js";
 
-import { type ResourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
+import { type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
 import type { XdsLimits } from "./limits.ts";
-import type { IncomingRequest } from "./protocol.ts";
+import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** Why a stream is ended: a gRPC status, and words for whoever runs the client. */
@@ -15,8 +15,9 @@ export interface Refusal {
 /** The type that a request is for; "unknown" is one that is not served, which is no reason to end a stream (T4). */
 export function typeOfRequest(
   { typeUrl }: IncomingRequest,
-  onlyType: ResourceType | undefined,
-): ResourceType | "unknown" | Refusal {
+  onlyType: ServedType | undefined,
+  protocol: Pick<StreamProtocol, "name">,
+): ServedType | "unknown" | Refusal {
   if (onlyType !== undefined) {
     if (typeUrl === "" || typeUrl === onlyType.typeUrl) return onlyType; // T2
     return { code: status.INVALID_ARGUMENT, details: `this service serves ${onlyType.typeUrl} only` };
@@ -24,7 +25,10 @@ export function typeOfRequest(
   if (typeUrl === "") {
     return { code: status.INVALID_ARGUMENT, details: "a request on the aggregated service has no type_url" }; // T2
   }
-  return resourceTypeByUrl.get(typeUrl) ?? "unknown";
+  const type = servedTypeByUrl.get(typeUrl);
+  // T6: VHDS and LEDS are defined for delta alone; elsewhere nobody can mean them.
+  if (type === undefined || (type.deltaOnly && protocol.name === "sotw")) return "unknown";
+  return type;
 }
 
 /** What is too much in one request. */

@@ -5,6 +5,7 @@ import type { Node } from "#envoy/config/core/v3/base_pb.ts";
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
 import type { Watcher } from "./interest.ts";
+import type { Credentials, JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import { identityOf, nodeProblem, traitsOf } from "./node.ts";
 import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
@@ -15,26 +16,32 @@ export interface Client {
   readonly identity: NodeIdentity;
   readonly traits: ClientTraits;
   readonly connection: NodeConnection;
+  readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
 }
 
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
-  stream: Watcher & { readonly peer: string; report(): StreamReport },
-  { cache, nodes, limits }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits },
+  stream: Watcher & { readonly peer: string; readonly credentials: Credentials; report(): StreamReport },
+  { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
     return { code: status.INVALID_ARGUMENT, details: problem ?? "no node" };
   }
   const identity = identityOf(node, stream.peer);
+  const { credentials } = stream;
+  // First of all: who may not join learns nothing of the group, and takes no place in it.
+  const refusal = join.refusal(identity.gatewayGroup, credentials);
+  if (refusal !== undefined) return refusal;
   if (nodes.streams(identity) >= limits.streamsPerNodeMax) {
     const details = `the node has ${limits.streamsPerNodeMax} streams already`;
     return { code: status.RESOURCE_EXHAUSTED, details };
   }
   return {
     identity,
+    credentials,
     traits: traitsOf(node),
     audience: cache.attach(identity.gatewayGroup, stream),
     connection: nodes.connect(identity, () => stream.report()),

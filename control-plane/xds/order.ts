@@ -3,13 +3,13 @@
  * until the client has accepted what comes before; removals go last, in the opposite direction. What a client asks for is answered at
  * once: it knows what it needs. No wait is longer than a limit, since a client that refuses or forgets must not stop its other types.
  */
-import { type ResourceType, resourceTypes } from "#proto/resource-types.ts";
+import { type ServedType, servedTypes } from "#proto/resource-types.ts";
 
 import type { ResourceSet } from "./cache.ts";
 import type { XdsLimits } from "./limits.ts";
 import { type InFlight, type Permission, type Subscription, wants } from "./subscription.ts";
 
-type ShortName = ResourceType["shortName"];
+type ShortName = ServedType["shortName"];
 
 /** What decides the order of one stream's pushes. */
 export interface Order {
@@ -29,7 +29,7 @@ export const newOrder = (): Order => ({
 
 /** The subscriptions of a stream in the order in which they are served. */
 export function* inOrder(order: Order): Generator<Subscription> {
-  for (const { shortName } of resourceTypes) {
+  for (const { shortName } of servedTypes) {
     const sub = order.subscriptions.get(shortName);
     if (sub?.started) yield sub;
   }
@@ -60,6 +60,13 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
     case "SDS":
       // Nor do secrets: a rotated certificate is late already, and whoever names a new one waits for it.
       return { updates: true, removals: late || !(busyOrLeaving("CDS") || busyOrLeaving("LDS")) };
+    case "LEDS":
+    case "SRDS":
+    case "VHDS":
+    case "RTDS":
+    case "ECDS":
+      // There is nothing of them that could break.
+      return { updates: true, removals: true };
     case "LDS":
     case "RDS": {
       // A first sync in several responses: routes to clusters of a later one would find none.
@@ -124,8 +131,7 @@ export function noteOrderSettled(
     case "LDS":
       if (settled.changed.size > 0) order.listenersAcceptedMs = nowMs;
       break;
-    case "SDS":
-    case "RDS":
+    default:
       break;
   }
 }

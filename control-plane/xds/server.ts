@@ -9,33 +9,19 @@ import {
 } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
-import { ClusterDiscoveryService } from "#envoy/service/cluster/v3/cds_pb.ts";
-import { AggregatedDiscoveryService } from "#envoy/service/discovery/v3/ads_pb.ts";
-import { EndpointDiscoveryService } from "#envoy/service/endpoint/v3/eds_pb.ts";
-import { ListenerDiscoveryService } from "#envoy/service/listener/v3/lds_pb.ts";
-import { RouteDiscoveryService } from "#envoy/service/route/v3/rds_pb.ts";
-import { SecretDiscoveryService } from "#envoy/service/secret/v3/sds_pb.ts";
-import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
-import { delta } from "./delta.ts";
+import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import { JoinGuard } from "./join.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
-import { sotw } from "./sotw.ts";
+import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
-import { type RawCall, type StreamContext, XdsStream } from "./stream.ts";
-
-/** A server's certificate, and whom it lets in. */
-export interface XdsTls {
-  /** PEM, the server's own certificate first. */
-  readonly certificateChain: Buffer;
-  /** PEM. */
-  readonly privateKey: Buffer;
-  /** PEM; clients then need a certificate of one of these authorities. */
-  readonly clientAuthorities?: Buffer;
-}
+import type { StreamContext } from "./stream-context.ts";
+import { type RawCall, XdsStream } from "./stream.ts";
 
 export interface XdsServerOptions {
   readonly host: string;
@@ -45,7 +31,9 @@ export interface XdsServerOptions {
   readonly nodes: NodeRegistry;
   readonly log: Logger;
   /** Not set: plain text. */
-  readonly tls?: XdsTls;
+  readonly tls?: XdsTls | undefined;
+  /** Who may join which gateway group. Default: everybody. */
+  readonly join?: JoinGuard | undefined;
   /** Where the server's metrics are added. One registry takes one server. */
   readonly metrics?: MetricsRegistry;
   readonly limits?: Partial<XdsLimits>;
@@ -56,25 +44,11 @@ export interface XdsServer {
   readonly address: string;
   /** Streams that are open now. */
   readonly streams: number;
+  /** Takes new certificates on a server that speaks TLS; open connections keep the old ones. */
+  setTls(tls: XdsTls): void;
   /** Ends all streams with UNAVAILABLE, so that clients look for another server, and stops listening. */
   close(graceMs?: number): Promise<void>;
 }
-
-/** Each method, by which protocol it speaks and for which type (undefined: all). Rule T6. */
-const methods: readonly [DescMethod, StreamProtocol, ResourceType | undefined][] = [
-  [AggregatedDiscoveryService.method.streamAggregatedResources, sotw, undefined],
-  [AggregatedDiscoveryService.method.deltaAggregatedResources, delta, undefined],
-  [ClusterDiscoveryService.method.streamClusters, sotw, resourceType("CDS")],
-  [ClusterDiscoveryService.method.deltaClusters, delta, resourceType("CDS")],
-  [EndpointDiscoveryService.method.streamEndpoints, sotw, resourceType("EDS")],
-  [EndpointDiscoveryService.method.deltaEndpoints, delta, resourceType("EDS")],
-  [ListenerDiscoveryService.method.streamListeners, sotw, resourceType("LDS")],
-  [ListenerDiscoveryService.method.deltaListeners, delta, resourceType("LDS")],
-  [RouteDiscoveryService.method.streamRoutes, sotw, resourceType("RDS")],
-  [RouteDiscoveryService.method.deltaRoutes, delta, resourceType("RDS")],
-  [SecretDiscoveryService.method.streamSecrets, sotw, resourceType("SDS")],
-  [SecretDiscoveryService.method.deltaSecrets, delta, resourceType("SDS")],
-];
 
 /**
  * Serves a cache to data planes, on the aggregated service and on those of single types. A node's gateway group is its `node.cluster`; one
@@ -87,7 +61,9 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   setLogVerbosity(logVerbosity.NONE);
   const limits: XdsLimits = { ...defaultLimits, ...options.limits };
   const streams = new Set<XdsStream>();
+  const join = options.join ?? new JoinGuard(false);
   const context: StreamContext = {
+    join,
     cache: options.cache,
     nodes: options.nodes,
     log: options.log,
@@ -102,7 +78,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
   });
 
-  const open = (call: RawCall, protocol: StreamProtocol, onlyType: ResourceType | undefined) => {
+  const open = (call: RawCall, protocol: StreamProtocol, onlyType: ServedType | undefined) => {
     if (streams.size >= limits.streamsMax) {
       call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: `${limits.streamsMax} streams are open already` });
       return;
@@ -114,13 +90,22 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
   }
 
-  const port = await listen(server, options);
+  const tls = options.tls && new ReplaceableTls(options.tls);
+  const port = await listen(server, options, tls ?? ServerCredentials.createInsecure());
+  const stopChecking = join.onChange(() => {
+    for (const stream of streams) stream.checkCredentials();
+  });
   return {
     address: `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`,
     get streams() {
       return streams.size;
     },
+    setTls(next) {
+      if (tls === undefined) throw new Error("a server that began with plain text speaks no TLS");
+      tls.replace(next);
+    },
     close: (graceMs = 5_000) => {
+      stopChecking();
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;
@@ -144,15 +129,7 @@ function rawService(method: DescMethod): ServiceDefinition {
   };
 }
 
-function listen(server: Server, { host, port, tls }: XdsServerOptions): Promise<number> {
-  const credentials =
-    tls === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(
-          tls.clientAuthorities ?? null,
-          [{ cert_chain: tls.certificateChain, private_key: tls.privateKey }],
-          tls.clientAuthorities !== undefined,
-        );
+function listen(server: Server, { host, port }: XdsServerOptions, credentials: ServerCredentials): Promise<number> {
   const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
   return new Promise((resolve, reject) => {
     server.bindAsync(address, credentials, (error, bound) => {

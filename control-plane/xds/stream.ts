@@ -1,16 +1,15 @@
 import { randomBytes } from "node:crypto";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 
-import { type ResourceType, resourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
+import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
-import type { ResourceCache, ResourceChange, ResourceSet } from "./cache.ts";
+import { servedSet } from "./answers.ts";
+import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
-import type { XdsLimits } from "./limits.ts";
-import type { XdsMetrics } from "./metrics.ts";
+import { type Credentials, credentialsOf } from "./join.ts";
 import {
   inOrder,
   newOrder,
@@ -22,7 +21,8 @@ import {
   pruneWarming,
 } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import type { NodeRegistry, StreamReport } from "./status.ts";
+import type { StreamReport } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
   newSubscription,
@@ -35,17 +35,6 @@ import {
   typeStatus,
   watched,
 } from "./subscription.ts";
-
-/** What all streams of a server share. */
-export interface StreamContext {
-  readonly cache: ResourceCache;
-  readonly nodes: NodeRegistry;
-  readonly log: Logger;
-  readonly metrics: XdsMetrics;
-  readonly limits: XdsLimits;
-  /** Milliseconds since the epoch, never going back. */
-  readonly now: () => number;
-}
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -63,7 +52,7 @@ export class XdsStream implements Watcher {
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
   /** The one type of a separate service; undefined on ADS. */
-  readonly #onlyType: ResourceType | undefined;
+  readonly #onlyType: ServedType | undefined;
   readonly #order: Order = newOrder();
   readonly #unknownTypes = new Set<string>();
   /** Makes the nonces of this stream differ from those of any other (S1). */
@@ -80,7 +69,7 @@ export class XdsStream implements Watcher {
   constructor(
     call: RawCall,
     protocol: StreamProtocol,
-    onlyType: ResourceType | undefined,
+    onlyType: ServedType | undefined,
     context: StreamContext,
     onClosed: () => void,
   ) {
@@ -118,11 +107,24 @@ export class XdsStream implements Watcher {
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+      const set = servedSet(cache, gatewayGroup, sub.type);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
     this.#schedule();
+  }
+
+  /** Who may join has changed: ends the stream if its client no longer may. */
+  checkCredentials(): void {
+    if (this.#client === undefined) return;
+    const { identity, credentials } = this.#client;
+    const refusal = this.#context.join.refusal(identity.gatewayGroup, credentials);
+    if (refusal !== undefined) this.end(refusal.code, refusal.details);
+  }
+
+  /** What the client shows. */
+  get credentials(): Credentials {
+    return credentialsOf(this.#call);
   }
 
   /** The client's address. */
@@ -167,7 +169,7 @@ export class XdsStream implements Watcher {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = cache.resources(client.identity.gatewayGroup, typeUrl);
+    const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     this.#noteVerdict(client, sub, outcome);
     if (request.reconnects) this.#quietUntilMs ||= now() + limits.reconnectMs;
@@ -195,7 +197,7 @@ export class XdsStream implements Watcher {
 
   /** The subscription that a request is for; undefined if it gets no answer. */
   #subscriptionFor(request: IncomingRequest): Subscription | undefined {
-    const type = typeOfRequest(request, this.#onlyType);
+    const type = typeOfRequest(request, this.#onlyType, this.#protocol);
     if (type === "unknown") {
       // T4: the other types of the stream must not suffer.
       this.#context.metrics.unknownTypes.add();
@@ -275,7 +277,7 @@ export class XdsStream implements Watcher {
   /** Writes the next response of a type, if it has one that may go out. */
   #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
     const { cache, limits, metrics } = this.#context;
-    const set = cache.resources(gatewayGroup, sub.type.typeUrl);
+    const set = servedSet(cache, gatewayGroup, sub.type);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
@@ -313,7 +315,7 @@ export class XdsStream implements Watcher {
   }
 
   #subscription(typeUrl: string): Subscription | undefined {
-    const type = resourceTypeByUrl.get(typeUrl);
+    const type = servedTypeByUrl.get(typeUrl);
     return type && this.#order.subscriptions.get(type.shortName);
   }
 

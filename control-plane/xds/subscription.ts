@@ -1,4 +1,4 @@
-import type { ResourceType } from "#proto/resource-types.ts";
+import type { ServedType } from "#proto/resource-types.ts";
 
 import type { CachedResource, ResourceChange, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
@@ -19,7 +19,7 @@ export interface InFlight {
  * those of shared/reference/xds-protocol.md; state is apart for each type and each stream (T3).
  */
 export interface Subscription {
-  readonly type: ResourceType;
+  readonly type: ServedType;
   /** Whether a first request has come. */
   started: boolean;
   /** It wants every resource of the type. */
@@ -64,7 +64,7 @@ export interface Subscription {
 }
 
 /** A client that has asked for nothing yet. */
-export const newSubscription = (type: ResourceType): Subscription => ({
+export const newSubscription = (type: ServedType): Subscription => ({
   type,
   started: false,
   wildcard: false,
@@ -131,7 +131,7 @@ const isWaiting = (sub: Subscription): boolean =>
   sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */
-export const isFullState = (type: ResourceType): boolean => type.wildcard;
+export const isFullState = (type: ServedType): boolean => type.wildcard;
 
 const NACK_TEXT_MAX = 4096;
 

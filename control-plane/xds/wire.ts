@@ -14,7 +14,7 @@ const deltaDiscoveryResponse = {
   nonce: 5,
   removedResources: 6,
 } as const;
-const resource = { version: 1, resource: 2, name: 3 } as const;
+const resource = { version: 1, resource: 2, name: 3, aliases: 4 } as const;
 const any = { typeUrl: 1, value: 2 } as const;
 
 /** One resource as it stands in responses. */
@@ -45,6 +45,16 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   at = writeHead(out, at, any.value, bytes.length);
   out.set(bytes, at);
   return { delta: out, sotw: out.subarray(total - sotwSize) };
+}
+
+/** A delta resource without a body: the name is known, and stands for nothing (O1). There is no such thing in state of the world. */
+export function encodeBodiless(name: string, version: string, aliases: readonly string[]): ResourceEntry {
+  const fields = [stringField(resource.version, version), stringField(resource.name, name)];
+  for (const alias of aliases) fields.push(stringField(resource.aliases, alias));
+  const size = fields.reduce((sum, { length }) => sum + length, 0);
+  const head = Buffer.allocUnsafe(fieldSize(deltaDiscoveryResponse.resources, size) - size);
+  writeHead(head, 0, deltaDiscoveryResponse.resources, size);
+  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0) };
 }
 
 /** What a response says besides its resources. */

@@ -40,7 +40,7 @@ export interface Downstream {
   cut(): void;
   /** The connection shall not serve another request after this one. */
   closeAfterResponse(): void;
-  /** Asks for the stream's onIdleCheck() within so many ms at most. */
+  /** Asks for checkStreamTimes() of the stream within so many ms at most. */
   wakeWithin(ms: number): void;
   /** Body bytes handed over for sending so far. */
   readonly sentBytes: number;

@@ -159,3 +159,9 @@ export function mutateResponseHeaders(headers: Headers, options: HttpOptions, re
 /** An internal client that asks for a trace is told what to look for; from any other, the field was taken out. */
 const forcesTrace = ({ identity }: HttpOptions, { head }: StreamRecord): boolean =>
   identity?.isInternal !== undefined && head?.headers.has("x-envoy-force-trace") === true;
+
+/** Says how long the upstream took, counted from the end of the request; a response that comes sooner has no such time. */
+export function addServiceTime(headers: Headers, { responseHeadAt, requestEndAt }: StreamRecord): void {
+  if (requestEndAt < 0) headers.remove("x-envoy-upstream-service-time");
+  else headers.set("x-envoy-upstream-service-time", String(Math.floor(responseHeadAt - requestEndAt)));
+}

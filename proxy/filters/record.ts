@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
+import { Headers } from "../headers.ts";
 import type { RequestRecord } from "../observe/access-log.ts";
 import type { RequestHead } from "../request.ts";
 import { PeerTls } from "./peer-tls.ts";
@@ -72,3 +73,17 @@ export class StreamRecord implements RequestRecord {
     this.downstreamRemotePort = peer.downstreamRemotePort;
   }
 }
+
+/** Stands in until there is a head; nothing adds to it. */
+const NO_HEADERS = new Headers();
+
+/** The head of a request that has not come yet. */
+export const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
+  method: "",
+  scheme,
+  authority: "",
+  path: "",
+  headers: NO_HEADERS,
+  remoteAddress: peer.downstreamRemoteAddress,
+  remotePort: peer.downstreamRemotePort,
+});

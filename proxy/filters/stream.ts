@@ -5,22 +5,21 @@ import type { Framing } from "../http1/outbox.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import { startTrace } from "../observe/trace/tracing.ts";
-import { addressUnknown, type LocalReply, redirect, replies } from "../reply.ts";
+import { addressUnknown, type LocalReply, replies } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
 import type { RouteTable } from "../route/route.ts";
 import { withoutPort } from "../route/domains.ts";
 import type { UpstreamRequest } from "../upstream/upstream-request.ts";
-import { normalizeAuthority } from "./authority.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
-import { mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
+import { addServiceTime, mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
-import { isGrpc } from "../grpc-status.ts";
-import { toTrailersOnly } from "./grpc.ts";
-import { normalizePath } from "./path.ts";
-import { type Peer, StreamRecord } from "./record.ts";
+import { emptyHead, type Peer, StreamRecord } from "./record.ts";
+import { cutFlag, renderReply } from "./render-reply.ts";
 import { route } from "./router.ts";
+import { reportEnd } from "./stream-end.ts";
+import { normalizeTarget, takeHead } from "./target.ts";
 import { safeTrailers } from "./trailers.ts";
 
 /**
@@ -50,12 +49,14 @@ export class Stream implements FilterStream, ChainEnds {
   requestTrailers: Headers | undefined = undefined;
   /** For streams on which nothing moves, in ms; 0: none. */
   idleTimeoutMs: number;
+  /** How long it may take from its first byte to its last, in ms; 0: as long as it likes. */
+  maxDurationMs = 0;
+  /** When anything of it moved last (performance.now()). */
+  movedAt: number;
 
   readonly #downstream: Downstream;
   #forward: UpstreamRequest | undefined = undefined;
   #chain: Chain | undefined = undefined;
-  #movedAt: number;
-  #durationMs = 0;
   #responding = false;
   #responseDone = false;
   #ended = false;
@@ -65,7 +66,7 @@ export class Stream implements FilterStream, ChainEnds {
     this.listener = listener;
     this.options = listener.options.http;
     this.record = new StreamRecord(peer, startedAt);
-    this.#movedAt = startedAt;
+    this.movedAt = startedAt;
     this.idleTimeoutMs = this.options.streamIdleTimeoutMs;
     this.head = emptyHead(peer, downstream.scheme);
     listener.stats.downstream_rq_total.inc();
@@ -84,15 +85,7 @@ export class Stream implements FilterStream, ChainEnds {
   /** The head is there; `end`: the request has no body. */
   begin(message: IncomingRequest, end: boolean): void {
     const { options, record, head } = this;
-    head.method = message.method;
-    head.headers = message.headers;
-    head.authority = message.authority;
-    head.path = message.path;
-    record.head = head;
-    record.originalPath = message.path;
-    record.protocol = message.protocol;
-    if (message.protocol === "HTTP/2") this.listener.stats.downstream_rq_http2_total.inc();
-    else this.listener.stats.downstream_rq_http1_total.inc();
+    takeHead(this, message);
     if (end) {
       // The request is one head, which came just now.
       this.requestDone = true;
@@ -102,7 +95,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
     if (message.method === "CONNECT") this.upgrade = "CONNECT";
     else {
-      const refusal = this.#normalize(message);
+      const refusal = normalizeTarget(this, message);
       if (refusal !== undefined) return this.reply(refusal);
     }
     if (this.listener.misdirects?.(withoutPort(head.authority)) === true) return this.reply(replies.misdirected);
@@ -125,29 +118,11 @@ export class Stream implements FilterStream, ChainEnds {
     if (this.#chain.waiting) this.#downstream.pauseRequest();
   }
 
-  /** Makes the one target that is routed, authorised and forwarded. Returns the answer to a request whose target can't be. */
-  #normalize({ path, authority }: IncomingRequest): LocalReply | undefined {
-    const { head, listener, options } = this;
-    if (path === "*") return replies.pathRejected;
-    const normalized = normalizePath(path, options);
-    if (normalized.kind === "reject") {
-      listener.stats.downstream_rq_failed_path_normalization.inc();
-      return replies.pathNormalizationFailed;
-    }
-    if (normalized.kind === "redirect") {
-      listener.stats.downstream_rq_redirected_with_normalized_path.inc();
-      return redirect(307, normalized.path, "path_normalization_failed");
-    }
-    head.path = normalized.path;
-    head.authority = normalizeAuthority(authority, listener.port, options);
-    return undefined;
-  }
-
   /** A piece of the request's body; the bytes stay as they are. */
   onRequestData(piece: Buffer): void {
     if (this.#ended) return;
     this.record.bytesReceived += piece.length;
-    this.#movedAt = performance.now();
+    this.movedAt = performance.now();
     if (this.#chain === undefined || this.upgraded) this.requestData(piece);
     else this.#chain.requestData(piece);
   }
@@ -224,27 +199,9 @@ export class Stream implements FilterStream, ChainEnds {
     this.record.details = reply.details;
     if (this.#responding) return this.#cut();
     const headers = new Headers();
-    let { status } = reply;
-    let body = typeof reply.body === "string" ? Buffer.from(reply.body) : Buffer.from(reply.body);
-    let contentType = "text/plain";
     for (const [name, value] of reply.headers ?? []) headers.add(name, value);
-    this.#mutateResponse(status, headers);
-    const { localReplies } = this.options;
-    if (localReplies !== undefined) {
-      this.record.status = status;
-      const rewritten = localReplies(body.toString(), headers, this.record);
-      ({ status, contentType } = rewritten);
-      body = Buffer.from(rewritten.body);
-    }
-    if (isGrpc(this.head.headers)) {
-      toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
-      status = 200;
-      body = NO_BODY;
-    }
-    if (body.length > 0) {
-      headers.add("content-length", String(body.length));
-      if (!headers.has("content-type")) headers.add("content-type", contentType);
-    }
+    this.#mutateResponse(reply.status, headers);
+    const { status, body } = renderReply(this, reply, headers);
     // Envoy doesn't go on with a client that has sent what is malformed or forbidden; and behind a CONNECT come no requests.
     if (reply.status === 400 || reply === replies.upgradeFailed || this.upgrade === "CONNECT") {
       this.#downstream.closeAfterResponse();
@@ -259,14 +216,19 @@ export class Stream implements FilterStream, ChainEnds {
     this.#downstream.flush();
   }
 
-  #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
+  /** Makes the head final, just before it goes out. */
+  #noteResponse(status: number, headers: Headers, now: number): void {
     const { record } = this;
     mutateResponseHeaders(headers, this.options, record);
     record.status = status;
     record.responseHeaders = headers;
     record.responseStartAt = now;
-    this.#movedAt = now;
+    this.movedAt = now;
     this.#responding = true;
+  }
+
+  #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
+    this.#noteResponse(status, headers, now);
     // The rest of the request may never come, and would be taken for the next one.
     if (!this.requestDone) {
       this.listener.stats.downstream_rq_response_before_rq_complete.inc();
@@ -285,7 +247,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (this.#ended) return;
     const { record } = this;
     record.details = "via_upstream";
-    this.#addServiceTime(headers);
+    addServiceTime(headers, this.record);
     this.#mutateResponse(status, headers);
     this.#chain?.responseHead(status, headers, end);
     // Both happen in one go, so that one look at the clock does.
@@ -301,16 +263,9 @@ export class Stream implements FilterStream, ChainEnds {
     this.responseMutation(headers, this.record);
   }
 
-  /** Counts from the end of the request; a response that comes sooner has no such time. */
-  #addServiceTime(headers: Headers): void {
-    const { responseHeadAt, requestEndAt } = this.record;
-    if (requestEndAt < 0) headers.remove("x-envoy-upstream-service-time");
-    else headers.set("x-envoy-upstream-service-time", String(Math.floor(responseHeadAt - requestEndAt)));
-  }
-
   onUpstreamUpgrade(headers: Headers, upgrade: string): void {
     this.record.details = "via_upstream";
-    this.#addServiceTime(headers);
+    addServiceTime(headers, this.record);
     headers.add("connection", "upgrade");
     headers.add("upgrade", upgrade);
     this.onUpstreamConnected(headers, 101);
@@ -318,13 +273,9 @@ export class Stream implements FilterStream, ChainEnds {
 
   /** From here on bytes go both ways as they are. */
   onUpstreamConnected(headers: Headers, status: 101 | 200): void {
-    const { record, listener } = this;
+    const { listener } = this;
     this.#mutateResponse(status, headers);
-    mutateResponseHeaders(headers, this.options, record);
-    record.status = status;
-    record.responseHeaders = headers;
-    record.responseStartAt = performance.now();
-    this.#responding = true;
+    this.#noteResponse(status, headers, performance.now());
     this.upgraded = true;
     this.requestDone = false;
     listener.stats.downstream_cx_upgrades_total.inc();
@@ -335,7 +286,7 @@ export class Stream implements FilterStream, ChainEnds {
   /** False: the client takes no more for now; onDownstreamWritable() follows. */
   onUpstreamData(bytes: Buffer, from: number, to: number): boolean {
     if (this.#ended) return true;
-    this.#movedAt = performance.now();
+    this.movedAt = performance.now();
     if (this.#chain === undefined || this.upgraded) return this.#downstream.sendData(bytes, from, to);
     return this.#chain.responseData(bytes, from, to);
   }
@@ -369,14 +320,14 @@ export class Stream implements FilterStream, ChainEnds {
   /** The upstream broke off after the response had begun. */
   onUpstreamCut(reason: string): void {
     if (this.#ended) return;
-    this.addFlag(cutFlags[reason] ?? "UC");
+    this.addFlag(cutFlag(reason));
     this.listener.stats.rq_reset_after_downstream_response_started.inc();
     this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
 
   onDownstreamWritable(): void {
-    this.#movedAt = performance.now();
+    this.movedAt = performance.now();
     this.#forward?.onDownstreamWritable();
   }
 
@@ -400,25 +351,8 @@ export class Stream implements FilterStream, ChainEnds {
 
   /** How long the stream may take from its first byte to its last, in ms; 0: as long as it likes. */
   setMaxDuration(ms: number): void {
-    this.#durationMs = ms;
+    this.maxDurationMs = ms;
     if (ms > 0) this.#downstream.wakeWithin(ms);
-  }
-
-  /** Looks whether the stream has idled or lasted too long. Returns in how many ms to look again; Infinity: never. */
-  onIdleCheck(now: number): number {
-    if (this.#ended) return Number.POSITIVE_INFINITY;
-    const whole = this.#durationMs === 0 ? Number.POSITIVE_INFINITY : this.record.startedAt + this.#durationMs - now;
-    if (whole <= 0) {
-      this.listener.stats.downstream_rq_max_duration_reached.inc();
-      this.reply(replies.streamDuration);
-      return Number.POSITIVE_INFINITY;
-    }
-    if (this.idleTimeoutMs === 0) return whole;
-    const left = this.#movedAt + this.idleTimeoutMs - now;
-    if (left > 0) return Math.min(left, whole);
-    this.listener.stats.downstream_rq_idle_timeout.inc();
-    this.reply(this.requestDone ? replies.idleResponse : replies.idleRequest);
-    return Number.POSITIVE_INFINITY;
   }
 
   #cut(): void {
@@ -430,46 +364,13 @@ export class Stream implements FilterStream, ChainEnds {
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { record, listener, options } = this;
-    const { stats } = listener;
     this.#forward?.abort();
     this.#forward = undefined;
     this.#chain?.destroy();
-    record.endAt = performance.now();
-    record.bytesSent = this.#downstream.sentBytes;
-    stats.downstream_rq_active.dec();
-    stats.downstream_rq_completed.inc();
-    listener.byClass[Math.floor(record.status / 100)]?.inc();
-    stats.downstream_rq_time.record(record.endAt - record.startedAt);
-    if (this.upgraded) stats.downstream_cx_upgrades_active.dec();
-    record.trace?.finish(record);
-    for (const log of options.accessLogs) log.write(record);
+    this.record.bytesSent = this.#downstream.sentBytes;
+    reportEnd(this);
   }
 }
-
-const emptyHead = (peer: Peer, scheme: "http" | "https"): RequestHead => ({
-  method: "",
-  scheme,
-  authority: "",
-  path: "",
-  headers: NO_HEADERS,
-  remoteAddress: peer.downstreamRemoteAddress,
-  remotePort: peer.downstreamRemotePort,
-});
-
-const NO_BODY = Buffer.alloc(0);
-
-/** Stands in until there is a head; nothing adds to it. */
-const NO_HEADERS = new Headers();
-
-/** Flags of responses that broke off, where it isn't that of a lost connection. */
-const cutFlags: Readonly<Record<string, string>> = {
-  "protocol error": "UPE",
-  "response timeout": "UT",
-  "remote reset": "UR",
-  "remote refused stream reset": "UR",
-  "per try idle timeout": "SI",
-};
 
 /** As in Envoy: for every method but those whose requests have no body by their nature. */
 const expectsBody = (method: string): boolean =>

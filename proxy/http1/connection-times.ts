@@ -1,5 +1,6 @@
 import { performance } from "node:perf_hooks";
 
+import { checkStreamTimes } from "../filters/stream-times.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { type LocalReply, replies } from "../reply.ts";
@@ -11,6 +12,9 @@ const remaining = (since: number, limitMs: number, now: number): number =>
 /** How long a connection must have been idle to be closed while it drains. */
 const DRAIN_IDLE_MS = 1_000;
 
+/** How long a client that closed its half may wait for a response on which nothing moves, before it counts as gone. */
+const HALF_CLOSE_GRACE_MS = 1_000;
+
 /** Since when a client's connection has been in which state, against the limits of its listener. Times are performance.now(). */
 export class ConnectionTimes {
   readonly openedAt: number = performance.now();
@@ -20,6 +24,9 @@ export class ConnectionTimes {
   headSince = -1;
   /** The idle time that {@link checkDrain} found too long once. */
   #overdueSince = -1;
+
+  /** What was written when a client that ended its half was last looked at; -1: it was not yet. */
+  #graceBytes = -1;
 
   readonly #listener: ListenerState;
 
@@ -57,6 +64,32 @@ export class ConnectionTimes {
     return 1;
   }
 
+  /** Whether the connection closes after the request that has just begun, by whatever limit; `requests`: how many it has had, this one included. */
+  isLastRequest(requests: number): boolean {
+    const { draining, stats, options } = this.#listener;
+    const { maxRequestsPerConnection, maxConnectionDurationMs } = options.http;
+    if (draining) stats.downstream_cx_drain_close.inc();
+    const enough = maxRequestsPerConnection > 0 && requests >= maxRequestsPerConnection;
+    if (enough) stats.downstream_cx_max_requests_reached.inc();
+    return draining || enough || (maxConnectionDurationMs > 0 && this.checkLife(performance.now()) <= 0);
+  }
+
+  /** Counts the connection, which is gone; `written`: bytes sent to the client in all. */
+  closed(written: number): void {
+    const { stats } = this.#listener;
+    stats.downstream_cx_active.dec();
+    stats.downstream_cx_destroy.inc();
+    stats.downstream_cx_tx_bytes_total.inc(written);
+    stats.downstream_cx_length_ms.record(performance.now() - this.openedAt);
+  }
+
+  /** ms until a client that closed its half is looked at again; 0: nothing has moved since the last look. `written`: bytes so far. */
+  checkGrace(written: number): number {
+    if (this.#graceBytes === written) return 0;
+    this.#graceBytes = written;
+    return HALF_CLOSE_GRACE_MS;
+  }
+
   /** ms until the connection has been open long enough. */
   checkLife(now: number): number {
     return remaining(this.openedAt, this.#listener.options.http.maxConnectionDurationMs, now);
@@ -66,7 +99,7 @@ export class ConnectionTimes {
   checkStream(stream: Stream, reading: boolean, now: number): number {
     const { options, stats } = this.#listener;
     const { requestTimeoutMs, connectionIdleTimeoutMs } = options.http;
-    let left = stream.onIdleCheck(now);
+    let left = checkStreamTimes(stream, now);
     if (reading && !stream.ended) {
       const request = remaining(stream.record.startedAt, requestTimeoutMs, now);
       if (request > 0) left = Math.min(left, request);

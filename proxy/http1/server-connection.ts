@@ -10,30 +10,14 @@ import type { Connection } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
+import { CLOSED, CLOSING, HANDED_OVER, RAW, READING, RESPONSE } from "./connection-state.ts";
 import { ConnectionTimes } from "./connection-times.ts";
+import { InputGate } from "./input-gate.ts";
 import { Linger } from "./linger.ts";
 import type { RequestMessage } from "./request-head.ts";
 import { type RequestHandler, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
 import type { Violation } from "./violation.ts";
-
-/** How long a client that closed its half may wait for a response on which nothing moves, before it counts as gone. */
-const HALF_CLOSE_GRACE_MS = 1_000;
-
-/** Reading a request, or waiting for one. */
-const READING = 0;
-/** The request is complete, its response isn't. What follows waits. */
-const RESPONSE = 1;
-/** After an upgrade. */
-const RAW = 2;
-/** The last response is sent; what still comes is thrown away until the client closes. */
-const CLOSING = 3;
-const CLOSED = 4;
-/** It speaks HTTP/2, and is not ours any more. */
-const HANDED_OVER = 5;
-
-/** What a client may send ahead before its socket is paused. Below that we go on reading, since only a reader notices that a client left. */
-const HELD_BYTES_MAX = 65_536;
 
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
@@ -54,17 +38,12 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   #state = READING;
   #stream: Stream | undefined = undefined;
   /** Input that waits for the current response. */
-  #held: Buffer | undefined = undefined;
+  readonly #input: InputGate;
   #consuming = false;
-  /** Whether the socket is paused, and whether the stream wants that. */
-  #paused = false;
-  #requestPaused = false;
   #requests = 0;
   #close = false;
   #clientEnded = false;
   #linger: Linger | undefined = undefined;
-  /** What was written when a client that ended its half was last looked at. */
-  #graceBytes = -1;
 
   /**
    * `from`: what was found out about the connection before it came here. `onPreface`: takes the socket over when the client turns out to speak
@@ -82,6 +61,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#listener = listener;
     this.#onClosed = onClosed;
     this.#onPreface = onPreface;
+    this.#input = new InputGate(socket);
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
@@ -122,8 +102,9 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     if (bytes === undefined) return;
     this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
     if (this.#state >= CLOSING) return;
-    if (this.#held !== undefined || this.#consuming) {
-      this.#hold(this.#held === undefined ? bytes : Buffer.concat([this.#held, bytes]));
+    const { held } = this.#input;
+    if (held !== undefined || this.#consuming) {
+      this.#input.hold(held === undefined ? bytes : Buffer.concat([held, bytes]));
       return;
     }
     this.#consume(bytes);
@@ -131,9 +112,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   /** Looks at a connection's first bytes. Undefined: they begin HTTP/2, or may yet; otherwise what is to be read. */
   #sniff(input: Buffer, onPreface: () => Connection): Buffer | undefined {
-    const bytes = this.#held === undefined ? input : Buffer.concat([this.#held, input]);
+    const gate = this.#input;
+    const bytes = gate.held === undefined ? input : Buffer.concat([gate.held, input]);
     const verdict = isPreface(bytes);
-    this.#held = verdict === "part" ? bytes : undefined;
+    gate.held = verdict === "part" ? bytes : undefined;
     if (verdict === "part") {
       this.onHeadBegun();
       return undefined;
@@ -155,15 +137,11 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     let bytes: Buffer | undefined = input;
     while (bytes !== undefined) {
       this.#read(bytes);
-      bytes = undefined;
-      if (this.#held !== undefined && (this.#state === READING || this.#state === RAW)) {
-        bytes = this.#held;
-        this.#held = undefined;
-      }
+      bytes = this.#state === READING || this.#state === RAW ? this.#input.take() : undefined;
     }
     this.#consuming = false;
     this.#stream?.flushRequest();
-    this.#unpause();
+    this.#input.resume();
   }
 
   #read(bytes: Buffer): void {
@@ -171,7 +149,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     let at = 0;
     while (at < bytes.length) {
       if (this.#state === READING) at = this.#request.read(bytes, at, http.maxRequestHeadersKb * 1024, http);
-      else if (this.#state === RESPONSE) return this.#hold(bytes.subarray(at));
+      else if (this.#state === RESPONSE) return this.#input.hold(bytes.subarray(at));
       else if (this.#state === RAW) return this.#stream?.onRequestData(at === 0 ? bytes : bytes.subarray(at));
       else return;
     }
@@ -193,15 +171,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const { http } = this.#listener.options;
     const stream = this.#openStream(message);
     this.#close = message.close || (message.isHttp10 && !message.keepAlive);
-    if (this.#listener.draining) {
-      this.#close = true;
-      this.#listener.stats.downstream_cx_drain_close.inc();
-    }
-    if (http.maxRequestsPerConnection > 0 && this.#requests >= http.maxRequestsPerConnection) {
-      this.#close = true;
-      this.#listener.stats.downstream_cx_max_requests_reached.inc();
-    }
-    if (http.maxConnectionDurationMs > 0 && this.#times.checkLife(performance.now()) <= 0) this.#close = true;
+    if (this.#times.isLastRequest(this.#requests)) this.#close = true;
     if (end) this.#state = RESPONSE;
     else {
       if (http.requestTimeoutMs > 0) this.wakeWithin(http.requestTimeoutMs);
@@ -218,7 +188,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   onRequestEnd(): void {
     this.#state = RESPONSE;
-    this.#requestPaused = false;
+    this.#input.streamPaused = false;
     this.#stream?.onRequestEnd();
     this.#settle();
   }
@@ -243,35 +213,13 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#settle();
   }
 
-  #hold(bytes: Buffer): void {
-    this.#held = bytes;
-    if (this.#isHoldingEnough()) this.#pause();
-  }
-
-  #isHoldingEnough(): boolean {
-    return this.#held !== undefined && this.#held.length >= HELD_BYTES_MAX;
-  }
-
-  #pause(): void {
-    this.#paused = true;
-    this.#socket.pause();
-  }
-
-  /** Reads on unless something still holds it up. */
-  #unpause(): void {
-    if (!this.#paused || this.#requestPaused || this.#isHoldingEnough()) return;
-    this.#paused = false;
-    this.#socket.resume();
-  }
-
   pauseRequest(): void {
-    this.#requestPaused = true;
-    this.#pause();
+    this.#input.pauseStream();
   }
 
   resumeRequest(): void {
-    this.#requestPaused = false;
-    if (!this.#consuming) this.#unpause();
+    this.#input.streamPaused = false;
+    if (!this.#consuming) this.#input.resume();
   }
 
   sendHead(status: number, headers: Headers, end: boolean): void {
@@ -321,32 +269,30 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     if (stream?.ended !== true || this.#state >= CLOSING) return;
     this.#response.flush();
     this.#stream = undefined;
-    this.#requestPaused = false;
+    this.#input.streamPaused = false;
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
     if (this.#consuming) return;
     this.#consumeHeld();
     if (this.#clientEnded && this.#state === READING) this.#closeGracefully();
-    else this.#unpause();
+    else this.#input.resume();
   }
 
   #consumeHeld(): void {
-    const held = this.#held;
-    if (held === undefined) return;
-    this.#held = undefined;
-    this.#consume(held);
+    const held = this.#input.take();
+    if (held !== undefined) this.#consume(held);
   }
 
   #closeGracefully(): void {
     this.#startLinger(false);
-    this.#unpause();
+    this.#input.resume();
   }
 
   #startLinger(immediately: boolean): void {
     this.#state = CLOSING;
-    this.#held = undefined;
-    this.#requestPaused = false;
+    this.#input.held = undefined;
+    this.#input.streamPaused = false;
     this.#linger = new Linger(this.#socket, this.#listener.options.http.delayedCloseTimeoutMs, immediately);
     timers.schedule(this.#timer, this.#linger.checkMs);
   }
@@ -360,8 +306,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
         else this.#socket.end();
         return;
       case RESPONSE:
-        this.#graceBytes = this.#socket.bytesWritten;
-        this.wakeWithin(HALF_CLOSE_GRACE_MS);
+        this.wakeWithin(this.#times.checkGrace(this.#socket.bytesWritten));
         return;
       case RAW:
         this.#stream?.onRequestEnd();
@@ -376,14 +321,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     if (this.#state === HANDED_OVER) return;
     this.#state = CLOSED;
     timers.cancel(this.#timer);
-    const { stats } = this.#listener;
-    stats.downstream_cx_active.dec();
-    stats.downstream_cx_destroy.inc();
-    stats.downstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
-    stats.downstream_cx_length_ms.record(performance.now() - this.#times.openedAt);
+    this.#times.closed(this.#socket.bytesWritten);
     this.#stream?.onDownstreamReset();
     this.#stream = undefined;
-    this.#held = undefined;
+    this.#input.held = undefined;
     this.#onClosed(this);
   }
 
@@ -398,7 +339,12 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   /** Acts on what is overdue. Returns in how many ms to look again. */
   #checkTimes(now: number): number {
-    if (this.#state === RESPONSE && this.#clientEnded) return this.#checkGrace();
+    if (this.#state === RESPONSE && this.#clientEnded) {
+      const left = this.#times.checkGrace(this.#socket.bytesWritten);
+      if (left > 0) return left;
+      this.destroy();
+      return Number.POSITIVE_INFINITY;
+    }
     const times = this.#times;
     const stream = this.#stream;
     if (stream !== undefined) {
@@ -416,15 +362,5 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);
     if (left <= 0) this.#closeGracefully();
     return left;
-  }
-
-  #checkGrace(): number {
-    const written = this.#socket.bytesWritten;
-    if (this.#graceBytes === written) {
-      this.destroy();
-      return Number.POSITIVE_INFINITY;
-    }
-    this.#graceBytes = written;
-    return HALF_CLOSE_GRACE_MS;
   }
 }

@@ -8,10 +8,10 @@ import { HeadReader } from "../http1/head-reader.ts";
 import { type Framing, Outbox } from "../http1/outbox.ts";
 import { parseResponseHead, type ResponseMessage } from "../http1/response-head.ts";
 import { Violation, violations } from "../http1/violation.ts";
-import { isBodiless } from "../http1/write.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { describeFailure, openSocket } from "./dial.ts";
 import type { EndpointPool } from "./pool.ts";
+import { startResponseBody } from "./response-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
 import { type ClientTls, clientTls } from "./tls.ts";
 
@@ -255,18 +255,7 @@ export class ClientConnection implements BodySink, TimerOwner {
 
   #begin(receiver: ResponseReceiver, message: ResponseMessage, last: boolean): void {
     const body = this.#body;
-    this.#reusable = last || message.chunked || message.contentLength > 0;
-    if (message.close || (message.isHttp10 && !message.keepAlive)) this.#reusable = false;
-    if (isBodiless(message.status, this.#method)) {
-      body.startLength(0);
-      // A body where none may be would be taken for the answer to the next request.
-      if (!last) this.#reusable = false;
-    } else if (message.chunked) body.startChunked();
-    else if (message.contentLength >= 0) body.startLength(message.contentLength);
-    else {
-      body.startUntilClose();
-      this.#reusable = false;
-    }
+    this.#reusable = startResponseBody(body, message, this.#method, last);
     this.#inBody = !body.done;
     // Such a response says how long a body would be, and has none.
     if (message.status === 204) message.headers.remove("content-length");

@@ -6,7 +6,7 @@ import type { Headers } from "../headers.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
-import type { ForwardAction, HashResult, RetryPolicy } from "../route/route.ts";
+import type { ForwardAction, HashResult } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { UpstreamRequest } from "./upstream-request.ts";
 import { outgoingHost, requestText } from "./outgoing-head.ts";
@@ -14,7 +14,7 @@ import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
-import { isIdempotent, RetryState, retriesGrpcStatus, retriesReset, retriesStatus } from "./retry.ts";
+import { isIdempotent, RetryState, retriesReset, retriesResponse } from "./retry.ts";
 import { TryTimes } from "./try-times.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
@@ -232,7 +232,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
     const retry = this.#action.retry;
-    if (retry !== undefined && this.#triesAgainAfter(retry, status, headers) && this.#retry()) return;
+    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) return;
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
@@ -246,14 +246,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     }
     if (end) this.#end();
     stream.onUpstreamHead(status, headers, end);
-  }
-
-  /** Whether the policy tries again after a response. */
-  #triesAgainAfter(retry: RetryPolicy, status: number, headers: Headers): boolean {
-    return (
-      retriesStatus(retry, status, headers.has("x-envoy-ratelimited")) ||
-      retriesGrpcStatus(retry, headers.get("grpc-status"))
-    );
   }
 
   #endpointAnswered(status: number): void {

@@ -1,3 +1,4 @@
+import type { Headers } from "../headers.ts";
 import type { ResetReason } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
 import type { RetryPolicy } from "../route/route.ts";
@@ -81,13 +82,13 @@ const grpcConditions: Readonly<Record<string, string>> = {
 };
 
 /** Whether a response head with this grpc-status is one that the policy tries again after. */
-export function retriesGrpcStatus(policy: RetryPolicy, grpcStatus: string | undefined): boolean {
+function retriesGrpcStatus(policy: RetryPolicy, grpcStatus: string | undefined): boolean {
   const condition = grpcStatus === undefined ? undefined : grpcConditions[grpcStatus];
   return condition !== undefined && policy.on.has(condition);
 }
 
 /** Whether a response of this status is one that the policy tries again after. */
-export function retriesStatus(policy: RetryPolicy, status: number, rateLimited: boolean): boolean {
+function retriesStatus(policy: RetryPolicy, status: number, rateLimited: boolean): boolean {
   const { on } = policy;
   // Envoy: a rate-limited response is retried only where "envoy-ratelimited" says so.
   if (rateLimited) return on.has("envoy-ratelimited");
@@ -96,6 +97,11 @@ export function retriesStatus(policy: RetryPolicy, status: number, rateLimited: 
   if (status === 409 && on.has("retriable-4xx")) return true;
   return on.has("retriable-status-codes") && policy.retriableStatusCodes.has(status);
 }
+
+/** Whether a response with this head is one that the policy tries again after. */
+export const retriesResponse = (policy: RetryPolicy, status: number, headers: Headers): boolean =>
+  retriesStatus(policy, status, headers.has("x-envoy-ratelimited")) ||
+  retriesGrpcStatus(policy, headers.get("grpc-status"));
 
 /** Full jitter: a random wait in [0, (2^attempt - 1) x base), at most max; in ms. `attempt` counts retries from 1. */
 function backOffMs(policy: RetryPolicy, attempt: number): number {

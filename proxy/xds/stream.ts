@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Client, type ClientDuplexStream, credentials } from "@grpc/grpc-js";
+import { Client, type ClientDuplexStream } from "@grpc/grpc-js";
 
 import type { Node } from "#envoy/config/core/v3/base_pb.ts";
 import {
@@ -12,6 +12,7 @@ import {
 } from "#envoy/service/discovery/v3/discovery_pb.ts";
 import { Code } from "#google/rpc/code_pb.ts";
 
+import { joinCredentials, type XdsSecurity } from "./security.ts";
 import type { Request } from "./subscriptions.ts";
 
 /** What is said on streams; the configuration implements it. One stream at a time. */
@@ -29,6 +30,8 @@ export interface AdsOptions {
   readonly server: string;
   readonly node: Node;
   readonly signal: AbortSignal;
+  /** Default: plain text, and no token. */
+  readonly security?: XdsSecurity | undefined;
 }
 
 /** Before the n-th attempt in a row without a response we wait anything up to base * 2^n, at most max ("full jitter"). */
@@ -78,14 +81,22 @@ type Stream = ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 
 /** One stream from its first request to its end. */
 async function runStream(
-  { server, node, signal }: AdsOptions,
+  { server, node, signal, security = {} }: AdsOptions,
   conversation: Conversation,
 ): Promise<{ responses: number; reason: string | undefined }> {
-  const client = new Client(server, credentials.createInsecure(), channelOptions);
+  let join: ReturnType<typeof joinCredentials>;
+  try {
+    join = joinCredentials(security);
+  } catch (error) {
+    // A file that is missing now may be there at the next attempt.
+    return { responses: 0, reason: error instanceof Error ? error.message : String(error) };
+  }
+  const client = new Client(server, join.channel, channelOptions);
   const stream: Stream = client.makeBidiStreamRequest(
     DELTA_PATH,
     (request: DeltaDiscoveryRequest) => Buffer.from(toBinary(DeltaDiscoveryRequestSchema, request)),
     (bytes: Buffer) => fromBinary(DeltaDiscoveryResponseSchema, bytes),
+    join.metadata,
   );
   const cancel = () => stream.cancel();
   signal.addEventListener("abort", cancel);

@@ -1,6 +1,13 @@
 /** A client for tests that speaks xDS as it is told to, records every response and keeps the state that a data plane would have. */
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { Client, type ClientDuplexStream, credentials, type ServiceError } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
 
 import { NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
 import {
@@ -13,7 +20,7 @@ import {
   type DiscoveryResponse,
   DiscoveryResponseSchema,
 } from "#envoy/service/discovery/v3/discovery_pb.ts";
-import { resourceTypeByUrl } from "#proto/resource-types.ts";
+import { servedTypeByUrl } from "#proto/resource-types.ts";
 
 const ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService";
 
@@ -23,6 +30,10 @@ export type Answer = "ack" | "none" | { readonly refuse: string };
 export interface RecordingOptions {
   /** Default: the id "test" in the group "default". */
   readonly node?: { readonly id: string; readonly cluster: string; readonly userAgentName?: string };
+  /** Default: plain text. */
+  readonly channel?: ChannelCredentials;
+  /** Sent with the stream. */
+  readonly metadata?: Readonly<Record<string, string>>;
   /** Path of another service's method. Default: ADS. */
   readonly method?: string;
   /** What each response gets. Default: all are accepted. */
@@ -40,13 +51,15 @@ abstract class RecordingStream<Response extends { typeUrl: string; nonce: string
   readonly #waiting = new Set<() => void>();
   #taken = 0;
 
-  constructor(address: string, method: string) {
+  constructor(address: string, method: string, { channel, metadata = {} }: RecordingOptions) {
     const asIs = (bytes: Buffer) => bytes;
-    this.#client = new Client(address, credentials.createInsecure(), {
+    this.#client = new Client(address, channel ?? credentials.createInsecure(), {
       "grpc.max_receive_message_length": -1,
       "grpc.use_local_subchannel_pool": 1,
     });
-    this.call = this.#client.makeBidiStreamRequest(method, asIs, asIs);
+    const sent = new Metadata();
+    for (const [name, value] of Object.entries(metadata)) sent.set(name, value);
+    this.call = this.#client.makeBidiStreamRequest(method, asIs, asIs, sent);
     this.call.on("data", (bytes: Buffer) => {
       this.receive(bytes);
       this.#wake();
@@ -131,7 +144,7 @@ export class RecordingDelta extends RecordingStream<DeltaDiscoveryResponse> {
   #first = true;
 
   constructor(address: string, options: RecordingOptions = {}) {
-    super(address, options.method ?? `${ADS}/DeltaAggregatedResources`);
+    super(address, options.method ?? `${ADS}/DeltaAggregatedResources`, options);
     this.#options = options;
   }
 
@@ -186,7 +199,7 @@ export class RecordingSotw extends RecordingStream<DiscoveryResponse> {
   #first = true;
 
   constructor(address: string, options: RecordingOptions = {}) {
-    super(address, options.method ?? `${ADS}/StreamAggregatedResources`);
+    super(address, options.method ?? `${ADS}/StreamAggregatedResources`, options);
     this.#options = options;
   }
 
@@ -227,7 +240,7 @@ export class RecordingSotw extends RecordingStream<DiscoveryResponse> {
     const response = fromBinary(DiscoveryResponseSchema, bytes);
     const answer = answerOf(this.#options, response);
     if (typeof answer === "string") {
-      const type = resourceTypeByUrl.get(response.typeUrl);
+      const type = servedTypeByUrl.get(response.typeUrl);
       const held = this.held(response.typeUrl);
       if (type?.wildcard) held.clear(); // Full state (S13).
       for (const resource of response.resources) held.set(nameOf(response.typeUrl, resource.value), resource.value);
@@ -239,7 +252,7 @@ export class RecordingSotw extends RecordingStream<DiscoveryResponse> {
 
 /** The name inside an encoded resource. */
 export function nameOf(typeUrl: string, bytes: Uint8Array): string {
-  const type = resourceTypeByUrl.get(typeUrl);
+  const type = servedTypeByUrl.get(typeUrl);
   if (type === undefined) throw new Error(`unknown type ${typeUrl}`);
   const message: Record<string, unknown> = { ...fromBinary(type.schema, bytes) };
   return String(message[type.nameField]);

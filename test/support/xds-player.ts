@@ -35,11 +35,13 @@ export interface Played {
 abstract class Player implements Watcher {
   readonly cache = new ResourceCache();
   readonly sub: Subscription;
+  readonly #type: ResourceType["shortName"];
   readonly #audience = this.cache.attach(GROUP, this);
   readonly #lingers: boolean;
   #nonces = 0;
 
   constructor(type: ResourceType["shortName"], resources: Record<string, string>, lingers: boolean) {
+    this.#type = type;
     this.sub = newSubscription(resourceType(type));
     this.#lingers = lingers;
     this.cache.update(GROUP, []);
@@ -55,10 +57,9 @@ abstract class Player implements Watcher {
 
   /** Writes contents by name; null removes. */
   change(contents: Record<string, string | null>): void {
-    const { shortName } = this.sub.type;
     this.cache.update(
       GROUP,
-      Object.entries(contents).map(([name, content]) => resource(shortName, name, content)),
+      Object.entries(contents).map(([name, content]) => resource(this.#type, name, content)),
     );
   }
 

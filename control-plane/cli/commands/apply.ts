@@ -1,5 +1,5 @@
+import { toPlain } from "#proto/plain.ts";
 import { ApplyResponseSchema } from "#sluice/admin/v1/gateway_service_pb.ts";
-
 import { problemsAt, withClient } from "../client.ts";
 import { diffView } from "../diff-view.ts";
 import { exitCode, ProblemsError } from "../errors.ts";
@@ -8,7 +8,6 @@ import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import type { Terminal } from "../terminal.ts";
 import { warnOfExpiry } from "./certificates.ts";
-import { toPlain } from "../yaml/plain.ts";
 
 /** Options of `apply` and `diff`. */
 export interface ApplyOptions extends GlobalOptions {

@@ -1,13 +1,17 @@
+import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 
-import { exitCode } from "../errors.ts";
+import { CliError, exitCode } from "../errors.ts";
+import { type JoinOptions, joinProblem } from "../join-options.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import type { Terminal } from "../terminal.ts";
 import { toYaml } from "../yaml/write.ts";
 
 /** Options of `sluice bootstrap envoy`. */
-export interface BootstrapOptions extends GlobalOptions {
+export interface BootstrapOptions extends GlobalOptions, JoinOptions {
   readonly xds: string;
   readonly group: string;
   readonly nodeId?: string;
@@ -18,13 +22,17 @@ export interface BootstrapOptions extends GlobalOptions {
 
 /** `sluice bootstrap envoy`: what `envoy -c` needs to join a gateway group. */
 export async function bootstrapEnvoy(options: BootstrapOptions, terminal: Terminal): Promise<number> {
-  const bootstrap = envoyBootstrap(options);
+  const problem = joinProblem(options);
+  if (problem !== undefined) throw new CliError(problem);
+  const token = await joinToken(options);
+  const bootstrap = envoyBootstrap(options, token);
   await print(terminal, options.output, bootstrap, () => toYaml(bootstrap).trimEnd());
   return exitCode.ok;
 }
 
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
-function envoyBootstrap({ xds, group, nodeId, admin, maxConnections }: Omit<BootstrapOptions, keyof GlobalOptions>) {
+function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, token: string | undefined) {
+  const { xds, group, nodeId, admin, maxConnections } = options;
   const ads = { resource_api_version: "V3", ads: {}, initial_fetch_timeout: "0s" };
   return {
     node: { id: nodeId ?? hostname(), cluster: group },
@@ -35,7 +43,12 @@ function envoyBootstrap({ xds, group, nodeId, admin, maxConnections }: Omit<Boot
         transport_api_version: "V3",
         // The node is long, and the stream has only one sender.
         set_node_on_first_message_only: true,
-        grpc_services: [{ envoy_grpc: { cluster_name: XDS_CLUSTER } }],
+        grpc_services: [
+          {
+            envoy_grpc: { cluster_name: XDS_CLUSTER },
+            ...(token !== undefined && { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
+          },
+        ],
       },
       // No timeout: without a control plane it waits, rather than start empty.
       lds_config: ads,
@@ -48,6 +61,7 @@ function envoyBootstrap({ xds, group, nodeId, admin, maxConnections }: Omit<Boot
           // An address needs no resolver; a name is resolved again and again, as control planes move.
           type: /^(\[|[\d.]+:)/.test(xds) ? "STATIC" : "STRICT_DNS",
           connect_timeout: "5s",
+          ...transportSocket(options),
           typed_extension_protocol_options: {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
               "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -78,6 +92,44 @@ function envoyBootstrap({ xds, group, nodeId, admin, maxConnections }: Omit<Boot
           },
         },
       ],
+    },
+  };
+}
+
+/** The token for an Envoy that is started from what is printed: it stands there in full, as Envoy reads it from nowhere else. */
+async function joinToken({ joinTokenFile }: JoinOptions): Promise<string | undefined> {
+  if (joinTokenFile === undefined) return process.env["SLUICE_JOIN_TOKEN"] || undefined;
+  const text = await readFile(joinTokenFile, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new CliError(`${joinTokenFile} can't be read (${error.code})`);
+  });
+  return text.trim();
+}
+
+/** TLS to the control plane. Envoy reads the files when it starts. */
+function transportSocket({ xds, xdsTls, xdsCa, xdsCert, xdsKey }: JoinOptions & { readonly xds: string }) {
+  if (xdsTls !== true && xdsCa === undefined) return {};
+  const host = socketAddress(xds).socket_address.address;
+  const name = isIP(host) === 0 ? { sni: host } : {};
+  const san = { san_type: isIP(host) === 0 ? "DNS" : "IP_ADDRESS", matcher: { exact: host } };
+  return {
+    transport_socket: {
+      name: "envoy.transport_sockets.tls",
+      typed_config: {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        ...name,
+        common_tls_context: {
+          ...(xdsCert !== undefined &&
+            xdsKey !== undefined && {
+              tls_certificates: [
+                { certificate_chain: { filename: resolve(xdsCert) }, private_key: { filename: resolve(xdsKey) } },
+              ],
+            }),
+          validation_context: {
+            ...(xdsCa === undefined ? { system_root_certs: {} } : { trusted_ca: { filename: resolve(xdsCa) } }),
+            match_typed_subject_alt_names: [san],
+          },
+        },
+      },
     },
   };
 }

@@ -1,5 +1,5 @@
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
-
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { toPlain } from "#proto/plain.ts";
 import {
   type FoundService,
   FoundServiceSchema,
@@ -10,14 +10,12 @@ import {
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
-
 import { withClient } from "../client.ts";
 import { exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import { ago, table } from "../table.ts";
 import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
-import { toPlain } from "../yaml/plain.ts";
 
 /** Options of `sluice discovery …`. */
 export interface DiscoveryOptions extends GlobalOptions {

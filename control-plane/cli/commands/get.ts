@@ -1,8 +1,7 @@
 import { create } from "@bufbuild/protobuf";
-
+import { toPlain } from "#proto/plain.ts";
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
-
 import { withClient } from "../client.ts";
 import { CliError, exitCode } from "../errors.ts";
 import { kindNamed, kinds } from "../kinds.ts";
@@ -10,7 +9,6 @@ import { shorten } from "../objects.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import type { Terminal } from "../terminal.ts";
-import { toPlain } from "../yaml/plain.ts";
 import { alternatives, closest } from "../yaml/spelling.ts";
 import { asTable } from "./tables.ts";
 

@@ -1,23 +1,21 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
-
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { toPlain } from "#proto/plain.ts";
 import {
-  GetStatusResponseSchema,
   type GetStatusResponse,
+  GetStatusResponseSchema,
   NodeState,
   type ProxyNode,
   ProxyNodeSchema,
   type TypeStatus,
 } from "#sluice/admin/v1/status_service_pb.ts";
-
 import { type AdminClient, withClient } from "../client.ts";
 import { CliError, exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import { ago, table } from "../table.ts";
 import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
-import { toPlain } from "../yaml/plain.ts";
 import { closest } from "../yaml/spelling.ts";
 
 /** Options of `sluice status`. */

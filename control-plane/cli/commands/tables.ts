@@ -1,12 +1,11 @@
+import { shortName } from "#proto/plain.ts";
 import type { CaCertificate, Certificate } from "#sluice/model/v1/certificate_pb.ts";
 import type { Gateway } from "#sluice/model/v1/gateway_pb.ts";
 import type { Registry } from "#sluice/model/v1/registry_pb.ts";
 import { type Balance, BalanceSchema, type Node, type Upstream } from "#sluice/model/v1/upstream_pb.ts";
-
 import { groupOf, shorten } from "../objects.ts";
 import { table } from "../table.ts";
 import { printable } from "../terminal.ts";
-import { shortName } from "../yaml/spelling.ts";
 import { describeExpiry, dnsNamesOf, readChain } from "./certificates.ts";
 
 /** What `sluice get` shows of a gateway, by what was asked for; of routes and upstreams only those of the name, if there is one. */

@@ -25,6 +25,7 @@ export interface UpOptions extends GlobalOptions {
   readonly nodeId?: string;
   readonly adminTlsCert?: string;
   readonly adminTlsKey?: string;
+  readonly xdsInsecure?: boolean;
 }
 
 /** How long the proxy waits for a control plane that starts. */
@@ -153,6 +154,7 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...(options.adminTlsKey === undefined ? [] : ["--admin-tls-key", options.adminTlsKey]),
     ...(options.secretKeyFile === undefined ? [] : ["--secret-key-file", options.secretKeyFile]),
     ...(options.insecure === true ? ["--insecure"] : []),
+    ...(options.xdsInsecure === true ? ["--xds-insecure"] : []),
   ],
   env: environment(options),
   stopMsMax: STOP_MS_MAX,

@@ -2,9 +2,10 @@ import { type DescField, type DescMessage, fromJson, type JsonValue, ScalarType 
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { DurationSchema, ListValueSchema, StructSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
 
-import { durationExamples, parseDuration } from "./duration.ts";
+import { durationExamples, parseDuration } from "#proto/duration.ts";
+import { shortName } from "#proto/plain.ts";
 import { readScalar } from "./read-scalar.ts";
-import { alternatives, closest, enumValue, shortName, writableValues } from "./spelling.ts";
+import { alternatives, closest, enumValue, writableValues } from "./spelling.ts";
 import { type FileProblem, type ListNode, type MapNode, positionOf, type YamlNode } from "./tree.ts";
 
 /**

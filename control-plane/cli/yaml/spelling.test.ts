@@ -1,8 +1,7 @@
 import { expect, test } from "vitest";
-
+import { shortName } from "#proto/plain.ts";
 import { RetryOnSchema } from "#sluice/model/v1/upstream_pb.ts";
-
-import { alternatives, closest, shortName, writableValues } from "./spelling.ts";
+import { alternatives, closest, writableValues } from "./spelling.ts";
 
 test("enum values lose their enum's name, even where a digit is left in front", () => {
   expect(writableValues(RetryOnSchema).map(shortName)).toEqual([

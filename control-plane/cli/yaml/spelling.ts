@@ -1,14 +1,6 @@
 import type { DescEnum, DescEnumValue } from "@bufbuild/protobuf";
 
-/**
- * The name of an enum's value in a gateway file: without the enum's own name (buf lint ENUM_VALUE_PREFIX), in lower case.
- * BALANCE_ROUND_ROBIN -> "round_robin". protobuf-es has such a prefix too (`sharedPrefix`), but not where a value would then begin with
- * a digit (RETRY_ON_5XX).
- */
-export function shortName(value: DescEnumValue): string {
-  const prefix = `${value.parent.name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toUpperCase()}_`;
-  return (value.name.startsWith(prefix) ? value.name.slice(prefix.length) : value.name).toLowerCase();
-}
+import { shortName } from "#proto/plain.ts";
 
 /** The values of an enum that may be written: all but the zero value, which stands for "not set". */
 export const writableValues = (desc: DescEnum): readonly DescEnumValue[] =>

@@ -1,3 +1,4 @@
+import type { DescEnumValue, DescMessage, JsonValue, MessageShape } from "@bufbuild/protobuf";
 import { type DescField, type Message, ScalarType, toJson } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import {
@@ -9,10 +10,8 @@ import {
   timestampDate,
   ValueSchema,
 } from "@bufbuild/protobuf/wkt";
-import type { DescMessage, JsonValue, MessageShape } from "@bufbuild/protobuf";
 
 import { formatDuration } from "./duration.ts";
-import { shortName } from "./spelling.ts";
 
 /**
  * A message in the spelling of gateway files: lowerCamelCase fields, short enum values, durations as "1m30s", times as RFC 3339, fields that
@@ -77,3 +76,13 @@ function plainMessage(value: ReflectMessage): JsonValue {
 
 const is = <Desc extends DescMessage>(message: Message, desc: Desc): message is MessageShape<Desc> =>
   message.$typeName === desc.typeName;
+
+/**
+ * The name of an enum's value in a gateway file: without the enum's own name (buf lint ENUM_VALUE_PREFIX), in lower case.
+ * BALANCE_ROUND_ROBIN -> "round_robin". protobuf-es has such a prefix too (`sharedPrefix`), but not where a value would then begin with
+ * a digit (RETRY_ON_5XX).
+ */
+export function shortName(value: DescEnumValue): string {
+  const prefix = `${value.parent.name.replace(/(?<=[a-z0-9])(?=[A-Z])/g, "_").toUpperCase()}_`;
+  return (value.name.startsWith(prefix) ? value.name.slice(prefix.length) : value.name).toLowerCase();
+}

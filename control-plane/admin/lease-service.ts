@@ -1,0 +1,85 @@
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+
+import type { Instance, InstanceName, LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
+import { EndpointHealth } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { checkLease, type Lease, type LeaseName, type LeasePlace, LEASES_MAX } from "../../discovery/leases/lease.ts";
+import type { LeaseTable } from "../../discovery/leases/table.ts";
+import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
+import type { Problem } from "../model/problem.ts";
+import type { Store } from "../store/store.ts";
+import { invalid } from "./errors.ts";
+
+const TTL_MS_DEFAULT = 30_000;
+/** Of a time to live, between two heartbeats. */
+const HEARTBEAT_SHARE = 1 / 3;
+
+/** The registry of our own: programs report their instances. */
+export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeof LeaseService> {
+  const placeOf = (request: LeasePlace): LeasePlace => {
+    const place = { gatewayGroup: request.gatewayGroup || GATEWAY_GROUP_DEFAULT, registry: request.registry };
+    const found = store.state.member("registry", place.gatewayGroup, place.registry);
+    const text = `registry ${place.gatewayGroup}/${place.registry}`;
+    if (found === undefined) throw new ConnectError(`${text} doesn't exist`, Code.NotFound);
+    if (found.kind.case !== "leases") {
+      const instead = `is of kind ${found.kind.case ?? "none"}; only those of kind leases take reports`;
+      throw new ConnectError(`${text} ${instead}`, Code.FailedPrecondition);
+    }
+    return place;
+  };
+  return {
+    report(request) {
+      const place = placeOf(request);
+      const leases = request.instances.map(toLease);
+      const problems = leases.flatMap((lease, at) =>
+        checkLease(lease).map(
+          ({ field, message }): Problem => ({ field: `instances[${at}].${field}`, reason: "invalid_format", message }),
+        ),
+      );
+      if (problems.length > 0) throw invalid(problems);
+      if (!table.report(place, leases)) {
+        throw new ConnectError(`no room: at most ${LEASES_MAX} instances can be reported`, Code.ResourceExhausted);
+      }
+      return { heartbeatInterval: intervalOf(leases) };
+    },
+
+    heartbeat(request) {
+      const { unknown, known } = table.renew(placeOf(request), request.instances.map(toName));
+      return {
+        unknown: unknown.map(({ service, id }) => ({ service, id })),
+        heartbeatInterval: intervalOf(known),
+      };
+    },
+
+    leave(request) {
+      table.leave(placeOf(request), request.instances.map(toName));
+      return {};
+    },
+  };
+}
+
+function toName({ service, id }: InstanceName): LeaseName {
+  if (service === undefined) throw new Error("the rules of the message require a service");
+  return { service, id };
+}
+
+function toLease({ name, endpoint, ttl }: Instance): Lease {
+  if (name === undefined || endpoint === undefined) throw new Error("the rules of the message require both");
+  const { service, id } = toName(name);
+  return {
+    service,
+    id,
+    endpoint: {
+      ...endpoint,
+      hostname: endpoint.hostname || id,
+      health: endpoint.health === EndpointHealth.UNSPECIFIED ? EndpointHealth.HEALTHY : endpoint.health,
+    },
+    ttlMs: ttl === undefined ? TTL_MS_DEFAULT : Math.round(durationMs(ttl)),
+  };
+}
+
+const intervalOf = (leases: readonly Lease[]) => {
+  const ttlMs = leases.reduce((least, lease) => Math.min(least, lease.ttlMs), Number.POSITIVE_INFINITY);
+  return durationFromMs(Math.round((ttlMs === Number.POSITIVE_INFINITY ? TTL_MS_DEFAULT : ttlMs) * HEARTBEAT_SHARE));
+};

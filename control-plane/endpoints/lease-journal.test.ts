@@ -1,0 +1,112 @@
+/** Reported instances over restarts, on SQLite, and between replicas, on PostgreSQL. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { create } from "@bufbuild/protobuf";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { EndpointSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import type { Lease } from "../../discovery/leases/lease.ts";
+import { LeaseTable } from "../../discovery/leases/table.ts";
+import { serviceKey } from "../../discovery/testing/scripted-source.ts";
+import { startPostgres, type TestPostgres } from "../../test/support/postgres.ts";
+import { waitFor } from "../../test/support/wait.ts";
+import { openStore } from "../store/open.ts";
+import { LeaseJournal } from "./lease-journal.ts";
+
+let postgres: TestPostgres;
+let dir: string;
+const cleanups: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+  dir = await mkdtemp(join(tmpdir(), "sluice-leases-"));
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+afterAll(async () => {
+  await postgres?.stop();
+  await rm(dir, { recursive: true });
+});
+
+const place = { gatewayGroup: "default", registry: "own" };
+const lease = (id: string, ttlMs = 60_000, address = "10.0.0.1"): Lease => ({
+  ...{ service: serviceKey("orders"), id, ttlMs },
+  endpoint: create(EndpointSchema, { address, port: 80 }),
+});
+
+/** The table of one control plane, as long as it runs. */
+async function start(url?: string) {
+  const warnings: string[] = [];
+  const store = await openStore({ dataDir: dir, url }, { warn: (message) => warnings.push(message) });
+  const table = new LeaseTable();
+  const journal = new LeaseJournal(table, store.leases, (message) => warnings.push(message));
+  await journal.start();
+  let open = true;
+  const stop = async () => {
+    if (!open) return;
+    open = false;
+    await journal.close();
+    table.close();
+    await store.close();
+  };
+  cleanups.push(stop);
+  const seen = () =>
+    table
+      .instances(place, serviceKey("orders"))
+      .map(({ id, endpoint }) => `${id}@${endpoint.address}`)
+      .sort()
+      .join();
+  return { table, stop, seen, warnings };
+}
+
+test("what was reported is there after a restart; what left isn't", async () => {
+  const first = await start();
+  first.table.report(place, [lease("a"), lease("b")]);
+  first.table.report(place, [lease("a", 60_000, "10.0.0.2")]);
+  first.table.leave(place, [lease("b")]);
+  await first.stop();
+  const second = await start();
+  expect(second.seen()).toBe("a@10.0.0.2");
+  second.table.leave(place, [lease("a")]);
+  await second.stop();
+  expect((await start()).seen()).toBe("");
+});
+
+test("replicas see what is reported to any of them, renew it for each other, and end it by one clock", async () => {
+  const url = await postgres.createDatabase();
+  const one = await start(url);
+  const two = await start(url);
+  one.table.report(place, [lease("a"), lease("short", 1_500)]);
+  await waitFor("the report at the other", () => two.seen() === "a@10.0.0.1,short@10.0.0.1");
+  two.table.report(place, [lease("a", 60_000, "10.0.0.2")]);
+  await waitFor("the newer report at the first", () => one.seen() === "a@10.0.0.2,short@10.0.0.1");
+
+  // Heartbeats that only the other one hears.
+  const until = performance.now() + 4_000;
+  while (performance.now() < until) {
+    expect(two.table.renew(place, [lease("short", 1_500)]).unknown).toEqual([]);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  expect(one.seen()).toBe("a@10.0.0.2,short@10.0.0.1");
+  await waitFor("the end of what isn't heard of", () => one.seen() === "a@10.0.0.2" && two.seen() === "a@10.0.0.2");
+
+  one.table.leave(place, [lease("a")]);
+  await waitFor("the leave at the other", () => two.seen() === "");
+});
+
+test("a database that breaks loses nothing and ends nothing", async () => {
+  const url = await postgres.createDatabase();
+  const one = await start(url);
+  one.table.report(place, [lease("a", 60_000)]);
+  await postgres.breakConnections(url);
+  one.table.report(place, [lease("b", 60_000)]);
+  const two = await start(url);
+  await waitFor("both at the other", () => two.seen() === "a@10.0.0.1,b@10.0.0.1");
+  expect(one.seen()).toBe("a@10.0.0.1,b@10.0.0.1");
+});

@@ -1,0 +1,161 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+
+import { SavedLeaseSchema } from "#sluice/discovery/v1/saved_pb.ts";
+
+import type { Lease, LeasePlace } from "../../discovery/leases/lease.ts";
+import { leaseKey } from "../../discovery/leases/lease.ts";
+import type { LeaseTable } from "../../discovery/leases/table.ts";
+
+/** Changes are gathered so long before they are written. */
+const GATHER_MS = 50;
+/** Where replicas share rows, the ends of leases are looked for so often. */
+const EXPIRE_INTERVAL_MS = 500;
+/** Of a database that fails; what changes meanwhile waits in the table, which is bounded. */
+const RETRY_MS = 1_000;
+
+interface Row {
+  readonly key: string;
+  readonly ttlMs: number;
+  /** A SavedLease. */
+  readonly bytes: Uint8Array;
+}
+
+/** Where leases are kept: store/lease-rows.ts. */
+export interface LeaseRows {
+  /** Whether other replicas read and write the same rows; the database's clock then ends leases. */
+  readonly isShared: boolean;
+  index(): Promise<ReadonlyMap<string, number>>;
+  read(keys: readonly string[]): Promise<readonly Row[]>;
+  write(puts: readonly Row[], renewed: readonly string[], gone: readonly string[]): Promise<void>;
+  renewAll(): Promise<void>;
+  expire(): Promise<void>;
+  follow(onChange: () => Promise<void>): () => Promise<void>;
+}
+
+/**
+ * Keeps the lease table and its rows in step. A report is answered from memory: one that is lost with the process before it was written
+ * is made again after the next heartbeat, which is told that it is unknown.
+ */
+export class LeaseJournal {
+  readonly #table: LeaseTable;
+  readonly #rows: LeaseRows;
+  readonly #warn: (message: string) => void;
+  readonly #closed = new AbortController();
+  /** Versions of the rows that the table has. */
+  #versions: ReadonlyMap<string, number> = new Map();
+  #running: Promise<void> = Promise.resolve();
+  #unfollow = async () => {};
+  #wake = () => {};
+
+  constructor(table: LeaseTable, rows: LeaseRows, warn: (message: string) => void) {
+    this.#table = table;
+    this.#rows = rows;
+    this.#warn = warn;
+  }
+
+  /** Takes over what an earlier run left, each with its whole time to live, and keeps in step from then on. @throws StoreError */
+  async start(): Promise<void> {
+    if (this.#rows.isShared) this.#table.stopClock();
+    await this.#rows.renewAll();
+    await this.#pull();
+    this.#table.onChanges(() => this.#wake());
+    this.#running = this.#rows.isShared ? this.#runShared() : this.#run();
+    if (this.#rows.isShared) this.#unfollow = this.#rows.follow(() => this.#pull());
+  }
+
+  /** Writes what isn't yet, as far as the database takes it at once. */
+  async close(): Promise<void> {
+    this.#table.onChanges(() => {});
+    this.#closed.abort();
+    this.#wake();
+    await this.#unfollow();
+    await this.#running;
+    await this.#write().catch((error: unknown) => this.#warn(`reported instances can't be kept: ${String(error)}`));
+  }
+
+  async #pull(): Promise<void> {
+    const index = await this.#rows.index();
+    const before = this.#versions;
+    const changed = [...index].filter(([key, version]) => before.get(key) !== version).map(([key]) => key);
+    for (const { key, bytes } of await this.#rows.read(changed)) {
+      const saved = fromBinary(SavedLeaseSchema, bytes);
+      const { gatewayGroup, registry, service, id, endpoint, ttlMs } = saved;
+      // What was reported here meanwhile is newer.
+      if (this.#table.isDirty(key) || service === undefined || endpoint === undefined) continue;
+      this.#table.restore({ gatewayGroup, registry }, { service, id, endpoint, ttlMs });
+    }
+    for (const key of before.keys()) if (!index.has(key) && !this.#table.isDirty(key)) this.#table.forget(key);
+    this.#versions = index;
+  }
+
+  /** Writes whenever something changed. */
+  async #run(): Promise<void> {
+    const { signal } = this.#closed;
+    while (!signal.aborted) {
+      if (!this.#table.isChanged) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      await this.#sleep(GATHER_MS);
+      if (signal.aborted) return;
+      await this.#write().catch((error: unknown) => this.#failed(error));
+    }
+  }
+
+  /** Writes, and ends leases, in steps. */
+  async #runShared(): Promise<void> {
+    let failed = false;
+    let expireMs = performance.now();
+    while (!this.#closed.signal.aborted) {
+      await this.#sleep(GATHER_MS);
+      const isDue = performance.now() - expireMs >= EXPIRE_INTERVAL_MS;
+      if (!this.#table.isUrgent && !isDue) continue;
+      try {
+        await this.#write();
+        // Renewals couldn't be written while the database was away, here or elsewhere.
+        if (failed) await this.#rows.renewAll();
+        else if (isDue) await this.#rows.expire();
+        failed = false;
+      } catch (error) {
+        failed = true;
+        await this.#failed(error);
+      }
+      if (isDue) expireMs = performance.now();
+    }
+  }
+
+  async #write(): Promise<void> {
+    const changes = this.#table.takeChanges();
+    const puts = changes.put.map(({ place, lease }) => toRow(place, lease));
+    const renewed = this.#rows.isShared ? changes.renewed : [];
+    if (puts.length + renewed.length + changes.gone.length === 0) return;
+    try {
+      await this.#rows.write(puts, renewed, changes.gone);
+    } catch (error) {
+      this.#table.putBack(changes);
+      throw error;
+    }
+  }
+
+  async #failed(error: unknown): Promise<void> {
+    if (this.#closed.signal.aborted) return;
+    this.#warn(
+      `reported instances can't be kept: ${error instanceof Error ? error.message : String(error)}; trying again`,
+    );
+    await this.#sleep(RETRY_MS);
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    // Only close() aborts it.
+    await sleep(ms, undefined, { signal: this.#closed.signal }).catch(() => undefined);
+  }
+}
+
+function toRow(place: LeasePlace, lease: Lease): Row {
+  const { service, id, endpoint, ttlMs } = lease;
+  const saved = create(SavedLeaseSchema, { ...place, service, id, endpoint, ttlMs });
+  return { key: leaseKey(place, lease), ttlMs, bytes: toBinary(SavedLeaseSchema, saved) };
+}

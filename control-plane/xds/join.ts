@@ -1,0 +1,85 @@
+import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
+
+import { type ServerDuplexStream, status } from "@grpc/grpc-js";
+
+import type { Refusal } from "./admission.ts";
+
+/** What a data plane shows to be let into a gateway group. */
+export interface Credentials {
+  /** Of `authorization: Bearer TOKEN` in the stream's metadata (RFC 6750, 2.1). */
+  readonly token: string | undefined;
+  /** Gateway groups that its verified certificate is for. */
+  readonly certificateGroups: readonly string[];
+}
+
+/** The credentials of a stream. A certificate counts only where TLS has verified it. */
+export function credentialsOf(
+  call: Pick<ServerDuplexStream<Buffer, Buffer>, "metadata" | "getAuthContext">,
+): Credentials {
+  const [header] = call.metadata.get("authorization");
+  const token = typeof header === "string" ? /^bearer +(\S+)$/i.exec(header)?.[1] : undefined;
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  return {
+    token,
+    certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate.raw)),
+  };
+}
+
+/** A certificate is for the groups that its URI names say (SPIFFE ID, section 2): spiffe://TRUST-DOMAIN/gateway-group/NAME. */
+export const groupsOfCertificate = ({ subjectAltName }: Pick<X509Certificate, "subjectAltName">): string[] =>
+  // Node quotes a name that holds anything unusual, so that no name can look like several; such a one is no name of ours.
+  (subjectAltName ?? "").split(", ").flatMap((entry) => {
+    const [, group] = /^URI:spiffe:\/\/[^/"]+\/gateway-group\/([\w.-]+)$/.exec(entry) ?? [];
+    return group ?? [];
+  });
+
+/** SHA-256 of each join token of a gateway group. */
+export type JoinTokens = ReadonlyMap<string, readonly Buffer[]>;
+
+/**
+ * Which data planes may join which gateway group. A group with join tokens takes only those that have one, or a certificate for the group;
+ * a group without takes everybody on a port that only this machine reaches, and nobody but certificates elsewhere.
+ */
+export class JoinGuard {
+  readonly #required: boolean;
+  readonly #listeners = new Set<() => void>();
+  #tokens: JoinTokens = new Map();
+
+  /** @param required whether nobody joins without credentials, whatever the group */
+  constructor(required: boolean) {
+    this.#required = required;
+  }
+
+  /** Takes the tokens of all groups as they are now; streams whose token is gone are ended. */
+  setTokens(tokens: JoinTokens): void {
+    this.#tokens = tokens;
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Calls back when credentials may count otherwise than before. Returns what ends it. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Why a data plane may not join a group; undefined if it may. It says nothing of what groups there are. */
+  refusal(gatewayGroup: string, { token, certificateGroups }: Credentials): Refusal | undefined {
+    if (certificateGroups.includes(gatewayGroup)) return undefined;
+    const accepted = this.#tokens.get(gatewayGroup) ?? [];
+    if (!this.#required && accepted.length === 0) return undefined;
+    const group = JSON.stringify(gatewayGroup);
+    if (token === undefined && certificateGroups.length === 0) {
+      const details = `joining the gateway group ${group} takes a join token: sluice token create -g GROUP NAME`;
+      return { code: status.UNAUTHENTICATED, details };
+    }
+    if (token !== undefined) {
+      const digest = createHash("sha256").update(token).digest();
+      // All of them are compared, so that the time tells nothing.
+      let matches = 0;
+      for (const each of accepted) matches += timingSafeEqual(each, digest) ? 1 : 0;
+      if (matches > 0) return undefined;
+    }
+    const what = token === undefined ? "certificate" : "join token";
+    return { code: status.PERMISSION_DENIED, details: `the ${what} is not for the gateway group ${group}` };
+  }
+}

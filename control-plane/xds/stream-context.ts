@@ -1,0 +1,19 @@
+import type { Logger } from "pino";
+
+import type { ResourceCache } from "./cache.ts";
+import type { JoinGuard } from "./join.ts";
+import type { XdsLimits } from "./limits.ts";
+import type { XdsMetrics } from "./metrics.ts";
+import type { NodeRegistry } from "./status.ts";
+
+/** What all streams of a server share. */
+export interface StreamContext {
+  readonly cache: ResourceCache;
+  readonly nodes: NodeRegistry;
+  readonly log: Logger;
+  readonly metrics: XdsMetrics;
+  readonly limits: XdsLimits;
+  readonly join: JoinGuard;
+  /** Milliseconds since the epoch, never going back. */
+  readonly now: () => number;
+}

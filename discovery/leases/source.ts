@@ -1,0 +1,71 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+
+import { type ServiceKey, type ServiceSnapshot, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { keyText, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
+import type { LeasePlace } from "./lease.ts";
+import type { LeaseTable } from "./table.ts";
+
+/** Reports that come together become one snapshot. */
+const COALESCE_MS = 5;
+
+/** One registry of the kind `leases`: what was reported to it. */
+export class LeaseSource implements Source {
+  readonly #table: LeaseTable;
+  readonly #place: LeasePlace;
+
+  constructor(table: LeaseTable, place: LeasePlace) {
+    this.#table = table;
+    this.#place = place;
+  }
+
+  async *watch(service: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {
+    let changes = 0;
+    let wake = () => {};
+    const unwatch = this.#table.watch(this.#place, service, () => {
+      changes++;
+      wake();
+    });
+    const onAbort = () => wake();
+    signal.addEventListener("abort", onAbort);
+    try {
+      while (!signal.aborted) {
+        const seen = changes;
+        yield this.#snapshot(service, seen);
+        if (changes === seen && !signal.aborted) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          wake = () => {};
+        }
+        await new Promise((resolve) => setTimeout(resolve, COALESCE_MS));
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      unwatch();
+    }
+  }
+
+  async list(): Promise<readonly ListedService[]> {
+    const byName = this.#table.services(this.#place).map((key) => [keyText(key), key] as const);
+    const sorted = byName.sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, LIST_MAX);
+    return sorted.map(([, key]) => ({ key, tags: [], ports: [] }));
+  }
+
+  async probe(): Promise<RegistryIdentity> {
+    return { clusterIdentity: "", version: "Sluice" };
+  }
+
+  async close(): Promise<void> {}
+
+  #snapshot(service: ServiceKey, changes: number): ServiceSnapshot {
+    const leases = this.#table.instances(this.#place, service);
+    return create(ServiceSnapshotSchema, {
+      ...{ service, endpoints: leases.map(({ endpoint }) => endpoint) },
+      revision: String(changes),
+      observeTime: timestampFromMs(Date.now()),
+      unknownService: leases.length === 0,
+    });
+  }
+}

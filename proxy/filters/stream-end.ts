@@ -1,0 +1,17 @@
+import { performance } from "node:perf_hooks";
+
+import type { Stream } from "./stream.ts";
+
+/** Counts a stream that has just ended, ends its trace and writes its lines in the access logs; once for each. */
+export function reportEnd(stream: Stream): void {
+  const { record, listener, options } = stream;
+  const { stats } = listener;
+  record.endAt = performance.now();
+  stats.downstream_rq_active.dec();
+  stats.downstream_rq_completed.inc();
+  listener.byClass[Math.floor(record.status / 100)]?.inc();
+  stats.downstream_rq_time.record(record.endAt - record.startedAt);
+  if (stream.upgraded) stats.downstream_cx_upgrades_active.dec();
+  record.trace?.finish(record);
+  for (const log of options.accessLogs) log.write(record);
+}

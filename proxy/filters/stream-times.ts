@@ -1,0 +1,20 @@
+import { replies } from "../reply.ts";
+import type { Stream } from "./stream.ts";
+
+/** Ends a stream that has idled or lasted too long. Returns in how many ms to look again; Infinity: never. */
+export function checkStreamTimes(stream: Stream, now: number): number {
+  if (stream.ended) return Number.POSITIVE_INFINITY;
+  const { idleTimeoutMs, maxDurationMs, listener } = stream;
+  const whole = maxDurationMs === 0 ? Number.POSITIVE_INFINITY : stream.record.startedAt + maxDurationMs - now;
+  if (whole <= 0) {
+    listener.stats.downstream_rq_max_duration_reached.inc();
+    stream.reply(replies.streamDuration);
+    return Number.POSITIVE_INFINITY;
+  }
+  if (idleTimeoutMs === 0) return whole;
+  const left = stream.movedAt + idleTimeoutMs - now;
+  if (left > 0) return Math.min(left, whole);
+  listener.stats.downstream_rq_idle_timeout.inc();
+  stream.reply(stream.requestDone ? replies.idleResponse : replies.idleRequest);
+  return Number.POSITIVE_INFINITY;
+}

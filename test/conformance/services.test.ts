@@ -1,0 +1,150 @@
+/** Every service of discovery, over the wire: what it serves, what it refuses, and what it says of types that have no resources. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
+import { servedType, type ServedType } from "#proto/resource-types.ts";
+
+import { clusterOf, namesIn, reason, type Running, startRunning } from "./running.ts";
+
+let running: Running;
+beforeAll(async () => {
+  running = await startRunning(["shop"]);
+});
+afterAll(() => running[Symbol.asyncDispose]());
+
+const url = (name: ServedType["shortName"]) => servedType(name).typeUrl;
+
+/** Each service with a name that it has, or none. */
+const services: [ServedType["shortName"], string, string, string | undefined][] = [
+  ["CDS", "cluster.v3.ClusterDiscoveryService", "Clusters", clusterOf("shop")],
+  ["EDS", "endpoint.v3.EndpointDiscoveryService", "Endpoints", clusterOf("shop")],
+  ["LDS", "listener.v3.ListenerDiscoveryService", "Listeners", "http"],
+  ["RDS", "route.v3.RouteDiscoveryService", "Routes", undefined],
+  ["SDS", "secret.v3.SecretDiscoveryService", "Secrets", undefined],
+  ["SRDS", "route.v3.ScopedRoutesDiscoveryService", "ScopedRoutes", undefined],
+  ["RTDS", "runtime.v3.RuntimeDiscoveryService", "Runtime", undefined],
+  ["ECDS", "extension.v3.ExtensionConfigDiscoveryService", "ExtensionConfigs", undefined],
+  ["VHDS", "route.v3.VirtualHostDiscoveryService", "VirtualHosts", undefined],
+  ["LEDS", "endpoint.v3.LocalityEndpointDiscoveryService", "LocalityEndpoints", undefined],
+];
+
+const path = (service: string, method: string) => `/envoy.service.${service}/${method}`;
+
+test.each(services)("T6 T2 %s in delta: an empty type_url is its own, another one ends the stream", async (...row) => {
+  const [type, service, noun, name] = row;
+  const method = path(service, `Delta${noun}`);
+  const client = running.delta({ method });
+  client.send({ resourceNamesSubscribe: [name ?? "no-such-name"] });
+  const response = await client.next();
+  expect(response.typeUrl).toBe(url(type));
+  if (name !== undefined) expect(namesIn(response)).toEqual([name]);
+
+  const wrong = running.delta({ method });
+  wrong.send({ typeUrl: url(type === "CDS" ? "LDS" : "CDS") });
+  expect(reason(await wrong.end())).toMatch(/^INVALID_ARGUMENT: this service serves .* only$/);
+});
+
+test.each(services.filter(([type]) => !servedType(type).deltaOnly))(
+  "T6 T2 %s in state of the world: an empty type_url is its own, another one ends the stream",
+  async (type, service, noun, name) => {
+    const method = path(service, `Stream${noun}`);
+    const client = running.sotw({ method });
+    const resourceNames = name === undefined ? [] : [name];
+    // Of a type that answers only what exists, nothing can come: then the other half of this test is the test.
+    if (name !== undefined || servedType(type).wildcard) {
+      client.send({ resourceNames });
+      expect((await client.next()).typeUrl).toBe(url(type));
+    }
+    const wrong = running.sotw({ method });
+    wrong.send({ typeUrl: url(type === "CDS" ? "LDS" : "CDS") });
+    expect(reason(await wrong.end())).toMatch(/^INVALID_ARGUMENT: this service serves .* only$/);
+  },
+);
+
+test("T6 VHDS and LEDS have no state-of-the-world method", async () => {
+  for (const [service, method] of [
+    ["route.v3.VirtualHostDiscoveryService", "StreamVirtualHosts"],
+    ["endpoint.v3.LocalityEndpointDiscoveryService", "StreamLocalityEndpoints"],
+  ] as const) {
+    const client = running.sotw({ method: path(service, method) });
+    client.send({});
+    expect(reason(await client.end())).toMatch(/^UNIMPLEMENTED/);
+  }
+});
+
+test("T4 T6 VHDS on the state-of-the-world ADS is an unknown type: silence, and the others go on", async () => {
+  const client = running.sotw();
+  client.send({ typeUrl: url("VHDS"), resourceNames: ["r/a.example.com"] });
+  client.subscribe(url("CDS"));
+  expect((await client.next()).typeUrl).toBe(url("CDS"));
+});
+
+test.each(["SRDS", "VHDS"] as const)(
+  "D10 %s: asked for everything, there is nothing, and that is said",
+  async (type) => {
+    const client = running.delta();
+    client.send({ typeUrl: url(type) });
+    const { typeUrl, resources, removedResources } = await client.next();
+    expect([typeUrl, resources, removedResources]).toEqual([url(type), [], []]);
+  },
+);
+
+test.each(["ECDS", "LEDS", "SRDS", "SDS"] as const)("D4 O3 O4 %s: an unknown name doesn't exist", async (type) => {
+  const client = running.delta();
+  client.send({ typeUrl: url(type), resourceNamesSubscribe: ["x", "y"] });
+  const { resources, removedResources } = await client.next();
+  expect([resources, removedResources.sort()]).toEqual([[], ["x", "y"]]);
+});
+
+test("X2 an empty glob collection is answered as removed under its URL", async () => {
+  const glob = "xdstp://sluice/envoy.config.endpoint.v3.LbEndpoint/shop/*";
+  const client = running.delta();
+  client.send({ typeUrl: url("LEDS"), resourceNamesSubscribe: [glob] });
+  expect((await client.next()).removedResources).toEqual([glob]);
+});
+
+test("S13 SRDS in state of the world: full state, and empty", async () => {
+  const client = running.sotw();
+  client.subscribe(url("SRDS"));
+  const { resources, versionInfo } = await client.next();
+  expect(resources).toEqual([]);
+  expect(versionInfo).not.toBe("");
+});
+
+test("O1 VHDS: a host that doesn't exist is a resource without a body that has the asked name as its alias", async () => {
+  const client = running.delta();
+  const name = "routes/a.example.com";
+  client.send({ typeUrl: url("VHDS") });
+  await client.next();
+  client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: [name] });
+  const { resources, removedResources } = await client.next();
+  expect(removedResources).toEqual([]);
+  expect(resources).toMatchObject([{ name, aliases: [name] }]);
+  expect(resources[0]?.resource).toBeUndefined();
+});
+
+test("O2 a cluster on demand, beside the wildcard: the one that is there comes, the one that isn't is removed", async () => {
+  const client = running.delta();
+  client.send({ typeUrl: url("CDS"), resourceNamesSubscribe: ["*"] });
+  await client.next();
+  client.send({ typeUrl: url("CDS"), resourceNamesSubscribe: [clusterOf("shop"), "no-such-cluster"] });
+  const { resources, removedResources } = await client.next();
+  expect([resources.map(({ name }) => name), removedResources]).toEqual([[clusterOf("shop")], ["no-such-cluster"]]);
+});
+
+test("O5 RTDS: an unknown layer is empty, in delta and in state of the world", async () => {
+  const incremental = running.delta();
+  incremental.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["layer"] });
+  const [inDelta] = (await incremental.next()).resources;
+  const streamed = running.sotw();
+  streamed.subscribe(url("RTDS"), ["layer"]);
+  const response = await streamed.next();
+  expect(response.versionInfo).not.toBe("");
+  expect(inDelta?.name).toBe("layer");
+  for (const any of [inDelta?.resource, response.resources[0]]) {
+    expect(any?.typeUrl).toBe(url("RTDS"));
+    const runtime = fromBinary(RuntimeSchema, any?.value ?? new Uint8Array());
+    expect([runtime.name, runtime.layer]).toEqual(["layer", {}]);
+  }
+});

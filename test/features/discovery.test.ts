@@ -1,0 +1,175 @@
+/** From registries to requests, without a server of another's: changes, filters, weights, fallback, outages, restarts, mistakes. */
+import { rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
+
+import { DiscoveryRig } from "../support/discovery-rig.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
+import { waitFor } from "../support/wait.ts";
+
+/** What a file says of one instance, by the name of its back end. */
+type Instance = Readonly<Record<string, unknown>>;
+
+let rig: DiscoveryRig;
+let file: string;
+
+/** Replaces the registry's file, as configuration management does. */
+async function write(services: Readonly<Record<string, Readonly<Record<string, Instance>>>>): Promise<void> {
+  const content: Record<string, Instance[]> = {};
+  for (const [service, instances] of Object.entries(services)) {
+    content[service] = [];
+    for (const [name, instance] of Object.entries(instances)) {
+      const { port } = await rig.upstream(name);
+      content[service].push({ address: "127.0.0.1", port, ...instance });
+    }
+  }
+  await writeFile(`${file}.new`, JSON.stringify({ services: content }));
+  await rename(`${file}.new`, file);
+}
+
+/** One service with a route for each upstream: /NAME, and what is below, leads to the upstream of that name. */
+const gateway = (upstreams: Readonly<Record<string, string>>, registries = "") => `
+registries:
+  - { name: file, file: { path: ${file} } }
+${registries}
+services:
+  - name: orders
+    hosts: [a.test]
+    upstreams:
+${Object.entries(upstreams)
+  .map(([name, more]) => `      - { name: ${name}, ${more} }`)
+  .join("\n")}
+    routes:
+${Object.keys(upstreams)
+  .map((name) => `      - { name: ${name}, paths: ["/${name}", "/${name}/*"], upstream: ${name} }`)
+  .join("\n")}
+`;
+
+beforeAll(async () => {
+  rig = await DiscoveryRig.start();
+  file = join(rig.dir, "services.json");
+});
+
+afterAll(async () => {
+  await rig?.[Symbol.asyncDispose]();
+});
+
+test("instances that come, change and go are followed", async () => {
+  await write({ orders: { one: {} } });
+  await rig.apply(gateway({ all: "discovery: { registry: file, service: orders }" }));
+  await rig.answers("one", "/all");
+  await write({ orders: { one: {}, two: {} } });
+  await rig.answers("one,two", "/all");
+  await write({ orders: { one: { health: "unhealthy" }, two: {} } });
+  await rig.answers("two", "/all");
+  const seen = await rig.state("orders", WatchState.FRESH);
+  expect(seen).toMatchObject({ endpointCount: 2, usableCount: 1, users: ["orders/all"] });
+  await write({ orders: {} });
+  await rig.answers("503", "/all");
+  await write({ orders: { one: {} } });
+  await rig.answers("one", "/all");
+});
+
+test("upstreams take their part: by tag, metadata and zone, with weights, and nodes behind them", async () => {
+  const spare = await rig.upstream("spare");
+  await write({
+    orders: {
+      one: { tags: ["live"], zone: "a", metadata: { team: "shop" }, weight: 3 },
+      two: { tags: ["live", "v2"], zone: "b", metadata: { team: "shop" }, weight: 1 },
+      three: { zone: "b", metadata: { team: "else" } },
+      four: { tags: ["live"], zone: "a", weight: 0 },
+    },
+  });
+  const of = (more: string) => `discovery: { registry: file, service: orders, ${more} }`;
+  const nodes = `nodes: [{ host: 127.0.0.1, port: ${spare.port} }]`;
+  await rig.apply(
+    gateway({
+      live: of("tags: [live]"),
+      both: of("tags: [live, v2]"),
+      team: of("metadata: { team: else }"),
+      zone: of("zones: [b]"),
+      spare: `${of("tags: [none]")}, ${nodes}`,
+      behind: `${of("tags: [v2]")}, ${nodes}`,
+    }),
+  );
+  await rig.answers("one,two", "/live");
+  await rig.answers("two", "/both");
+  await rig.answers("three", "/team");
+  await rig.answers("three,two", "/zone");
+  await rig.answers("spare", "/spare");
+  await rig.answers("two", "/behind");
+  const shares = await rig.shares("/live", 80);
+  expect([shares.get("one"), shares.get("two")]).toEqual([60, 20]);
+  await write({ orders: { one: { tags: ["live"] } } });
+  await rig.answers("spare", "/behind");
+});
+
+test("an outage of the registry is none of the services, whoever restarts meanwhile; emptiness after it is doubted, and shown", async () => {
+  await write({ orders: { one: {}, two: {} } });
+  // "echo" is where the load goes.
+  const discovery = "discovery: { registry: file, service: orders }";
+  await rig.apply(gateway({ all: discovery, echo: discovery }));
+  await rig.answers("one,two", "/all");
+  await rig.state("orders", WatchState.FRESH);
+  const load = startSteadyLoad(rig.port, 2);
+
+  await rm(file);
+  const stale = await rig.state("orders", WatchState.STALE);
+  expect(stale).toMatchObject({ endpointCount: 2, problem: { kind: "bad_settings" } });
+  expect(stale.problem?.message).toContain("ENOENT");
+  await rig.answers("one,two", "/all");
+
+  await rig.kill();
+  await rig.restart();
+  expect(await rig.state("orders", WatchState.STALE)).toMatchObject({ endpointCount: 2 });
+  await rig.answers("one,two", "/all");
+
+  await write({ orders: {} });
+  const held = await rig.state("orders", WatchState.HELD);
+  expect(held).toMatchObject({ endpointCount: 2, problem: { kind: "held" } });
+  expect(held.heldUntilTime).toBeDefined();
+  const { stdout, code } = await rig.control.sluice("discovery", "problems");
+  expect(code).toBe(2);
+  expect(stdout).toMatch(/orders +HELD +2 of 2/);
+  await rig.answers("one,two", "/all");
+
+  await write({ orders: { two: {} } });
+  await rig.answers("two", "/all");
+  await rig.state("orders", WatchState.FRESH);
+  await load.stop();
+  expect(load.failures).toEqual([]);
+  expect(load.answered).toBeGreaterThan(20);
+});
+
+test("what is written wrongly is told in words, where operators look", async () => {
+  const registries = `
+  - { name: consul, consul: { addresses: ["http://127.0.0.1:1"], token: { env: SLUICE_TEST_NO_SUCH_TOKEN } } }
+  - { name: own, leases: {} }`;
+  await rig.apply(
+    gateway(
+      {
+        all: "discovery: { registry: file, service: orders }",
+        consul: "discovery: { registry: consul, service: orders }",
+        unknown: "discovery: { registry: own, service: nobody }",
+      },
+      registries,
+    ),
+  );
+  await writeFile(file, "services:\n  orders:\n    - { address: not-an-address, port: 80 }\n");
+  const shown = async (pattern: RegExp) =>
+    await waitFor(String(pattern), async () => {
+      const { stdout } = await rig.control.sluice("discovery", "services");
+      if (pattern.test(stdout)) return true;
+      throw new Error(stdout);
+    });
+  await shown(/services\.json:3:\d+: address must be an IP address/);
+  await shown(/the control plane's environment has no SLUICE_TEST_NO_SUCH_TOKEN/);
+  await shown(/own +nobody +UNKNOWN SERVICE/);
+  const refused = await rig
+    .apply(gateway({ all: "discovery: { registry: nowhere, service: orders }" }))
+    .catch((error: unknown) => String(error));
+  expect(refused).toContain("nowhere");
+});

@@ -1,0 +1,131 @@
+/** The registry of our own: what programs report gets traffic, for as long as they go on to say that they live. */
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code, type ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
+import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
+import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
+
+import { authorized } from "../support/control-plane.ts";
+import { DiscoveryRig } from "../support/discovery-rig.ts";
+
+let rig: DiscoveryRig;
+
+beforeAll(async () => {
+  rig = await DiscoveryRig.start();
+  await rig.apply(`
+registries:
+  - { name: own, leases: {} }
+  - { name: dns, dns: {} }
+services:
+  - name: orders
+    hosts: [a.test]
+    upstreams: [{ name: default, discovery: { registry: own, service: orders } }]
+    routes: [{ name: all, paths: ["/*"] }]
+`);
+});
+
+afterAll(async () => {
+  await rig?.[Symbol.asyncDispose]();
+});
+
+const nameOf = (id: string) => ({ service: { service: "orders" }, id });
+
+async function instance(id: string, ttlMs: number) {
+  const { port } = await rig.upstream(id);
+  return { name: nameOf(id), endpoint: { address: "127.0.0.1", port }, ttl: durationFromMs(ttlMs) };
+}
+
+test("what is reported answers; what leaves is gone at once; what isn't heard of expires, and what is stays", async () => {
+  const leases = await rig.leases();
+  const long = await leases.report({ registry: "own", instances: [await instance("one", 600_000)] });
+  expect(long.heartbeatInterval).toEqual(durationFromMs(200_000));
+  await rig.answers("one");
+
+  await leases.report({ registry: "own", instances: [await instance("two", 600_000)] });
+  await rig.answers("one,two");
+  await leases.leave({ registry: "own", instances: [nameOf("two")] });
+  await rig.answers("one");
+
+  await leases.report({ registry: "own", instances: [await instance("three", 1_000), await instance("four", 1_000)] });
+  await rig.answers("four,one,three");
+  // "four" is heard of until "three" is gone.
+  let hears = true;
+  const heard = (async () => {
+    while (hears) {
+      const { unknown } = await leases.heartbeat({ registry: "own", instances: [nameOf("four")] });
+      if (unknown.length > 0) return false;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return true;
+  })();
+  await rig.answers("four,one");
+  hears = false;
+  expect(await heard).toBe(true);
+  await rig.answers("one");
+  const { unknown } = await leases.heartbeat({ registry: "own", instances: [nameOf("four"), nameOf("one")] });
+  expect(unknown.map(({ id }) => id)).toEqual(["four"]);
+});
+
+test("leases outlive a control plane that is killed: those who report to it go on as if nothing had happened", async () => {
+  const before = await rig.leases();
+  await before.report({
+    registry: "own",
+    instances: [await instance("one", 600_000), await instance("five", 600_000)],
+  });
+  await rig.answers("five,one");
+  // Takes longer than what was reported needs to the disk.
+  await rig.apply("registries: [{ name: later, leases: {} }]");
+  await rig.kill();
+  await rig.answers("five,one");
+  await rig.restart();
+  const after = await rig.leases();
+  const { unknown } = await after.heartbeat({ registry: "own", instances: [nameOf("five"), nameOf("one")] });
+  expect(unknown).toEqual([]);
+  expect((await rig.state("orders", WatchState.FRESH)).endpointCount).toBe(2);
+  await after.leave({ registry: "own", instances: [nameOf("five")] });
+  await rig.answers("one");
+});
+
+test("gRPC works as Connect does, and only with the token", async () => {
+  const baseUrl = `http://127.0.0.1:${rig.control.adminPort}`;
+  const six = await instance("six", 600_000);
+  const anonymous = createClient(LeaseService, createGrpcTransport({ baseUrl }));
+  await expect(anonymous.report({ registry: "own", instances: [six] })).rejects.toMatchObject({
+    code: Code.Unauthenticated,
+  });
+  const interceptors = [authorized(await rig.control.token())];
+  const leases = createClient(LeaseService, createGrpcTransport({ baseUrl, interceptors }));
+  await leases.report({ registry: "own", instances: [six] });
+  await rig.answers("one,six");
+  await leases.leave({ registry: "own", instances: [nameOf("six")] });
+  await rig.answers("one");
+});
+
+test("a report that is wrong is refused whole, with every reason", async () => {
+  const leases = await rig.leases();
+  const good = await instance("seven", 600_000);
+  const refusal = async (instances: Parameters<typeof leases.report>[0]["instances"], registry = "own") => {
+    const error = (await leases
+      .report({ registry, instances: instances ?? [] })
+      .catch((cause) => cause)) as ConnectError;
+    const [problems] = error.findDetails(ProblemsSchema);
+    return { code: error.code, message: error.rawMessage, fields: problems?.problems.map(({ field }) => field) };
+  };
+  expect(
+    await refusal([
+      good,
+      { name: nameOf("x"), endpoint: { address: "host.name", port: 0 } },
+      { name: nameOf("y"), endpoint: { address: "10.0.0.1", port: 80, metadata: { big: "x".repeat(9_000) } } },
+    ]),
+  ).toMatchObject({
+    code: Code.InvalidArgument,
+    fields: ["instances[1].endpoint.address", "instances[1].endpoint.port", "instances[2].endpoint"],
+  });
+  expect(await refusal([{ ...good, ttl: durationFromMs(10) }])).toMatchObject({ fields: ["instances[0].ttl"] });
+  expect(await refusal([good], "dns")).toMatchObject({ code: Code.FailedPrecondition });
+  expect(await refusal([good], "nowhere")).toMatchObject({ code: Code.NotFound });
+  await rig.answers("one");
+});
