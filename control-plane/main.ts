@@ -10,6 +10,7 @@ import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
 import { LeaseJournal } from "./endpoints/lease-journal.ts";
+import { SharedEndpoints } from "./endpoints/shared.ts";
 import { expiryOf } from "./model/certificate.ts";
 import { certificateMetrics } from "./observe/certificate-metrics.ts";
 import { createLogger, type Logger, type LogLevel, logLevels } from "./observe/logger.ts";
@@ -122,8 +123,10 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
-  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log });
+  const shared = store.shared.isShared ? new SharedEndpoints(store.shared) : undefined;
+  const endpoints = new Endpoints({ dataDir: options.dataDirectory, log, shared });
   undo.defer(() => endpoints.close());
+  await endpoints.start();
   const journal = new LeaseJournal(endpoints.leases, store.leases, (message) => log.warn(message));
   await journal.start();
   undo.defer(() => journal.close());

@@ -10,6 +10,9 @@ export const SUCCEEDS = "SLUICE_SUCCEEDS";
 export const LIFELINE_FD = 4;
 export const SOCKETS_FD = 5;
 
+/** What is read of commands at a time. */
+const COMMANDS_BYTES = 256;
+
 /** What a process tells its successor, over IPC. */
 export interface HandoverMessage {
   readonly kind: "handover";
@@ -47,23 +50,32 @@ export class Lifeline {
 
   /** Listens for commands; `stop` also when the first process is gone. To be called when the process has taken over. */
   listen(commands: { readonly stop: () => void; readonly restart: () => void }): void {
-    const socket = new Socket({ fd: this.#fd, readable: true, writable: true });
+    let partial = "";
+    const callback = (length: number, bytes: Uint8Array) => {
+      const lines = (partial + Buffer.from(bytes.buffer, bytes.byteOffset, length).toString("latin1")).split("\n");
+      partial = lines.pop() ?? "";
+      for (const line of lines) {
+        if (line === "stop") commands.stop();
+        else if (line === "restart") commands.restart();
+      }
+      return true;
+    };
+    // With a buffer of our own, pause() really stops reading; otherwise a paused socket still reads ahead what the next process is to get.
+    const onread = { buffer: new Uint8Array(COMMANDS_BYTES), callback };
+    const socket = new Socket({ fd: this.#fd, readable: true, writable: true, onread });
     this.#socket = socket;
-    socket
-      .on("data", (bytes: Buffer) => {
-        for (const line of bytes.toString("latin1").split("\n")) {
-          if (line === "stop") commands.stop();
-          else if (line === "restart") commands.restart();
-        }
-      })
-      .on("error", () => {})
-      .on("end", commands.stop);
+    socket.on("error", () => {}).on("end", commands.stop);
     socket.unref();
   }
 
-  /** Leaves it to the next process. */
+  /** Leaves the commands to the next process, which is about to start. */
   pause(): void {
     this.#socket?.pause();
+  }
+
+  /** Takes commands again: there is no next process. */
+  resume(): void {
+    this.#socket?.resume();
   }
 }
 

@@ -81,6 +81,7 @@ class Proxy implements RunningProxy {
   #admin: AdminServer | undefined;
   /** When all workers serve the configuration. */
   readonly #whole = Promise.withResolvers<void>();
+  #isWhole = false;
   #live = false;
   #replacing = false;
   #draining: Promise<void> | undefined;
@@ -135,7 +136,7 @@ class Proxy implements RunningProxy {
     this.#log.info({ admin: this.#admin.address, workers: this.#checked.workers }, "proxy started");
     await this.#link.start(this.#snapshotFile);
     // An answer was there, or a snapshot: what came is about to be live. Without either there is nothing to wait for.
-    if (this.#configuration.answered || this.#configuration.live) await this.#liveOrLate();
+    if (this.#configuration.answered || this.#configuration.live) await orLate(this.#isLive.promise);
     // The process before this one serves until this one does, with all of its workers.
     if (this.#options.handover !== undefined) await this.#whole.promise;
   }
@@ -143,21 +144,25 @@ class Proxy implements RunningProxy {
   async replace(): Promise<Successor | undefined> {
     if (this.#draining !== undefined || this.#replacing || this.#admin === undefined) return undefined;
     this.#replacing = true;
+    const { lifeline } = this.#options.handover ?? {};
+    // What the operator wants from now on is for the successor.
+    lifeline?.pause();
     try {
-      const { lifeline } = this.#options.handover ?? {};
+      // Workers that are starting still open sockets, of which the successor would not know.
+      await orLate(this.#whole.promise);
       const estate = await this.#workers.inheritance();
       const xds = await this.#options.xdsAddress;
       const successor = await startSuccessor({ ...estate, adminFd: this.#admin.fd, xds, lifeline }, (successor) =>
         this.#log.info({ successor }, "a successor starts"),
       );
       this.#log.info("the successor serves");
-      lifeline?.pause();
       // Both would answer, and be asked what the other one knows.
       await Promise.all([this.#admin.close(), this.#link.close()]);
       await this.#snapshots.flush();
       await this.close();
       return successor;
     } catch (error) {
+      lifeline?.resume();
       this.#log.error({ err: error }, "the successor did not come up; this process goes on");
       return undefined;
     } finally {
@@ -182,23 +187,20 @@ class Proxy implements RunningProxy {
     this.#log.info("proxy stopped");
   }
 
-  /** As long as the first configuration may take to become whole, a little less than Envoy's 15 s; then the proxy goes on starting. */
-  async #liveOrLate(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, LIVE_MS_MAX);
-    });
-    await Promise.race([this.#isLive.promise, late]);
-    clearTimeout(timer);
-  }
-
   #drain(): Promise<void> {
     this.#draining ??= this.#workers.drain(this.#checked.drainTimeMs);
     return this.#draining;
   }
 
+  #becameWhole(): void {
+    if (this.#isWhole) return;
+    this.#isWhole = true;
+    this.#workers.closeUnclaimed();
+    this.#whole.resolve();
+  }
+
   #changed(): void {
-    if (this.#configuration.live && this.#workers.upToDate === this.#workers.count) this.#whole.resolve();
+    if (this.#configuration.live && this.#workers.upToDate === this.#workers.count) this.#becameWhole();
     if (this.#live || !this.#configuration.live || this.#workers.upToDate === 0) return;
     this.#live = true;
     const count = (shortName: "LDS" | "RDS" | "CDS") => this.#configuration.active(resourceType(shortName)).size;
@@ -259,7 +261,17 @@ class Proxy implements RunningProxy {
   }
 }
 
+/** As long as the first configuration may take to become whole, a little less than Envoy's 15 s; then the proxy goes on. */
 const LIVE_MS_MAX = 10_000;
+
+async function orLate(reached: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, LIVE_MS_MAX);
+  });
+  await Promise.race([reached, late]);
+  clearTimeout(timer);
+}
 
 const hostPort = ({ address, port }: { address: string; port: number }) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

@@ -29,8 +29,10 @@ export type ToWorker =
   | { readonly kind: "list-clusters"; readonly id: number }
   /** Make session tickets with this key from now on. */
   | { readonly kind: "ticket-key"; readonly key: Uint8Array }
-  /** Answered by `sockets`. */
+  /** Answered by `sockets`, once all changes sent before are carried out. */
   | { readonly kind: "list-sockets"; readonly id: number }
+  /** Close the inherited sockets that no listener took: there are no more listeners to come. */
+  | { readonly kind: "close-unclaimed" }
   /** Open the access logs' files anew, after a rotation. */
   | { readonly kind: "reopen-logs" }
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */

@@ -39,6 +39,9 @@ const listeners: ListenerSet = new ListenerSet(
   (name, error) => tell({ kind: "listener-failed", name, reason: error.message }),
 );
 
+/** Changes are carried out one after the other. */
+let changes: Promise<void> = Promise.resolve();
+
 port.on("message", (message: ToWorker) => {
   // What goes wrong here is a bug; the thread ends, is told in the log, and is replaced.
   handle(message).catch((error: unknown) => {
@@ -51,11 +54,8 @@ port.on("message", (message: ToWorker) => {
 async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "apply":
-      await runtime.apply(message.updates);
-      await listeners.settled();
-      legacy.closeRest();
-      tell({ kind: "applied", sequence: message.sequence, listening: !listeners.down });
-      if (message.sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
+      changes = changes.then(() => apply(message));
+      await changes;
       break;
     case "list-clusters":
       tell({ kind: "clusters", id: message.id, clusters: Array.from(runtime.clusters(), statusOf) });
@@ -64,7 +64,11 @@ async function handle(message: ToWorker): Promise<void> {
       ticketKeys = Buffer.from(message.key);
       break;
     case "list-sockets":
+      await changes;
       tell({ kind: "sockets", id: message.id, sockets: listeners.sockets() });
+      break;
+    case "close-unclaimed":
+      legacy.closeRest();
       break;
     case "reopen-logs":
       runtime.sinks.reopen();
@@ -75,6 +79,13 @@ async function handle(message: ToWorker): Promise<void> {
       tell({ kind: "drained" });
       break;
   }
+}
+
+async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
+  await runtime.apply(updates);
+  await listeners.settled();
+  tell({ kind: "applied", sequence, listening: !listeners.down });
+  if (sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
 }
 
 function statusOf(cluster: Cluster): ClusterStatus {

@@ -1,17 +1,18 @@
 import { randomBytes } from "node:crypto";
-import { getCompileCacheDir } from "node:module";
-import { dirname } from "node:path";
-import { setFlagsFromString } from "node:v8";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 
 import type { Logger } from "pino";
 
 import type { ClusterStatus } from "./admin/source.ts";
+import { mergeClusters } from "./cluster-status.ts";
 import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
 import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
 import { WORKERS_MAX } from "./options.ts";
-import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
+import type { FromWorker } from "./worker-messages.ts";
+import { Questions } from "./worker-questions.ts";
+import { shareOf } from "./worker-sockets.ts";
+import { post, startThread } from "./worker-thread.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
 
 /** A worker that crashes is replaced at once, and after n crashes within a minute only after base * 2^n ms. */
@@ -25,11 +26,8 @@ const RETIRE_MS_SLACK = 2_000;
 /** How long /clusters waits for the workers. */
 const ANSWER_MS_MAX = 2_000;
 
-/**
- * The size of each half of a worker's new space, at most. V8's own limit lets it grow to 64 MB and more, which nobody needs; with 4 each request
- * cost a sixth more, since what is under way is copied by every collection.
- */
-const SEMI_SPACE_MB = 8;
+/** How long a hot restart waits until all workers have told of their sockets. One that starts on a busy machine takes a while. */
+const INHERITANCE_MS_MAX = 10_000;
 
 export interface WorkersOptions {
   readonly count: number;
@@ -78,12 +76,12 @@ interface Slot {
 export class Workers {
   readonly #options: WorkersOptions;
   readonly #slots: Slot[] = [];
-  readonly #asked = new Map<number, (index: number, clusters: readonly ClusterStatus[] | undefined) => void>();
+  readonly #clusterQuestions = new Questions<readonly ClusterStatus[]>();
+  readonly #socketQuestions = new Questions<readonly ListeningSocket[]>();
   /** Workers that drain since there are too many. */
   readonly #retired = new Set<Worker>();
   /** The places in which a worker was started. */
   readonly #started = new Set<number>();
-  #nextId = 1;
   /** Nothing is started any more. */
   #ending = false;
   readonly #connections = connectionCountsMemory(WORKERS_MAX);
@@ -92,7 +90,6 @@ export class Workers {
   #count: number;
   #ticketKey: Uint8Array;
   readonly #ticketTimer: NodeJS.Timeout;
-  readonly #socketsAsked = new Map<number, (sockets: readonly ListeningSocket[]) => void>();
   /** Crashes since the start, for the statistics. */
   crashes = 0;
 
@@ -102,8 +99,6 @@ export class Workers {
     this.#ticketKey = options.inherited?.ticketKey ?? randomBytes(48);
     this.#ticketTimer = setInterval(() => this.#rotateTicketKey(), TICKET_KEY_MS);
     this.#ticketTimer.unref();
-    // For threads that start from now on. Their resourceLimits would not do: the process's own option has precedence over them.
-    setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
     this.#add();
   }
 
@@ -124,19 +119,19 @@ export class Workers {
     this.#options.changed();
   }
 
-  /** What the next process needs in order to take over. */
+  /** What the next process needs in order to take over: the sockets of all workers, those that are still starting among them. */
   async inheritance(): Promise<Inheritance> {
-    const sockets = await Promise.all(
-      this.#slots.filter(serves).map(({ worker }) => {
-        const id = this.#nextId++;
-        const { promise, resolve } = Promise.withResolvers<readonly ListeningSocket[]>();
-        this.#socketsAsked.set(id, resolve);
-        worker.once("exit", () => resolve([]));
-        post(worker, { kind: "list-sockets", id });
-        return promise.finally(() => this.#socketsAsked.delete(id));
-      }),
-    );
-    return { sockets: sockets.flat(), ticketKey: this.#ticketKey };
+    const workers = this.#slots.map(({ worker }) => worker);
+    const question = (id: number) => ({ kind: "list-sockets", id }) as const;
+    const { answers, missing } = await this.#socketQuestions.ask(workers, question, INHERITANCE_MS_MAX);
+    if (missing > 0)
+      this.#options.log.warn({ workers: missing }, "a worker does not tell of its sockets; what waits there is lost");
+    return { sockets: answers.flat(), ticketKey: this.#ticketKey };
+  }
+
+  /** Has the workers close the inherited sockets that no listener took. To be called once the whole configuration is in use. */
+  closeUnclaimed(): void {
+    for (const { worker } of this.#slots) post(worker, { kind: "close-unclaimed" });
   }
 
   /** How many workers serve a whole configuration, though perhaps not the latest. */
@@ -160,22 +155,10 @@ export class Workers {
    * that is starting has neither, and is not asked.
    */
   async clusters(): Promise<ClusterStatus[]> {
-    const slots = this.#slots.filter(({ applied }) => applied > 0);
-    if (slots.length === 0) return [];
-    const id = this.#nextId++;
-    const waiting = new Set(slots.map(({ index }) => index));
-    const answers: (readonly ClusterStatus[])[] = [];
-    await new Promise<void>((resolve, reject) => {
-      const timeout = setTimeout(() => reject(new Error("a worker does not answer")), ANSWER_MS_MAX);
-      this.#asked.set(id, (index, clusters) => {
-        waiting.delete(index);
-        if (clusters !== undefined) answers.push(clusters);
-        if (waiting.size > 0) return;
-        clearTimeout(timeout);
-        resolve();
-      });
-      for (const { worker } of slots) post(worker, { kind: "list-clusters", id });
-    }).finally(() => this.#asked.delete(id));
+    const workers = this.#slots.filter(({ applied }) => applied > 0).map(({ worker }) => worker);
+    const question = (id: number) => ({ kind: "list-clusters", id }) as const;
+    const { answers, missing } = await this.#clusterQuestions.ask(workers, question, ANSWER_MS_MAX);
+    if (missing > 0) throw new Error("a worker does not answer");
     return mergeClusters(answers);
   }
 
@@ -261,19 +244,14 @@ export class Workers {
     // Each socket goes to one worker, and only to the first in its place: one that replaces it opens its own.
     const sockets = this.#started.has(index) ? [] : (inherited?.sockets ?? []);
     this.#started.add(index);
-    const settings: WorkerSettings = {
+    const worker = startThread({
       drainTimeMs,
       node: this.#options.node,
       index,
       connections: this.#connections,
       connectionsMax: this.#options.connectionsMax ?? 0,
       ticketKey: this.#ticketKey,
-      inherited: sockets.filter((_, at) => at % this.#options.count === index),
-    };
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-      workerData: settings,
-      name: `worker ${index}`,
-      env: workerEnvironment(),
+      inherited: shareOf(sockets, index, this.#options.count),
     });
     let reason: unknown;
     worker.on("error", (error) => {
@@ -295,10 +273,10 @@ export class Workers {
         this.#options.changed();
         break;
       case "clusters":
-        this.#asked.get(message.id)?.(index, message.clusters);
+        this.#clusterQuestions.answer(message.id, worker, message.clusters);
         break;
       case "sockets":
-        this.#socketsAsked.get(message.id)?.(message.sockets);
+        this.#socketQuestions.answer(message.id, worker, message.sockets);
         break;
       case "listener-failed":
         this.#options.log.error({ listener: message.name, worker: index }, message.reason);
@@ -312,6 +290,8 @@ export class Workers {
   }
 
   #exited(index: number, worker: Worker, code: number, reason: unknown): void {
+    this.#clusterQuestions.ended(worker);
+    this.#socketQuestions.ended(worker);
     const slot = this.#slots[index];
     if (slot?.worker !== worker) return;
     slot.applied = 0;
@@ -324,7 +304,6 @@ export class Workers {
     const delayMs =
       slot.crashedAt.length === 1 ? 0 : Math.min(RESTART_MS_MAX, RESTART_MS_BASE * 2 ** slot.crashedAt.length);
     this.#options.log.error({ err: reason, worker: index, code, delayMs }, "worker crashed; it is replaced");
-    for (const asked of this.#asked.values()) asked(index, undefined);
     this.#options.changed();
     setTimeout(() => {
       if (this.#ending || this.#slots[index] !== slot) return;
@@ -337,31 +316,3 @@ export class Workers {
 
 /** A worker that has just started has applied nothing. */
 const serves = ({ applied, listening }: Slot) => applied > 0 && listening;
-
-/** Compiled code that is kept on disk for this thread (module.enableCompileCache) is of use to workers as well; it halves their start. */
-function workerEnvironment(): NodeJS.ProcessEnv {
-  const directory = getCompileCacheDir();
-  return directory === undefined ? process.env : { ...process.env, NODE_COMPILE_CACHE: dirname(directory) };
-}
-
-// Bytes are copied to each worker: protobuf's text decoder takes no shared memory.
-const post = (worker: Worker, message: ToWorker) => worker.postMessage(message);
-
-function mergeClusters(answers: readonly (readonly ClusterStatus[])[]): ClusterStatus[] {
-  const [first = [], ...others] = answers;
-  const active = new Map<string, number>();
-  const key = (cluster: string, address: string, port: number) => `${cluster} ${address} ${port}`;
-  for (const { name, endpoints } of others.flat()) {
-    for (const { address, port, activeRequests } of endpoints) {
-      const at = key(name, address, port);
-      active.set(at, (active.get(at) ?? 0) + activeRequests);
-    }
-  }
-  return first.map((cluster) => ({
-    ...cluster,
-    endpoints: cluster.endpoints.map((endpoint) => ({
-      ...endpoint,
-      activeRequests: endpoint.activeRequests + (active.get(key(cluster.name, endpoint.address, endpoint.port)) ?? 0),
-    })),
-  }));
-}

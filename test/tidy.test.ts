@@ -35,7 +35,8 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   "control-plane/store/": ["control-plane/model/"],
   "control-plane/translate/": ["control-plane/plugins/", "control-plane/model/"],
-  "control-plane/xds/": ["control-plane/observe/"],
+  // The schema that reflection shows is the same on both ports.
+  "control-plane/xds/": ["control-plane/observe/", "control-plane/admin/reflection.ts"],
   "control-plane/": [],
   "control-plane/cli/": [],
   // `sluice control-plane` and `sluice proxy` start the programs; the commands of the CLI itself are clients of the admin API.

@@ -70,7 +70,7 @@ function problemMessage(problem: Problem | undefined): DiscoveryProblem | undefi
   return create(DiscoveryProblemSchema, { kind, message, sinceTime: timeOf(sinceMs) });
 }
 
-function registryMessage({ gatewayGroup, registry, supervisor }: Watched): WatchedRegistry {
+function registryMessage({ gatewayGroup, registry, supervisor, watcher }: Watched): WatchedRegistry {
   return create(WatchedRegistrySchema, {
     gatewayGroup,
     name: registry.name,
@@ -80,6 +80,7 @@ function registryMessage({ gatewayGroup, registry, supervisor }: Watched): Watch
     lastAnswerTime: timeOf(supervisor.lastAnswerMs),
     problem: problemMessage(supervisor.outage),
     watchedServices: supervisor.size,
+    watcher,
     history: supervisor.history.map(({ timeMs, failure }) => ({
       time: timestampFromMs(timeMs),
       problem: problemMessage(failure),

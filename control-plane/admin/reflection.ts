@@ -30,9 +30,10 @@ export class Reflection {
   /** By the extended message's full name: number -> file. */
   readonly #extensions = new Map<string, Map<number, DescFile>>();
 
-  constructor(services: readonly DescService[]) {
+  /** @param more messages that travel in an Any, so that clients can read them too */
+  constructor(services: readonly DescService[], more: readonly DescMessage[] = []) {
     this.#services = services.map(({ typeName }) => typeName).sort();
-    for (const { file } of services) this.#addFile(file);
+    for (const { file } of [...services, ...more]) this.#addFile(file);
   }
 
   /** Answers one request; what isn't there is an error inside the answer, as the protocol wants it. */

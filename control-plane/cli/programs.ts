@@ -164,22 +164,32 @@ async function untilReplacedOrStopped(
   stop: () => void,
 ): Promise<Replaced | undefined> {
   const { promise, resolve: done } = Promise.withResolvers<Replaced>();
-  const replace = async () => {
+  let replacing = false;
+  /** Asked for while this process was still being replaced: then its successor is to be replaced as well. */
+  let again = false;
+  const replace = async (): Promise<void> => {
+    again = replacing;
+    if (replacing) return;
+    replacing = true;
     const replaced = await running.replace?.();
-    if (replaced !== undefined) done(replaced);
+    replacing = false;
+    if (replaced === undefined) return again ? replace() : undefined;
+    if (again) replaced.line?.restart();
+    done(replaced);
   };
   const restart = () => void replace();
   if (running.replace !== undefined) process.on("SIGHUP", restart);
   running.line?.listen({ stop, restart });
-  const replaced = await Promise.race([promise, stopped]);
-  process.off("SIGHUP", restart);
-  return replaced;
+  return Promise.race([promise, stopped]);
 }
 
 /** Passes signals on to whichever process serves now, until the last one has ended. False: it ended although nobody asked it to. */
 async function outlive(line: NonNullable<Replaced["line"]>, stopped: Promise<undefined>): Promise<boolean> {
   let asked = false;
+  // The one that replaced this process has no effect any more, and a signal without any listener would end the process.
+  const restarts = process.listeners("SIGHUP");
   process.on("SIGHUP", () => line.restart());
+  for (const restart of restarts) process.off("SIGHUP", restart);
   void stopped.then(() => {
     asked = true;
     line.stop();

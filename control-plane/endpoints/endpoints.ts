@@ -17,9 +17,13 @@ import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
 import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
+import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { LazySource, openSource } from "./open-source.ts";
+import { FollowerSource, type RegistryInfo } from "./follower-source.ts";
+import { openSource } from "./open-source.ts";
+import { RotatingSource } from "./rotating-source.ts";
 import { SavedFile } from "./saved.ts";
+import type { SharedEndpoints } from "./shared.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
 const FIRST_ANSWER_MS_MAX = 5_000;
@@ -37,6 +41,8 @@ export interface EndpointsOptions {
   /** Keeps the last good endpoints for the next start. */
   readonly dataDir: string;
   readonly log: EndpointsLog;
+  /** Where other replicas watch registries too. Default: this one watches them all. */
+  readonly shared?: SharedEndpoints | undefined;
 }
 
 /** Which services changed: discoveryKeys by gateway group. */
@@ -47,9 +53,12 @@ export interface WatchedRegistry {
   readonly gatewayGroup: string;
   readonly registry: Registry;
   readonly supervisor: RegistrySupervisor;
+  /** The replica that watches it; empty where there is only one. */
+  readonly watcher: string;
 }
 
 interface Demand {
+  readonly gatewayGroup: string;
   readonly discovery: Discovery;
   /** "service/upstream" */
   users: Set<string>;
@@ -65,6 +74,7 @@ export class Endpoints {
   /** What was reported to registries of the kind `leases`. */
   readonly leases = new LeaseTable();
   readonly #log: EndpointsLog;
+  readonly #shared: SharedEndpoints | undefined;
   readonly #saved: SavedFile;
   /** Of the last run, until they are asked for: by group and discoveryKey. */
   readonly #restored = new Map<string, ServiceSnapshot>();
@@ -75,8 +85,9 @@ export class Endpoints {
   #listener: (changed: ChangedServices) => void = () => {};
   #settled: () => void = () => {};
 
-  constructor({ dataDir, log }: EndpointsOptions) {
+  constructor({ dataDir, log, shared }: EndpointsOptions) {
     this.#log = log;
+    this.#shared = shared;
     this.#saved = new SavedFile(
       dataDir,
       () => this.#toSave(),
@@ -86,6 +97,18 @@ export class Endpoints {
       if (snapshot?.service === undefined) continue;
       this.#restored.set(`${gatewayGroup} ${keyOf(registry, snapshot.service)}`, snapshot);
     }
+  }
+
+  /** Takes part in what replicas share, before anything is wanted. @throws StoreError */
+  async start(): Promise<void> {
+    const roleChanged = (id: string) => {
+      const watched = this.#registries.get(id);
+      if (watched !== undefined) this.#supervise(id, watched.gatewayGroup, watched.registry);
+    };
+    await this.#shared?.start({ roleChanged, warn: (message) => this.#log.warn({}, message) }, (id) => {
+      const watched = this.#shared?.isHolder(id) === true ? this.#registries.get(id) : undefined;
+      return watched === undefined ? "" : describeRegistry(watched.supervisor);
+    });
   }
 
   /** Calls `listener` whenever `latest` gives something else for some services, at most every few milliseconds. */
@@ -104,23 +127,62 @@ export class Endpoints {
     const id = `${gatewayGroup}/${name}`;
     const before = this.#registries.get(id);
     if (before !== undefined && registry !== undefined && isSameWatch(before.registry, registry)) return;
-    if (before !== undefined) void before.supervisor.close();
     if (registry?.kind.case !== "leases") this.leases.dropRegistry({ gatewayGroup, registry: name });
-    this.#registries.delete(id);
-    if (registry === undefined) return;
+    if (registry === undefined) {
+      void before?.supervisor.close();
+      this.#registries.delete(id);
+      this.#shared?.drop(id);
+      return;
+    }
+    // What is reported is the same in all replicas.
+    if (registry.kind.case !== "leases") this.#shared?.want(id);
+    this.#supervise(id, gatewayGroup, registry);
+  }
+
+  /** Begins to watch a registry, in this replica's role; what was known of its services is served meanwhile. */
+  #supervise(id: string, gatewayGroup: string, registry: Registry): void {
+    void this.#registries.get(id)?.supervisor.close();
+    const direct = new RotatingSource(registry, () => openSource(gatewayGroup, registry, this.leases));
+    const shared = registry.kind.case === "leases" ? undefined : this.#shared;
+    const follows = shared !== undefined && !shared.isHolder(id);
+    const holdEmptyMs = registry.holdEmpty === undefined ? HOLD_EMPTY_MS_DEFAULT : durationMs(registry.holdEmpty);
     const supervisor = new RegistrySupervisor({
-      source: new LazySource(() => openSource(gatewayGroup, registry, this.leases)),
-      holdEmptyMs: registry.holdEmpty === undefined ? HOLD_EMPTY_MS_DEFAULT : durationMs(registry.holdEmpty),
+      source: follows ? new FollowerSource(shared, id, direct) : direct,
+      // Whoever watches has doubted already.
+      holdEmptyMs: follows ? 0 : holdEmptyMs,
       events: {
-        changed: (key, snapshot) => this.#take(gatewayGroup, keyOf(name, key), snapshot),
+        changed: (key, snapshot) => {
+          if (this.#registries.get(id)?.supervisor !== supervisor) return;
+          if (!follows) shared?.publish(id, keyText(key), snapshot);
+          this.#take(gatewayGroup, keyOf(registry.name, key), snapshot);
+        },
         health: (change) => this.#logHealth(id, change),
         bug: (key, message) => this.#log.warn({ registry: id, service: key.service }, `discovery: a bug: ${message}`),
       },
     });
-    this.#registries.set(id, { gatewayGroup, registry, supervisor });
+    const watcher = () => shared?.watcher(id)?.holder ?? "";
+    this.#registries.set(id, {
+      ...{ gatewayGroup, registry, supervisor },
+      get watcher() {
+        return watcher();
+      },
+    });
     for (const demand of this.#demands.get(gatewayGroup)?.values() ?? []) {
-      if (demand.discovery.registry === name) void supervisor.add(toKey(demand.discovery), demand.snapshot);
+      if (demand.discovery.registry === registry.name) this.#add(id, supervisor, demand);
     }
+  }
+
+  /** Has a demand watched. What another replica found before goes before what the last run of this one did. */
+  #add(id: string, supervisor: RegistrySupervisor, demand: Demand): void {
+    const key = toKey(demand.discovery);
+    const found = this.#shared?.latest(id, keyText(key));
+    if (found === undefined && demand.snapshot !== undefined && this.#shared?.isHolder(id) === true) {
+      this.#shared.publish(id, keyText(key), demand.snapshot);
+    }
+    void supervisor.add(key, found ?? demand.snapshot);
+    if (found === undefined || found === demand.snapshot) return;
+    demand.snapshot = found;
+    this.#tell(demand.gatewayGroup, discoveryKey(demand.discovery));
   }
 
   /** A service was written, or deleted (none): these of its upstreams need what registries say. */
@@ -140,7 +202,9 @@ export class Endpoints {
       if (demand.users.size > 0 || !before.has(key)) continue;
       clearTimeout(demand.timer);
       demands.delete(key);
-      void this.#supervisorOf(gatewayGroup, demand.discovery)?.remove(toKey(demand.discovery));
+      const registry = `${gatewayGroup}/${demand.discovery.registry}`;
+      void this.#registries.get(registry)?.supervisor.remove(toKey(demand.discovery));
+      this.#shared?.withdraw(registry, keyText(toKey(demand.discovery)));
       this.#saved.touch();
     }
   }
@@ -177,6 +241,7 @@ export class Endpoints {
     clearTimeout(this.#flushing);
     for (const demands of this.#demands.values()) for (const { timer } of demands.values()) clearTimeout(timer);
     await Promise.all([...this.#registries.values()].map(({ supervisor }) => supervisor.close()));
+    await this.#shared?.close();
     this.leases.close();
     await this.#saved.close();
   }
@@ -189,8 +254,10 @@ export class Endpoints {
       if (demand.snapshot === undefined) this.#tell(gatewayGroup, key);
     };
     const timer = setTimeout(overdue, FIRST_ANSWER_MS_MAX);
-    const demand: Demand = { discovery, users: new Set(), snapshot: restored, overdue: false, timer };
-    void this.#supervisorOf(gatewayGroup, discovery)?.add(toKey(discovery), restored);
+    const demand: Demand = { gatewayGroup, discovery, users: new Set(), snapshot: restored, overdue: false, timer };
+    const id = `${gatewayGroup}/${discovery.registry}`;
+    const supervisor = this.#registries.get(id)?.supervisor;
+    if (supervisor !== undefined) this.#add(id, supervisor, demand);
     return demand;
   }
 
@@ -235,10 +302,6 @@ export class Endpoints {
     return saved;
   }
 
-  #supervisorOf(gatewayGroup: string, { registry }: Discovery): RegistrySupervisor | undefined {
-    return this.#registries.get(`${gatewayGroup}/${registry}`)?.supervisor;
-  }
-
   #logHealth(registry: string, { failure }: HealthChange): void {
     if (failure === undefined) this.#log.info({ registry }, "discovery: the registry answers");
     else this.#log.warn({ registry, kind: failure.kind, problem: failure.message }, "discovery: the registry fails");
@@ -250,6 +313,13 @@ const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
 
 const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
   discoveryKey({ registry, service, namespace, group, cluster });
+
+function describeRegistry({ version, clusterIdentity, outage }: RegistrySupervisor): string {
+  const problem =
+    outage === undefined || outage.kind === "bug" ? undefined : { kind: outage.kind, message: outage.message };
+  const info: RegistryInfo = { identity: { version, clusterIdentity }, problem };
+  return JSON.stringify(info);
+}
 
 /** Whether two registries are reached alike, so that watches may go on. */
 function isSameWatch(a: Registry, b: Registry): boolean {

@@ -55,34 +55,3 @@ function consulSource(consul: ConsulRegistry): Source {
     tls: resolveTls(consul.tls, "consul.tls"),
   });
 }
-
-/** A source that is opened when it is first asked; one that can't be, such as for a token that isn't where it should be, says so each time. */
-export class LazySource implements Source {
-  readonly #openSource: () => Source;
-  #source: Source | undefined;
-
-  constructor(open: () => Source) {
-    this.#openSource = open;
-  }
-
-  async *watch(...[service, signal]: Parameters<Source["watch"]>) {
-    yield* this.#open().watch(service, signal);
-  }
-
-  async list(signal: AbortSignal) {
-    return await this.#open().list(signal);
-  }
-
-  async probe(signal: AbortSignal) {
-    return await this.#open().probe(signal);
-  }
-
-  async close(): Promise<void> {
-    await this.#source?.close();
-  }
-
-  /** Tries again each time: a file or variable may be there by now. */
-  #open(): Source {
-    return (this.#source ??= this.#openSource());
-  }
-}

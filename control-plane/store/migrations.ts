@@ -62,6 +62,22 @@ const migrations: readonly Migration[] = [
       .addColumn("renew_time", "bigint", (column) => column.notNull())
       .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`, (column) => column.notNull())
       .execute();
+    await db.schema
+      .createTable("sluice_watchers")
+      .addColumn("registry", "text", (column) => column.primaryKey())
+      .addColumn("holder", "text", (column) => column.notNull())
+      .addColumn("expire_time", "bigint", (column) => column.notNull())
+      .addColumn("info", "text", (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable("sluice_endpoints")
+      .addColumn("registry", "text", (column) => column.notNull())
+      .addColumn("service", "text", (column) => column.notNull())
+      .addColumn("chunk", "integer", (column) => column.notNull())
+      .addColumn("version", "bigint", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`, (column) => column.notNull())
+      .addPrimaryKeyConstraint("sluice_endpoints_key", ["registry", "service", "chunk"])
+      .execute();
   },
 ];
 

@@ -9,6 +9,7 @@ import { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
 import { Mirror, type StoreState } from "./mirror.ts";
 import { loadAll, readRevision, writeTransaction } from "./persist.ts";
+import { SharedRows } from "./shared-rows.ts";
 import { RecentTransactions } from "./recent.ts";
 import type { Decide, ObjectWrites, PastQuery, Snapshot, Store, StoreEvents, WriteOptions, Written } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -26,6 +27,7 @@ export class SqlStore implements Store {
   readonly kind: StoreKind;
   readonly id: string;
   readonly leases: LeaseRows;
+  readonly shared: SharedRows;
   readonly #backend: Backend;
   readonly #mirror: Mirror;
   readonly #recent = new RecentTransactions();
@@ -38,6 +40,7 @@ export class SqlStore implements Store {
     this.kind = backend.kind;
     this.id = id;
     this.leases = new LeaseRows(backend);
+    this.shared = new SharedRows(backend);
     this.#backend = backend;
     this.#mirror = mirror;
     this.#events = events;

@@ -1,6 +1,7 @@
 import type { ObjectKey, StoredObject } from "../model/objects.ts";
 import type { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
+import type { SharedRows } from "./shared-rows.ts";
 import type { StoreState } from "./mirror.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -60,6 +61,8 @@ export interface Store {
   readonly id: string;
   /** Instances that programs reported; beside the model, and not part of its history. */
   readonly leases: LeaseRows;
+  /** What replicas share of discovery. */
+  readonly shared: SharedRows;
   /** Of the newest transaction that this process knows; 0 in an empty store. */
   revision(): Promise<bigint>;
   /** All objects as of now, for readers that don't wait. It changes with every transaction: use it up before the next `await`. */

@@ -56,6 +56,25 @@ export interface LeasesTable {
   bytes: Uint8Array;
 }
 
+/** Which replica watches which registry. */
+export interface WatchersTable {
+  registry: string;
+  holder: string;
+  /** Milliseconds since 1970. */
+  expire_time: Integer;
+  /** What the holder says of the registry (endpoints/shared.ts). */
+  info: string;
+}
+
+/** What registries said last of each watched service, in chunks, for replicas that don't watch them. */
+export interface EndpointsTable {
+  registry: string;
+  service: string;
+  chunk: Integer;
+  version: Integer;
+  bytes: Uint8Array;
+}
+
 /** The schema's version: one row per migration that was made. */
 export interface MigrationsTable {
   version: Integer;
@@ -68,6 +87,8 @@ export interface Tables {
   sluice_objects: ObjectsTable;
   sluice_changes: ChangesTable;
   sluice_leases: LeasesTable;
+  sluice_watchers: WatchersTable;
+  sluice_endpoints: EndpointsTable;
   sluice_meta: MetaTable;
   sluice_migrations: MigrationsTable;
 }

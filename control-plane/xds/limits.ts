@@ -26,6 +26,11 @@ export interface XdsLimits {
   readonly followUpMs: number;
   /** How long the requests of a client that reconnects may take to come in, so that removals wait for all of its types (W6). */
   readonly reconnectMs: number;
+  /** First syncs that may begin each second, and how many at once before that counts (lesson 28). */
+  readonly firstSyncsPerSecond: number;
+  readonly firstSyncsBurst: number;
+  /** A stream that would have to wait longer for its first sync is refused, so that its client backs off. */
+  readonly firstSyncWaitMs: number;
   /** HTTP/2 pings to find dead connections (T8). */
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
@@ -45,6 +50,9 @@ export const defaultLimits: XdsLimits = {
   orderTimeoutMs: 5_000,
   followUpMs: 300,
   reconnectMs: 50,
+  firstSyncsPerSecond: 500,
+  firstSyncsBurst: 1_000,
+  firstSyncWaitMs: 10_000,
   keepaliveTimeMs: 30_000,
   keepaliveTimeoutMs: 10_000,
 };

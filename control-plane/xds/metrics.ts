@@ -27,6 +27,11 @@ export function registerXdsMetrics(registry: MetricsRegistry, nodes: NodeRegistr
       help: "From a response to its acceptance or refusal.",
       labels: types,
     }),
+    queueSeconds: registry.histogram({
+      name: "sluice_xds_queue_seconds",
+      help: "From a change, or a request, to the response that holds it: waiting for acceptances, for order and for slow readers.",
+      labels: types,
+    }),
     unknownTypes: registry.counter({
       name: "sluice_xds_unknown_type_requests_total",
       help: "Requests for resource types that are not served.",

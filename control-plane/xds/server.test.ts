@@ -235,6 +235,29 @@ test("limits: names, their length, streams of a node and of all", async () => {
   expect(reason(await rig.delta().end())).toMatch(/^RESOURCE_EXHAUSTED: 3 streams/);
 });
 
+test("lesson 28: first syncs are spread, and who would wait too long is told to come again", async () => {
+  // A place each quarter of an hour.
+  const limits = { firstSyncsPerSecond: 0.001, firstSyncsBurst: 2 };
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits });
+  for (const id of ["n1", "n2"]) {
+    const client = rig.delta({ node: { id, cluster: "default" } });
+    client.send({ typeUrl: CDS });
+    await client.next();
+  }
+  const third = rig.delta({ node: { id: "n3", cluster: "default" } });
+  third.send({ typeUrl: CDS });
+  expect(reason(await third.end())).toMatch(/^RESOURCE_EXHAUSTED: too many/);
+  expect(rig.metrics.text()).toContain('sluice_xds_queue_seconds_count{type="CDS"} 2');
+});
+
+test("lesson 28: who may not begin yet is served when its time comes", async () => {
+  const limits = { firstSyncsPerSecond: 50, firstSyncsBurst: 1 };
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits });
+  const clients = ["n1", "n2", "n3", "n4"].map((id) => rig.delta({ node: { id, cluster: "default" } }));
+  for (const client of clients) client.send({ typeUrl: CDS });
+  for (const client of clients) expect((await client.next()).resources).toHaveLength(1);
+});
+
 test("lesson 36: a stream that never answers is cut", async () => {
   await using rig = await startXdsRig([resource("CDS", "a")], { limits: { ackTimeoutMs: 50 } });
   const client = rig.delta({ answer: () => "none" });

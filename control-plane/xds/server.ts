@@ -14,7 +14,9 @@ import type { ServedType } from "#proto/resource-types.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
 import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
+import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
@@ -64,6 +66,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const join = options.join ?? new JoinGuard(false);
   const context: StreamContext = {
     join,
+    firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
     nodes: options.nodes,
     log: options.log,
@@ -90,6 +93,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
   }
 
+  const endHealth = addIntrospection(server, [...new Set(methods.map(([{ parent }]) => parent))]);
   const tls = options.tls && new ReplaceableTls(options.tls);
   const port = await listen(server, options, tls ?? ServerCredentials.createInsecure());
   const stopChecking = join.onChange(() => {
@@ -106,6 +110,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     },
     close: (graceMs = 5_000) => {
       stopChecking();
+      endHealth();
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 
 import type { ResourceCache } from "./cache.ts";
+import type { FirstSyncs } from "./first-sync.ts";
 import type { JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import type { XdsMetrics } from "./metrics.ts";
@@ -14,6 +15,7 @@ export interface StreamContext {
   readonly metrics: XdsMetrics;
   readonly limits: XdsLimits;
   readonly join: JoinGuard;
+  readonly firstSyncs: FirstSyncs;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
 }

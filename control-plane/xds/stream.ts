@@ -10,16 +10,7 @@ import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
-import {
-  inOrder,
-  newOrder,
-  nextDeadline,
-  noteOrderSent,
-  noteOrderSettled,
-  type Order,
-  permit,
-  pruneWarming,
-} from "./order.ts";
+import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import type { StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
@@ -29,12 +20,12 @@ import {
   noteChanges,
   noteIdle,
   noteSent,
-  type Outcome,
   rescan,
   type Subscription,
   typeStatus,
   watched,
 } from "./subscription.ts";
+import { noteVerdict } from "./verdict.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -63,7 +54,10 @@ export class XdsStream implements Watcher {
   #writing = false;
   #ended = false;
   #runScheduled = false;
+  #lastRequestCame = false;
+  /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
+  #reconnects = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -79,7 +73,12 @@ export class XdsStream implements Watcher {
     this.#context = context;
     this.#onClosed = onClosed;
     call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
-    for (const event of ["end", "error", "cancelled"]) call.on(event, () => this.#close());
+    for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
+    call.on("end", () => {
+      // It says no more, but reads still, as grpcurl does: what it has asked for is sent first.
+      this.#lastRequestCame = true;
+      this.#schedule();
+    });
     this.#timer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
@@ -89,7 +88,8 @@ export class XdsStream implements Watcher {
   end(code: status, details: string): void {
     if (this.#ended) return;
     this.#context.metrics.streamsCut.add(1, status[code]);
-    this.#context.log.info({ node: this.#client?.identity.id, code: status[code], details }, "xDS stream ended");
+    const { id: node, address = this.peer } = this.#client?.identity ?? {};
+    this.#context.log.info({ node, address, code: status[code], details }, "xDS stream ended");
     this.#cleanUp();
     this.#call.emit("error", { code, details });
   }
@@ -171,8 +171,11 @@ export class XdsStream implements Watcher {
     }
     const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    this.#noteVerdict(client, sub, outcome);
-    if (request.reconnects) this.#quietUntilMs ||= now() + limits.reconnectMs;
+    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    if (request.reconnects && !this.#reconnects) {
+      this.#reconnects = true;
+      this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
+    }
     client.connection.changed();
     this.#schedule();
   }
@@ -188,7 +191,13 @@ export class XdsStream implements Watcher {
     if (before !== undefined) return before;
     this.#client = found;
     clearTimeout(this.#timer);
-    const { log } = this.#context;
+    const { log, firstSyncs, limits, now } = this.#context;
+    const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
+    if (startMs === undefined) {
+      this.end(status.RESOURCE_EXHAUSTED, "too many data planes come at once; try again later");
+      return undefined;
+    }
+    this.#quietUntilMs = startMs;
     const { id: nodeId, gatewayGroup, kind, version, address } = found.identity;
     log.info({ node: nodeId, gatewayGroup, kind, version, address }, "xDS stream opened");
     if (!this.#groupExists) log.warn({ node: nodeId, gatewayGroup }, "node of an unknown gateway group");
@@ -216,23 +225,6 @@ export class XdsStream implements Watcher {
     return sub;
   }
 
-  #noteVerdict({ identity }: Client, sub: Subscription, { verdict, settled }: Outcome): void {
-    const { cache, metrics, log, now } = this.#context;
-    const { shortName: type } = sub.type;
-    if (verdict === "ack") metrics.acks.add(1, type);
-    if (verdict === "nack") {
-      metrics.nacks.add(1, type);
-      // Once for each response, however often a client repeats itself.
-      if (settled !== undefined) {
-        const { id: node, gatewayGroup } = identity;
-        log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
-      }
-    }
-    if (settled === undefined) return;
-    metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
-    noteOrderSettled(this.#order, sub, settled, cache.resources(identity.gatewayGroup, EDS), now());
-  }
-
   /** Runs after the events of this turn, so that all of them are seen together. */
   #schedule(): void {
     if (this.#runScheduled || this.#ended) return;
@@ -254,7 +246,11 @@ export class XdsStream implements Watcher {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing || this.#client === undefined) return;
+    if (this.#ended || this.#writing) return;
+    if (this.#client === undefined) {
+      if (this.#lastRequestCame) this.#close();
+      return;
+    }
     const { cache, limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {
@@ -271,6 +267,10 @@ export class XdsStream implements Watcher {
         if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
+    if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
+      this.#close();
+      return;
+    }
     this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
   }
 
@@ -280,6 +280,7 @@ export class XdsStream implements Watcher {
     const set = servedSet(cache, gatewayGroup, sub.type);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
+    const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
     if (push === undefined) {
       noteIdle(sub, set);
@@ -291,6 +292,7 @@ export class XdsStream implements Watcher {
     noteSent(sub, push, nonce, nowMs);
     noteOrderSent(this.#order, sub, endpoints);
     metrics.pushes.add(1, type);
+    metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
     this.#writing = true;
     this.#wakeAt(nowMs + limits.ackTimeoutMs);

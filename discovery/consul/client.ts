@@ -153,6 +153,8 @@ function failureOf(status: number, text: string, address: string, path: string):
     const hint = "Consul's limits.http_max_conns_per_client (200 by default) bounds how many services can be watched";
     return new DiscoveryError("unreachable", `${words}: ${hint}`);
   }
+  // With the streaming backend, a filter that can't be read is answered by 500.
+  if (status === 500 && /boolean expression/.test(text)) return new DiscoveryError("bad_settings", words);
   if (status === 400) return new DiscoveryError("bad_settings", words);
   if (status >= 500) return new DiscoveryError("unreachable", words);
   return new DiscoveryError("bad_answer", `${words} (${path})`);

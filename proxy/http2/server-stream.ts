@@ -37,6 +37,8 @@ export class ServedStream implements Downstream {
   readonly #owner: StreamOwner;
   readonly #http2: ServerHttp2Stream;
   #method = "";
+  /** A request that has just begun, and what of its body has come meanwhile. */
+  #early: { readonly request: Http2Request; readonly pieces: Buffer[] } | undefined = undefined;
   #head: string[] | undefined = undefined;
   #bodiless = false;
   #pieces: Buffer[] = [];
@@ -64,9 +66,32 @@ export class ServedStream implements Downstream {
     this.#requestEnded = end;
     const tunnel = request.upgrade !== "" || request.method === "CONNECT";
     if (!end && request.expectContinue) this.#http2.additionalHeaders({ ":status": 100 });
+    if (!end && !tunnel) return this.#beginWithBody(request);
     // Until a tunnel is granted its bytes wait, as behind an HTTP/1 request that asks for an upgrade.
-    this.stream.begin(request, end || tunnel);
-    if (!end && !tunnel) this.#read();
+    this.stream.begin(request, true);
+    this.stream.flushRequest();
+  }
+
+  /**
+   * Head, body and end of a small request come as events one right behind the other: what comes before the event loop's next phase goes on in
+   * one go, which upstream means fewer frames and writes.
+   */
+  #beginWithBody(request: Http2Request): void {
+    this.#early = { request, pieces: [] };
+    this.#read();
+    setImmediate(() => {
+      if (this.#beginEarly()) this.stream.flushRequest();
+    });
+  }
+
+  /** Hands over what has come so far, if that was still waiting. */
+  #beginEarly(): boolean {
+    const early = this.#early;
+    this.#early = undefined;
+    if (early === undefined || this.stream.ended || this.#http2.aborted || this.#http2.destroyed) return false;
+    this.stream.begin(early.request, false);
+    for (const piece of early.pieces) this.stream.onRequestData(piece);
+    return true;
   }
 
   #read(): void {
@@ -74,6 +99,10 @@ export class ServedStream implements Downstream {
     let trailers: Headers | undefined;
     this.#http2
       .on("data", (piece: Buffer) => {
+        if (this.#early !== undefined) {
+          this.#early.pieces.push(piece);
+          return;
+        }
         this.stream.onRequestData(piece);
         this.stream.flushRequest();
       })
@@ -87,6 +116,7 @@ export class ServedStream implements Downstream {
     // Also emitted where a stream was reset; "close" tells then.
     if (this.#requestEnded || this.#http2.aborted || this.#http2.rstCode !== 0) return;
     this.#requestEnded = true;
+    this.#beginEarly();
     this.stream.onRequestEnd(trailers);
     this.stream.flushRequest();
   }

@@ -21,7 +21,10 @@ export class InheritedSockets {
     return taken.map(({ fd }) => fd);
   }
 
-  /** Closes those that nobody took: their listeners are no more. */
+  /**
+   * Closes those that nobody took: their listeners are no more. To be called when the whole configuration is in use and not before: a listener
+   * that came later would open a socket of its own, and what waits in the queue of the inherited one would be reset.
+   */
   closeRest(): void {
     for (const { fd } of this.#left) {
       const server = createServer();

@@ -8,6 +8,7 @@ import type { ConnectionFacts } from "./chain-match.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { Runtime } from "./context.ts";
 import { descriptorOf } from "./descriptor.ts";
+import { closeWhenQuiet } from "./close-when-quiet.ts";
 import { countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
@@ -41,7 +42,7 @@ export interface RunningListener {
    */
   update(options: ListenerOptions, drainTimeMs: number): void;
   /**
-   * Accepts no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
+   * Accepts what waits and then no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
    * ms, when the rest is cut off.
    */
   drain(timeMs: number): Promise<void>;
@@ -121,10 +122,10 @@ class TcpListener implements RunningListener {
   }
 
   async drain(timeMs: number): Promise<void> {
-    const closed = this.#stop();
+    const closing = await Promise.all(this.#servers.map(({ server }) => closeWhenQuiet(server)));
     for (const socket of this.#inspecting) socket.destroy();
     await Promise.all([
-      closed,
+      ...closing.map(({ closed }) => closed),
       ...this.#draining,
       ...Array.from(this.#chains.values(), (chain) => chain.drain(timeMs)),
     ]);

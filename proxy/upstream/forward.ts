@@ -45,6 +45,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   #requestPaused = false;
   #responsePaused = false;
   #responding = false;
+  /** Whether the codec is still handing over what it has just read of the request; it flushes by itself when it is done. */
+  #starting = true;
   #ended = false;
 
   constructor(stream: Stream, action: ForwardAction, cluster: ClusterContext, hash: HashResult | undefined) {
@@ -66,6 +68,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     stats.upstream_rq_active.inc();
     this.#stream.record.upstreamCluster = cluster.name;
     this.#try();
+    this.#starting = false;
   }
 
   /** A piece of the request's body, which stays as it is. */
@@ -140,7 +143,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     for (const piece of this.#body.pieces()) connection.sendData(piece);
     if (this.#body.full) this.#body.release();
     if (stream.requestPassed) connection.sendEnd(stream.requestTrailers);
-    connection.flush();
+    // So that a body that came with its head also leaves with it.
+    if (!this.#starting) connection.flush();
     this.#resumeRequest();
     this.#tryTimes?.moved();
   }
@@ -151,10 +155,9 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   #sendHttp2(connection: Http2ClientStream, authority: string): void {
-    const { head, upgrade, requestPassed, requestTrailers } = this.#stream;
+    const { head, upgrade } = this.#stream;
     const { method, scheme, path, headers } = head;
-    const end = requestPassed && upgrade === "" && requestTrailers === undefined && this.#body.pieces().length === 0;
-    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade }, end);
+    connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade });
   }
 
   get stream(): Stream {

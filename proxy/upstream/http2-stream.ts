@@ -1,4 +1,4 @@
-import { type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "node:http2";
+import { type ClientHttp2Session, type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "node:http2";
 
 import { Headers } from "../headers.ts";
 import { ResponseMessage } from "../http1/response-head.ts";
@@ -34,6 +34,11 @@ export class Http2ClientStream {
   readonly #connection: Http2Connection;
   #receiver: ResponseReceiver | undefined = undefined;
   #stream: ClientHttp2Stream | undefined = undefined;
+  /** The request's head and the first of its body, until flush(). */
+  #head: Http2RequestHead | undefined = undefined;
+  #pieces: Buffer[] = [];
+  /** Whether part of the response waits to be flushed. */
+  #unflushed = false;
   #method = "";
   #upgrade = "";
   #raw = false;
@@ -44,6 +49,8 @@ export class Http2ClientStream {
   #expectedBytes = -1;
   #receivedBytes = 0;
   #responseTrailers: Headers | undefined = undefined;
+  /** Whether the endpoint said that the response ends here (END_STREAM). */
+  #finished = false;
 
   constructor(connection: Http2Connection, reused: boolean) {
     this.#connection = connection;
@@ -59,39 +66,24 @@ export class Http2ClientStream {
     return this.#connection.goneAway;
   }
 
-  /** Sends the head; `end`: it is the whole request. The response goes to `receiver`. */
-  sendRequest(receiver: ResponseReceiver, head: Http2RequestHead, end: boolean): void {
+  /** Takes the head; it leaves at flush(), with what of the body is there by then. The response goes to `receiver`. */
+  sendRequest(receiver: ResponseReceiver, head: Http2RequestHead): void {
     this.#receiver = receiver;
-    this.#method = head.method;
+    this.#head = head;
     this.#upgrade = head.upgrade;
-    this.#requestDone = end;
-    const { session } = this.#connection;
-    if (session === undefined) {
-      // It ended between being chosen and being used.
-      this.#connection.onStreamClosed(this);
-      return this.#reset(this.#connection.ended ?? "connection termination");
-    }
-    const stream = session.request(fieldsOf(head), { endStream: end, waitForTrailers: !end && head.upgrade === "" });
-    this.#stream = stream;
-    stream
-      .on("response", (_, flags, raw) => this.#onResponse(flags, raw as unknown as string[]))
-      .on("headers", (_, __, raw) => this.#onInformational(raw as unknown as string[]))
-      .on("trailers", (_, __, raw) => this.#onTrailers(raw as unknown as string[]))
-      .on("data", (bytes: Buffer) => this.#onData(bytes))
-      .on("end", () => this.#onEnd())
-      .on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)))
-      .on("drain", () => this.#receiver?.onUpstreamWritable())
-      // What went wrong is in its rstCode, unless the whole connection did.
-      .on("error", ({ code }: NodeJS.ErrnoException) => {
-        this.#broken = isBrokenProtocol(code);
-      })
-      .on("close", () => this.#onClose(stream.rstCode));
   }
 
   /** A piece of the request's body, which stays as it is. False: wait for onUpstreamWritable(). */
   sendData(bytes: Buffer): boolean {
-    if (this.#requestDone || this.#stream?.writable !== true) return true;
-    return this.#stream.write(bytes);
+    if (this.#requestDone) return true;
+    const stream = this.#stream;
+    if (stream === undefined) {
+      this.#pieces.push(bytes);
+      return true;
+    }
+    if (!stream.writable || stream.write(bytes)) return true;
+    stream.once("drain", () => this.#receiver?.onUpstreamWritable());
+    return false;
   }
 
   /** The request is complete. */
@@ -103,8 +95,50 @@ export class Http2ClientStream {
     this.#stream?.end();
   }
 
-  /** Node gathers what is written by itself. */
-  flush(): void {}
+  /** Opens the stream; what is written after that, Node gathers by itself. */
+  flush(): void {
+    const head = this.#head;
+    if (head === undefined || this.#stream !== undefined || this.#receiver === undefined) return;
+    this.#head = undefined;
+    this.#method = head.method;
+    const { session } = this.#connection;
+    if (session === undefined) {
+      // It ended between being chosen and being used.
+      this.#connection.onStreamClosed(this);
+      return this.#reset(this.#connection.ended ?? "connection termination");
+    }
+    this.#open(session, head);
+  }
+
+  #open(session: ClientHttp2Session, head: Http2RequestHead): void {
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    const done = this.#requestDone;
+    // Without trailers the last DATA frame, or the head, ends the request: no frame and no event more than it needs.
+    const mayTrail = head.upgrade === "" && (!done || this.#requestTrailers !== undefined);
+    const endStream = done && !mayTrail && pieces.length === 0;
+    const stream = session.request(fieldsOf(head), { endStream, waitForTrailers: mayTrail });
+    this.#stream = stream;
+    onEndStream(stream, () => (this.#finished = true));
+    if (mayTrail) stream.on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)));
+    stream
+      .on("response", (_, flags, raw) => this.#onResponse(flags, raw as unknown as string[]))
+      .on("headers", (_, __, raw) => this.#onInformational(raw as unknown as string[]))
+      .on("trailers", (_, __, raw) => this.#onTrailers(raw as unknown as string[]))
+      .on("data", (bytes: Buffer) => this.#onData(bytes))
+      .on("end", () => this.#onEnd())
+      // What went wrong is in its rstCode, unless the whole connection did.
+      .on("error", ({ code }: NodeJS.ErrnoException) => {
+        this.#broken = isBrokenProtocol(code);
+      })
+      .on("close", () => this.#onClose(stream.rstCode));
+    if (endStream) return;
+    const piece = pieces.length > 1 ? Buffer.concat(pieces) : pieces[0];
+    if (done) stream.end(piece);
+    else if (piece !== undefined && !stream.write(piece)) {
+      stream.once("drain", () => this.#receiver?.onUpstreamWritable());
+    }
+  }
 
   pause(): void {
     this.#stream?.pause();
@@ -151,7 +185,8 @@ export class Http2ClientStream {
     if (message.status === 204) message.headers.remove("content-length");
     if (end) this.#complete();
     receiver.onResponseHead(message, end);
-    receiver.flush();
+    if (end) receiver.flush();
+    else this.#flushSoon(receiver);
   }
 
   #onInformational(raw: readonly string[]): void {
@@ -172,7 +207,7 @@ export class Http2ClientStream {
     this.#receivedBytes += bytes.length;
     if (this.#expectedBytes >= 0 && this.#receivedBytes > this.#expectedBytes) return this.#violation();
     receiver.onResponseData(bytes, 0, bytes.length);
-    receiver.flush();
+    this.#flushSoon(receiver);
   }
 
   #onTrailers(raw: readonly string[]): void {
@@ -185,12 +220,25 @@ export class Http2ClientStream {
     const receiver = this.#receiver;
     // Node ends streams that are reset, too; close follows.
     if (receiver === undefined || this.#stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return;
-    // A stream that is reset without an error ends, too, though its body may have been cut.
+    // RST_STREAM(NO_ERROR) ends what Node hands out, too, though the body may have been cut.
+    if (!this.#finished) return;
     if (this.#expectedBytes >= 0 && this.#receivedBytes !== this.#expectedBytes) return this.#violation();
     if (!this.responseBegun) return;
     if (!this.#raw) this.#complete();
+    this.#unflushed = false;
     receiver.onResponseEnd(this.#responseTrailers);
     receiver.flush();
+  }
+
+  /** Head, body and end of a small response come as events one right behind the other; they go on together. */
+  #flushSoon(receiver: ResponseReceiver): void {
+    if (this.#unflushed) return;
+    this.#unflushed = true;
+    setImmediate(() => {
+      if (!this.#unflushed) return;
+      this.#unflushed = false;
+      receiver.flush();
+    });
   }
 
   /** The response is there. If the endpoint didn't wait for the whole request, the rest of it is not for it. */
@@ -217,6 +265,18 @@ export class Http2ClientStream {
     receiver?.onUpstreamReset(reason, "");
     receiver?.flush();
   }
+}
+
+/**
+ * Calls back when END_STREAM has come. Node ends a stream's readable side by push(null) for END_STREAM and for a reset alike, and only in the
+ * latter case marks it as closed before.
+ */
+function onEndStream(stream: ClientHttp2Stream, callback: () => void): void {
+  const push = stream.push.bind(stream);
+  stream.push = (piece: unknown, encoding?: BufferEncoding) => {
+    if (piece === null && !stream.closed) callback();
+    return push(piece, encoding);
+  };
 }
 
 /** Whether Node's error says that the peer's frames are none. */

@@ -82,6 +82,17 @@ test("SIGHUP starts a successor that takes over without a lost request, again an
   expect((await info()).uptime_all_epochs).toBeDefined();
 }, 120_000);
 
+test("a SIGHUP that comes while a successor takes over is not forgotten", async () => {
+  const count = () => program.stderr.split("the successor serves").length;
+  const [before, asked] = [count(), load()];
+  program.child.kill("SIGHUP");
+  await waitFor("a successor", () => Promise.resolve(count() === before + 1));
+  program.child.kill("SIGHUP");
+  await waitFor("the next one", () => Promise.resolve(count() === before + 2));
+  await unload(asked);
+  expect(program.exited).toBe(false);
+}, 120_000);
+
 test("the number of workers changes both ways without a lost request of connections that are open", async () => {
   const asked = [keepAsking(port)];
   const workers = async (count: number) => {

@@ -70,6 +70,26 @@ describe("grpcurl", () => {
     }
   });
 
+  test("the xDS port: its services, their schema, its health, and a first answer", async () => {
+    const xds = `127.0.0.1:${plane.xdsPort}`;
+    const { stdout } = await call(xds, "list");
+    expect(stdout.split("\n")).toEqual(
+      expect.arrayContaining([
+        "envoy.service.discovery.v3.AggregatedDiscoveryService",
+        "envoy.service.route.v3.VirtualHostDiscoveryService",
+        "grpc.health.v1.Health",
+      ]),
+    );
+    expect((await call(xds, "describe", "envoy.config.cluster.v3.Cluster")).stdout).toContain("string alt_stat_name");
+    expect((await call(xds, "grpc.health.v1.Health/Check")).stdout).toContain("SERVING");
+    const request = { node: { id: "grpcurl" }, typeUrl: "type.googleapis.com/envoy.config.listener.v3.Listener" };
+    const answer = await call(
+      ...["-max-time", "2", "-d", JSON.stringify(request)],
+      ...[xds, "envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"],
+    );
+    expect(answer.stdout).toContain('"name": "http"');
+  });
+
   test("health", async () => {
     expect((await call(address(), "grpc.health.v1.Health/Check")).stdout).toContain("SERVING");
   });

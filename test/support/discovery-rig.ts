@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { type Client, createClient } from "@connectrpc/connect";
@@ -14,6 +14,13 @@ import { freePort } from "./ports.ts";
 import { type Echo, startUpstream, type Upstream } from "./upstream.ts";
 import { waitFor } from "./wait.ts";
 
+interface RigOptions {
+  /** Of `sluice control-plane`. */
+  readonly controlArgs?: string[];
+  /** The gateway group of the proxy, and of the listener that apply() writes. */
+  readonly group?: string;
+}
+
 /** A control plane and a native proxy, both programs of their own, for tests of discovery. */
 export class DiscoveryRig implements AsyncDisposable {
   readonly dir: string;
@@ -22,6 +29,7 @@ export class DiscoveryRig implements AsyncDisposable {
   readonly #cleanups: (() => Promise<unknown>)[];
   readonly #upstreams = new Map<string, Upstream>();
   readonly #controlArgs: string[];
+  readonly #group: string;
 
   private constructor(
     dir: string,
@@ -29,27 +37,39 @@ export class DiscoveryRig implements AsyncDisposable {
     control: ControlPlane,
     cleanups: (() => Promise<unknown>)[],
     controlArgs: string[],
+    group: string,
   ) {
     this.dir = dir;
     this.port = port;
     this.control = control;
     this.#cleanups = cleanups;
     this.#controlArgs = controlArgs;
+    this.#group = group;
   }
 
-  static async start(controlArgs: string[] = []): Promise<DiscoveryRig> {
+  /** @param group of the proxy */
+  static async start({ controlArgs = [], group = "default" }: RigOptions = {}): Promise<DiscoveryRig> {
     const dir = await temporaryDir();
     const control = await ControlPlane.start(join(dir.path, "data"), { args: controlArgs });
-    const proxy = await startProxy(control.xdsPort);
-    const cleanups = [() => dir.remove(), () => proxy.program.stop("SIGKILL")];
-    return new DiscoveryRig(dir.path, await freePort(), control, cleanups, controlArgs);
+    const cleanups: (() => Promise<unknown>)[] = [() => dir.remove()];
+    const rig = new DiscoveryRig(dir.path, await freePort(), control, cleanups, controlArgs, group);
+    try {
+      // A proxy is ready once its group exists.
+      await rig.apply("");
+      const proxy = await startProxy(control.xdsPort, { group });
+      cleanups.push(() => proxy.program.stop("SIGKILL"));
+      return rig;
+    } catch (error) {
+      await rig[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Applies a gateway file: the listener, and what the test adds. */
   async apply(text: string): Promise<void> {
     const file = join(this.dir, "gateway.yaml");
     const listener = `{ name: http, protocol: http, address: 127.0.0.1, port: ${this.port} }`;
-    await writeFile(file, `gatewayGroups: [{ name: default, listeners: [${listener}] }]\n${text}`);
+    await writeFile(file, `gatewayGroups: [{ name: ${this.#group}, listeners: [${listener}] }]\n${text}`);
     const { code, stderr } = await this.control.sluice("apply", "-f", file);
     if (code !== 0) throw new Error(stderr);
   }
@@ -59,9 +79,10 @@ export class DiscoveryRig implements AsyncDisposable {
     await this.control.program.stop("SIGKILL");
   }
 
-  /** Starts the control plane again, on the same ports and data. */
-  async restart(): Promise<void> {
+  /** Starts the control plane again, on the same ports, and on the same data unless that is to be lost. */
+  async restart({ emptyData = false } = {}): Promise<void> {
     const { data, adminPort, xdsPort } = this.control;
+    if (emptyData) await rm(data, { recursive: true });
     this.control = await ControlPlane.start(data, { adminPort, xdsPort, args: this.#controlArgs });
   }
 
@@ -83,10 +104,10 @@ export class DiscoveryRig implements AsyncDisposable {
   }
 
   /** Waits until a service is in this state. */
-  async state(service: string, state: WatchState): Promise<WatchedService> {
+  async state(service: string, state: WatchState, gatewayGroup = ""): Promise<WatchedService> {
     const client = await this.discovery();
     return await waitFor(`${service} to be in state ${state}`, async () => {
-      const { services } = await client.listWatchedServices({ service, endpoints: true });
+      const { services } = await client.listWatchedServices({ gatewayGroup, service, endpoints: true });
       const [found] = services;
       if (found?.state === state) return found;
       throw new Error(`it is in state ${found?.state}: ${found?.problem?.message}`);

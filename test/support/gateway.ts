@@ -90,6 +90,7 @@ export async function startProxy(
     data,
     workers = 1,
     path = sluicePath,
+    args = [],
     env = {},
   }: {
     group?: string;
@@ -97,11 +98,12 @@ export async function startProxy(
     data?: string;
     workers?: number;
     path?: string;
+    args?: readonly string[];
     env?: Record<string, string>;
   } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
-  const args = [
+  const all = [
     "proxy",
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--group", group],
@@ -109,8 +111,9 @@ export async function startProxy(
     ...["--admin", `127.0.0.1:${adminPort}`],
     ...["--workers", String(workers)],
     ...(data === undefined ? [] : ["--data", data]),
+    ...args,
   ];
-  const program = new Program(path, args, { env });
+  const program = new Program(path, all, { env });
   await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }
@@ -119,7 +122,11 @@ export async function startProxy(
 export async function startEnvoy(
   envoyPath: string,
   xdsPort: number,
-  { group = "default", nodeId = "envoy-1" }: { group?: string; nodeId?: string } = {},
+  {
+    group = "default",
+    nodeId = "envoy-1",
+    args = [],
+  }: { group?: string; nodeId?: string; args?: readonly string[] } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
   const bootstrap = await run(sluicePath, [
@@ -128,6 +135,7 @@ export async function startEnvoy(
     ...["--node-id", nodeId],
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--admin", `127.0.0.1:${adminPort}`],
+    ...args,
   ]);
   if (bootstrap.code !== 0) throw new Error(bootstrap.stderr);
   const program = new Program(envoyPath, [

@@ -1,0 +1,30 @@
+import { resourceType } from "#proto/resource-types.ts";
+
+import { noteOrderSettled, type Order } from "./order.ts";
+import type { NodeIdentity } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
+import type { Outcome, Subscription } from "./subscription.ts";
+
+const EDS = resourceType("EDS").typeUrl;
+
+/** Counts, logs and passes on what a request says of the response before it. */
+export function noteVerdict(
+  { cache, metrics, log, now }: StreamContext,
+  { id: node, gatewayGroup }: NodeIdentity,
+  order: Order,
+  sub: Subscription,
+  { verdict, settled }: Outcome,
+): void {
+  const { shortName: type } = sub.type;
+  if (verdict === "ack") metrics.acks.add(1, type);
+  if (verdict === "nack") {
+    metrics.nacks.add(1, type);
+    // Once for each response, however often a client repeats itself.
+    if (settled !== undefined) {
+      log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
+    }
+  }
+  if (settled === undefined) return;
+  metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
+  noteOrderSettled(order, sub, settled, cache.resources(gatewayGroup, EDS), now());
+}

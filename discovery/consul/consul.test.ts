@@ -1,0 +1,145 @@
+/** What a real Consul answered (testdata), read by the conversion, and told again by a server to the source. */
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+
+import fc from "fast-check";
+import { afterEach, expect, test } from "vitest";
+
+import { EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { serviceKey } from "../testing/scripted-source.ts";
+import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
+import type { ConsulSettings } from "./settings.ts";
+import { ConsulSource } from "./source.ts";
+import { nextIndex } from "./watch.ts";
+
+interface Recorded {
+  readonly path: string;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+const recorded = (name: string): Recorded =>
+  JSON.parse(readFileSync(join(import.meta.dirname, "testdata", `${name}.json`), "utf8")) as Recorded;
+
+const { HEALTHY, UNHEALTHY } = EndpointHealth;
+const key = serviceKey("orders");
+const lookup = new Map([["orders.example.com", ["10.1.0.5", "10.1.0.6"]]]);
+
+test("instances become endpoints: weights and health by their checks, names by their addresses, the node's where there is none", () => {
+  const entries = entriesOf(recorded("orders").body);
+  expect(hostNamesOf(entries)).toEqual(["orders.example.com"]);
+  const rows = (passingOnly: boolean) =>
+    toSnapshot(key, entries, lookup, { passingOnly }).endpoints.map(
+      ({ hostname, address, port, weight, health, zone, region }) =>
+        [hostname, address, port, weight, health, region, zone] as const,
+    );
+  const others = [
+    ["o3", "10.0.0.3", 8082, 1, UNHEALTHY, "", ""],
+    ["o4", "127.0.0.1", 8083, 1, UNHEALTHY, "", ""],
+    ["o5", "10.1.0.5", 8084, 1, HEALTHY, "", ""],
+    ["o5", "10.1.0.6", 8084, 1, HEALTHY, "", ""],
+    ["o6", "fd00::6", 8085, 1, HEALTHY, "eu", "eu-a"],
+  ];
+  const first = ["o1", "10.0.0.1", 8080, 7, HEALTHY, "", ""];
+  expect(rows(false)).toEqual([first, ["o2", "10.0.0.2", 8081, 2, HEALTHY, "", ""], ...others]);
+  expect(rows(true)).toEqual([first, ["o2", "10.0.0.2", 8081, 2, UNHEALTHY, "", ""], ...others]);
+  const [o1] = toSnapshot(key, entries, lookup, { passingOnly: false }).endpoints;
+  expect(o1).toMatchObject({ metadata: { team: "shop" }, tags: ["v2", "live"] });
+});
+
+test("an answer that is no list of instances is refused, whatever it is", () => {
+  for (const body of [null, {}, "No cluster leader", [1], [{ Node: {} }]]) {
+    expect(() => entriesOf(body)).toThrow("not a list of service instances");
+  }
+});
+
+test("the index of a restarted Consul is lower than what is waited for, and begins anew", () => {
+  const before = Number(recorded("index-from-before-a-restart").headers["x-consul-index"]);
+  expect(nextIndex(999_999, before)).toBe(0);
+  expect(nextIndex(0, before)).toBe(before);
+});
+
+test("an index to wait for never goes back, and never makes a busy loop", () => {
+  fc.assert(
+    fc.property(fc.nat(), fc.nat(), (waited, answered) => {
+      const next = nextIndex(waited, answered);
+      expect(next).toBe(answered < waited ? 0 : Math.max(1, answered));
+    }),
+  );
+});
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A Consul that gives these answers, one after the other, to questions for instances, and keeps the next one waiting. */
+async function replay(names: readonly string[], settings: Partial<ConsulSettings> = {}) {
+  const answers = names.map(recorded);
+  const asked: URL[] = [];
+  const server: Server = createServer((request, response) => {
+    const url = new URL(request.url ?? "", "http://consul");
+    if (request.method === "POST") {
+      // What Consul's own UI asks: whether the caller may see the service.
+      response.end(JSON.stringify([{ Resource: "service", Access: "read", Segment: "orders", Allow: false }]));
+      return;
+    }
+    asked.push(url);
+    const answer = answers.shift();
+    if (answer === undefined) return;
+    response.writeHead(answer.status, answer.headers);
+    response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const source = new ConsulSource({ addresses: [`http://127.0.0.1:${port}`], ...settings });
+  cleanups.push(async () => {
+    await source.close();
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  const end = new AbortController();
+  const seen: ServiceSnapshot[] = [];
+  try {
+    for await (const snapshot of source.watch(key, end.signal)) {
+      seen.push(snapshot);
+      if (seen.length === names.length) end.abort();
+    }
+    return { seen, asked, error: undefined };
+  } catch (error) {
+    return { seen, asked, error };
+  }
+}
+
+test("answers follow each other by their indexes; one that goes back is doubted, and asked for from the start", async () => {
+  const restarted = { ...recorded("unknown-service") };
+  expect(Number(restarted.headers["x-consul-index"])).toBeLessThan(
+    Number(recorded("orders").headers["x-consul-index"]),
+  );
+  const { seen, asked } = await replay(["orders", "all-gone", "unknown-service", "unknown-service"], { token: "t" });
+  const index = (name: string) => recorded(name).headers["x-consul-index"];
+  expect(asked.map((url) => url.searchParams.get("index"))).toEqual([null, index("orders"), index("all-gone"), null]);
+  expect(seen.map(({ discontinuous }) => discontinuous)).toEqual([false, false, true, true]);
+  expect(seen.map(({ unknownService }) => unknownService)).toEqual([false, true, true, true]);
+  expect(seen.map(({ revision }) => revision)).toEqual([
+    index("orders"),
+    index("all-gone"),
+    index("unknown-service"),
+    index("unknown-service"),
+  ]);
+});
+
+test.each([
+  ["filtered-by-acls", "t", "permission_denied", /service:read on "orders"/],
+  ["anonymous", undefined, "permission_denied", /service:read on "orders"/],
+  ["unknown-token", "t", "unauthenticated", /ACL not found/],
+  ["bad-filter", "t", "bad_settings", /boolean expression/],
+] as const)("%s is no empty service", async (name, token, kind, words) => {
+  const { seen, error } = await replay([name], { token });
+  expect(seen).toEqual([]);
+  expect(error).toMatchObject({ kind, message: expect.stringMatching(words) as string });
+});

@@ -1,0 +1,130 @@
+/** Two control planes on one PostgreSQL: one watches, both serve the same, and whoever is left takes over. */
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+
+import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
+
+import { DiscoveryRig } from "../support/discovery-rig.ts";
+import { startPostgres, type TestPostgres } from "../support/postgres.ts";
+import { ScriptedConsul } from "../support/scripted-consul.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
+import { waitFor } from "../support/wait.ts";
+
+// Each test starts six programs.
+vi.setConfig({ testTimeout: 120_000 });
+
+let postgres: TestPostgres;
+const cleanups: AsyncDisposable[] = [];
+
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+
+afterEach(async () => {
+  for (const each of cleanups.splice(0).reverse()) await each[Symbol.asyncDispose]();
+});
+
+afterAll(async () => {
+  await postgres?.stop();
+});
+
+/** Two replicas, each with a proxy; those are of two groups, since they can't share a port on one machine. */
+async function start() {
+  const url = await postgres.createDatabase();
+  const consul = await ScriptedConsul.start();
+  cleanups.push(consul);
+  const one = await DiscoveryRig.start({ controlArgs: ["--store", url] });
+  cleanups.push(one);
+  const two = await DiscoveryRig.start({ controlArgs: ["--store", url], group: "second" });
+  cleanups.push(two);
+  const gateway = (group: string, address: string) => `
+registries:
+  - { name: consul, gatewayGroup: ${group}, consul: { addresses: ["${address}"] } }
+services:
+  - name: orders
+    gatewayGroup: ${group}
+    hosts: [a.test]
+    upstreams: [{ name: default, discovery: { registry: consul, service: orders } }]
+    routes: [{ name: all, paths: ["/*"] }]
+`;
+  /** Every service has these back ends from now on. */
+  const set = async (...names: string[]) => {
+    const upstreams = await Promise.all(names.map((name) => one.upstream(name)));
+    consul.set(upstreams.map(({ name, port }) => ({ id: name, port })));
+  };
+  await set("x");
+  await one.apply(gateway("default", consul.url));
+  await two.apply(gateway("second", consul.url));
+  const both = async (names: string) => {
+    await one.answers(names);
+    await two.answers(names);
+  };
+  await both("x");
+  return { one, two, consul, set, both };
+}
+
+/** Who watches each registry, as a replica sees it. */
+async function watchers(rig: DiscoveryRig): Promise<string[]> {
+  const { registries } = await (await rig.discovery()).listWatchedRegistries({});
+  return registries.map(({ watcher }) => watcher);
+}
+
+test("each registry is watched once, all replicas serve what it says, and see how it is", async () => {
+  const { one, two, consul, set, both } = await start();
+  // Two registry objects (one for each group), each with one service.
+  await waitFor("one watch for each registry", () => consul.waiting.size === 2);
+  expect(await watchers(one)).toEqual(await watchers(two));
+  expect(new Set(await watchers(one)).has("")).toBe(false);
+  await set("x", "y");
+  await both("x,y");
+  await waitFor("one watch for each registry still", () => consul.waiting.size === 2);
+  for (const rig of [one, two]) {
+    for (const group of ["default", "second"]) {
+      expect(await rig.state("orders", WatchState.FRESH, group)).toMatchObject({ endpointCount: 2 });
+    }
+  }
+  await consul[Symbol.asyncDispose]();
+  for (const rig of [one, two]) await rig.state("orders", WatchState.STALE, "default");
+  await both("x,y");
+});
+
+test.each(["SIGKILL", "SIGTERM"] as const)(
+  "when whoever watches ends by %s, the other takes over, and no request is lost",
+  async (signal) => {
+    const { one, two, consul, set, both } = await start();
+    const [holder = ""] = await watchers(one);
+    const [watching, other] = holder.includes(`-${one.control.program.pid}-`) ? [one, two] : [two, one];
+    const loads = [startSteadyLoad(one.port, 2), startSteadyLoad(two.port, 2)];
+    await watching.control.program.stop(signal);
+    const endedMs = performance.now();
+    await waitFor("the other to watch everything", async () => {
+      const now = new Set(await watchers(other));
+      return now.size === 1 && !now.has(holder) && !now.has("");
+    });
+    console.log(`${signal}: the other watches everything after ${Math.round(performance.now() - endedMs)} ms`);
+    await set("x", "y");
+    await other.answers("x,y");
+    for (const group of ["default", "second"]) {
+      expect(await other.state("orders", WatchState.FRESH, group)).toMatchObject({ endpointCount: 2 });
+    }
+
+    await watching.restart();
+    await set("y");
+    await both("y");
+    await waitFor("one watch for each registry", () => consul.waiting.size === 2);
+    await Promise.all(loads.map((load) => load.stop()));
+    expect(loads.flatMap(({ failures }) => failures)).toEqual([]);
+  },
+);
+
+test("a replica that starts while the registry is away serves what the others serve", async () => {
+  const { one, two, consul, set, both } = await start();
+  await set("x", "y");
+  await both("x,y");
+  await consul[Symbol.asyncDispose]();
+  // Nothing of its own: another machine.
+  await two.kill();
+  await two.restart({ emptyData: true });
+  expect(await two.state("orders", WatchState.STALE, "second")).toMatchObject({ endpointCount: 2 });
+  await both("x,y");
+  expect(await one.state("orders", WatchState.STALE, "default")).toMatchObject({ endpointCount: 2 });
+});

@@ -1,0 +1,47 @@
+/** A native proxy joins its gateway group over TLS with a token, from `sluice token create` to an HTTP answer. */
+import { readFile, writeFile } from "node:fs/promises";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { startProxy } from "../support/gateway.ts";
+import { ask } from "../support/http.ts";
+import { startSecurePlane } from "../support/secure-plane.ts";
+import { waitFor } from "../support/wait.ts";
+
+const cleanup = new AsyncDisposableStack();
+let secure: Awaited<ReturnType<typeof startSecurePlane>>;
+
+beforeAll(async () => {
+  secure = await startSecurePlane(cleanup);
+}, 120_000);
+afterAll(() => cleanup.disposeAsync());
+
+/** The line of a node in `sluice status`. */
+const stateOf = async (node: string) =>
+  (await secure.plane.sluice("status")).stdout.split("\n").find((line) => line.includes(` ${node} `)) ?? "";
+
+test("the token is shown once, kept nowhere, and its hash is all that the control plane has", async () => {
+  const { plane, token } = secure;
+  expect(token).toMatch(/^sluice_join_[\w-]{43}$/);
+  expect((await plane.sluice("token", "list")).stdout).toMatch(/^NAME +GROUP\nfirst +default\n$/);
+  expect((await plane.sluice("get", "all", "-o", "yaml")).stdout).not.toContain(token);
+  expect((await plane.sluice("token", "create", "first")).stderr).toContain("has a join token first");
+  expect((await plane.sluice("token", "delete", "other")).stderr).toContain("has no join token other");
+});
+
+test("a proxy with the token serves; once the token is deleted it is cut off, goes on serving, and joins again with another", async () => {
+  const { plane, port, file, args, token } = secure;
+  const { program } = await startProxy(plane.xdsPort, { nodeId: "px", args });
+  cleanup.defer(() => program.stop());
+  await waitFor("the first answer", async () => (await ask(port, { path: "/" })).status === 200);
+  expect((await plane.sluice("token", "delete", "first")).code).toBe(0);
+  await waitFor("the proxy to be cut off", async () => (await stateOf("px")).includes("DISCONNECTED"));
+  expect((await ask(port, { path: "/" })).status).toBe(200);
+
+  const { stdout } = await plane.sluice("token", "create", "second");
+  await writeFile(file("token"), stdout);
+  await waitFor("the proxy to come back", async () => (await stateOf("px")).includes(" SYNCED"), 30_000);
+  expect(program.stderr).not.toContain(token);
+  expect(plane.program.stderr + plane.program.stdout).not.toContain(token);
+  expect(await readFile(file("token"), "utf8")).not.toContain(token);
+});

@@ -1,0 +1,91 @@
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** An instance, as a test wants it found. */
+export interface ScriptedInstance {
+  readonly id: string;
+  readonly port: number;
+}
+
+/** A registry that speaks as much of Consul's protocol as watching takes, and says what a test tells it to. */
+export class ScriptedConsul implements AsyncDisposable {
+  readonly url: string;
+  /** Questions that wait for a change now: one for each service that somebody watches. */
+  readonly waiting = new Set<() => void>();
+  readonly #byService = new Map<string, { instances: readonly ScriptedInstance[]; index: number }>();
+  readonly #waitingFor = new Map<string, Set<() => void>>();
+  readonly #close: () => Promise<void>;
+  #index = 1;
+  #instances: readonly ScriptedInstance[] = [];
+
+  private constructor(url: string, close: () => Promise<void>) {
+    this.url = url;
+    this.#close = close;
+  }
+
+  static async start(): Promise<ScriptedConsul> {
+    const server = createServer((request, response) => consul.#answer(request.url ?? "", response));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const consul: ScriptedConsul = new ScriptedConsul(`http://127.0.0.1:${port}`, async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    });
+    return consul;
+  }
+
+  /** Every service has these instances from now on. */
+  set(instances: readonly ScriptedInstance[]): void {
+    this.#instances = instances;
+    this.#index++;
+    this.#byService.clear();
+    for (const answer of [...this.waiting]) answer();
+  }
+
+  /** One service has these instances from now on. */
+  setService(service: string, instances: readonly ScriptedInstance[]): void {
+    this.#byService.set(service, { instances, index: ++this.#index });
+    for (const answer of [...(this.#waitingFor.get(service) ?? [])]) answer();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close();
+  }
+
+  #answer(target: string, response: ServerResponse): void {
+    const { pathname, searchParams } = new URL(target, this.url);
+    if (pathname === "/v1/status/leader") {
+      response.end('"127.0.0.1:8300"');
+      return;
+    }
+    if (!pathname.startsWith("/v1/health/service/")) {
+      response.writeHead(404).end("[]");
+      return;
+    }
+    const service = decodeURIComponent(pathname.slice("/v1/health/service/".length));
+    const waiting = this.#waitingFor.get(service) ?? new Set();
+    this.#waitingFor.set(service, waiting);
+    const now = () => this.#byService.get(service) ?? { instances: this.#instances, index: this.#index };
+    const forget = () => {
+      this.waiting.delete(answer);
+      waiting.delete(answer);
+    };
+    const answer = () => {
+      forget();
+      const { instances, index } = now();
+      const entries = instances.map(({ id, port }) => ({
+        Node: { Address: "127.0.0.1" },
+        Service: { ID: id, Address: "127.0.0.1", Port: port },
+        Checks: [],
+      }));
+      response.writeHead(200, { "x-consul-index": String(index) }).end(JSON.stringify(entries));
+    };
+    if (Number(searchParams.get("index") ?? 0) < now().index) {
+      answer();
+      return;
+    }
+    this.waiting.add(answer);
+    waiting.add(answer);
+    response.on("close", forget);
+  }
+}
