@@ -10,23 +10,24 @@ const root = join(import.meta.dirname, "..");
 type Evidence = { readonly tests: readonly string[] } | { readonly nothingToTest: string; readonly until: string };
 
 const http1 = "proxy/http1/security.test.ts";
+const payloads = "proxy/http1/payloads.test.ts";
 const http2 = "proxy/http2/security.test.ts";
 const upstream = "proxy/upstream/forward.test.ts";
 const abuse = "test/interop/proxy-abuse.test.ts";
 
 const points: Readonly<Record<number, readonly [point: string, evidence: Evidence]>> = {
-  1: ["smuggling", { tests: [http1] }],
-  2: ["transfer-encoding", { tests: [http1] }],
-  3: ["host", { tests: [http1] }],
+  1: ["smuggling", { tests: [http1, payloads] }],
+  2: ["transfer-encoding", { tests: [http1, payloads] }],
+  3: ["host", { tests: [http1, payloads] }],
   4: ["HTTP/2 and downgrades", { tests: [http2] }],
-  5: ["hop-by-hop fields", { tests: [http1] }],
-  6: ["upgrades", { tests: [http1, "proxy/upstream/upgrade.test.ts"] }],
+  5: ["hop-by-hop fields", { tests: [http1, payloads] }],
+  6: ["upgrades", { tests: [http1, payloads, "proxy/upstream/upgrade.test.ts", "proxy/upstream/websocket.test.ts"] }],
   7: ["CONNECT", { tests: [http1] }],
   8: ["responses", { tests: [upstream] }],
-  9: ["trailers", { tests: [http1] }],
+  9: ["trailers", { tests: [http1, payloads] }],
   10: ["limits and abuse", { tests: [http1, http2, abuse] }],
-  11: ["path confusion", { tests: [http1] }],
-  12: ["underscores in names", { tests: [http1] }],
+  11: ["path confusion", { tests: [http1, payloads] }],
+  12: ["underscores in names", { tests: [http1, payloads] }],
   13: ["what clients say of themselves", { tests: [http1] }],
   14: ["0-RTT", { nothingToTest: "node:tls accepts no early data", until: "proxy/listen/*early*.ts" }],
   15: ["decompression bombs", { nothingToTest: "nothing decompresses", until: "proxy/filters/*compress*.ts" }],

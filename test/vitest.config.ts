@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     root: `${import.meta.dirname}/..`,
     include: ["{control-plane,discovery,proto,proxy,test}/**/*.test.ts"],
-    exclude: ["test/interop/**", "test/differential/**", "test/load/**", "proto/gen/**"],
+    exclude: ["test/interop/**", "test/differential/**", "proto/gen/**"],
     // The machines that run this have few cores, and many tests start several processes each.
     maxWorkers: 2,
     pool: "forks",

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { type BigIntStats, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 import { type FileProblem, type MapEntry, type MapNode, positionOf, type YamlNode } from "./yaml/tree.ts";
@@ -11,11 +11,18 @@ const fileFields: Readonly<Record<string, Readonly<Record<string, readonly strin
   caCertificates: { certificatesFile: ["certificates"], revocationListsFile: ["revocationLists"] },
 };
 
+/** Told of each file that a gateway file names, as it is read: its path, and fileSignature() of what was read. */
+export type OnFile = (path: string, signature: string) => void;
+
+/** Differs whenever a file does, as far as its metadata tell; "" for one that can't be looked at. */
+export const fileSignature = (stats: BigIntStats | undefined): string =>
+  stats === undefined ? "" : `${stats.ino} ${stats.size} ${stats.mtimeNs}`;
+
 /**
  * An element of one of a gateway's lists with the contents of the files that it names, which are read here, on the user's machine:
  * `certificateFile: shop.pem` becomes `certificateChain: ...`. Paths are relative to the gateway file.
  */
-export function withFileContents(list: string, element: YamlNode, problems: FileProblem[]): YamlNode {
+export function withFileContents(list: string, element: YamlNode, problems: FileProblem[], onFile?: OnFile): YamlNode {
   const fields = fileFields[list];
   if (fields === undefined || element.kind !== "map") return element;
   const entries = new Map<string, MapEntry>();
@@ -32,13 +39,17 @@ export function withFileContents(list: string, element: YamlNode, problems: File
       report(`stands beside ${target}; give only one of them`);
       continue;
     }
-    const text = contentOf(entry, report);
+    const text = contentOf(entry, report, onFile);
     if (text !== undefined) entries.set(target, { ...entry, value: nested(entry, inner, text) });
   }
   return { ...element, entries };
 }
 
-function contentOf({ file, value }: MapEntry, report: (message: string) => void): string | undefined {
+function contentOf(
+  { file, value }: MapEntry,
+  report: (message: string) => void,
+  onFile: OnFile | undefined,
+): string | undefined {
   if (value.kind !== "scalar" || typeof value.value !== "string" || value.value === "") {
     report("must be the path of a file");
     return undefined;
@@ -46,7 +57,10 @@ function contentOf({ file, value }: MapEntry, report: (message: string) => void)
   // Standard input has no folder; the working one stands for it.
   const path = resolve(dirname(file.path), value.value);
   try {
-    if (statSync(path).size > FILE_BYTES_MAX) {
+    // Before it is read, so that what is written meanwhile makes a difference.
+    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+    onFile?.(path, fileSignature(stats));
+    if (stats !== undefined && stats.size > FILE_BYTES_MAX) {
       report(`${path} is larger than ${FILE_BYTES_MAX >> 20} MiB`);
       return undefined;
     }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { type Gateway, GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 
-import { withFileContents } from "./file-fields.ts";
+import { type OnFile, withFileContents } from "./file-fields.ts";
 import { GatewaySource } from "./gateway-source.ts";
 import { parseYaml, startOf } from "./yaml/parse.ts";
 import { MessageReader } from "./yaml/read-message.ts";
@@ -85,8 +85,11 @@ async function readStandardInput(): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** Reads texts as one gateway: the lists of all documents of all files are joined. Nothing in any of them is a problem too. */
-export function readGateway(texts: readonly GatewayText[]): GatewayRead {
+/**
+ * Reads texts as one gateway: the lists of all documents of all files are joined. Nothing in any of them is a problem too. `onFile` is told of
+ * the files that they name.
+ */
+export function readGateway(texts: readonly GatewayText[], onFile?: OnFile): GatewayRead {
   const problems: FileProblem[] = [];
   const roots: YamlNode[] = [];
   let nodes = 0;
@@ -101,10 +104,15 @@ export function readGateway(texts: readonly GatewayText[]): GatewayRead {
     const position = startOf(texts[0]?.path ?? "no file");
     problems.push({ position, message: "is empty; for a gateway without services write services: []" });
   }
-  return readRoots(roots, nodes, problems);
+  return readRoots(roots, nodes, problems, onFile);
 }
 
-function readRoots(roots: readonly YamlNode[], nodes: number, problems: readonly FileProblem[]): GatewayRead {
+function readRoots(
+  roots: readonly YamlNode[],
+  nodes: number,
+  problems: readonly FileProblem[],
+  onFile: OnFile | undefined,
+): GatewayRead {
   const reader = new MessageReader(EXPANSION_MAX * nodes + 10_000);
   const fields = new Map(GatewaySchema.fields.map((field) => [field.jsonName, field]));
   const elements = new Map<string, YamlNode[]>([...fields.keys()].map((name) => [name, []]));
@@ -126,7 +134,9 @@ function readRoots(roots: readonly YamlNode[], nodes: number, problems: readonly
           message: `is no field of a gateway; ${right}`,
         });
       } else if (entry.value.kind === "list") {
-        for (const item of entry.value.items) elements.get(key)?.push(withFileContents(key, item, reader.problems));
+        for (const item of entry.value.items) {
+          elements.get(key)?.push(withFileContents(key, item, reader.problems, onFile));
+        }
       } else {
         reader.problems.push({ position: positionOf(entry.value), field: key, message: "must be a list" });
       }

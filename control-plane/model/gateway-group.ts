@@ -2,6 +2,7 @@ import { isIPv6 } from "node:net";
 
 import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
 
+import { checkCollectors } from "./collector.ts";
 import { isIpAddress } from "./hosts.ts";
 import { checkListenerTls } from "./listener-tls.ts";
 import { checkFormats } from "./formats.ts";
@@ -12,6 +13,7 @@ import type { State } from "./validate.ts";
 /** Reports what is wrong with a gateway group beyond the rules of its .proto. */
 export function checkGatewayGroup(group: GatewayGroup, after: State, report: Report): void {
   checkFormats(group, report);
+  checkCollectors(group, report);
   checkUniqueNames("listeners", group.listeners, report);
   checkUniqueNames("joinTokens", group.joinTokens, report);
   for (const [at, listener] of group.listeners.entries()) {

@@ -46,6 +46,11 @@ function checkConsul({ addresses, tls }: ConsulRegistry, report: Report): void {
 
 function checkNacos(nacos: NacosRegistry, report: Report): void {
   for (const [at, address] of nacos.addresses.entries()) checkUrl(`nacos.addresses[${at}]`, address, report);
+  for (const [at, address] of nacos.addresses.entries()) {
+    const port = Number(URL.parse(address)?.port || (address.startsWith("https:") ? 443 : 8848));
+    if (nacos.grpcPortOffset === undefined || port + nacos.grpcPortOffset <= 65_535) continue;
+    report("nacos.grpcPortOffset", "out_of_range", `added to the port of addresses[${at}] is no port`);
+  }
   if (nacos.tls !== undefined) checkTls("nacos.tls", nacos.tls, nacos.addresses, report);
   together("nacos", "username", nacos.username !== "", "password", nacos.password !== undefined, report);
   together("nacos", "accessKey", nacos.accessKey !== "", "secretKey", nacos.secretKey !== undefined, report);

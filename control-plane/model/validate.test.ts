@@ -55,6 +55,31 @@ test.each<[string, StoredObject, string]>([
     '.consul.addresses[0] invalid_url: "consul:8500" is no address',
   ],
   [
+    "a gRPC port beyond all ports",
+    registry({ nacos: { addresses: ["http://nacos:8848"], grpcPortOffset: 60_000 } }),
+    ".nacos.grpcPortOffset out_of_range: added to the port of addresses[0] is no port",
+  ],
+  [
+    "a collector without a port",
+    group({ tracing: { collector: "otel" } }),
+    '.tracing.collector invalid_address: "otel" is no "HOST:PORT", such as otel-collector:4317',
+  ],
+  [
+    "a share above all",
+    group({ tracing: { collector: "otel:4317", samplingPercent: 101 } }),
+    ".tracing.samplingPercent out_of_range",
+  ],
+  [
+    "lines for a collector",
+    group({ accessLog: { collector: "[::1]:9000", text: "a" } }),
+    ".accessLog.text not_applicable: is for lines; set path beside collector, or leave it out",
+  ],
+  [
+    "a prefix for a path with a parameter",
+    routes({ name: "r", paths: ["/a/:id"], redirect: { prefix: "/b" } }),
+    '.routes[0].redirect.prefix not_applicable: is for paths without parameters, and "/a/:id" has one',
+  ],
+  [
     "a password in an address",
     registry({ consul: { addresses: ["http://u:p@consul:8500"] } }),
     ".consul.addresses[0] credentials_in_url: holds a name or password",

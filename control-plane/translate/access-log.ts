@@ -7,16 +7,19 @@ import {
   AccessLogSchema,
   ComparisonFilter_Op,
 } from "#envoy/config/accesslog/v3/accesslog_pb.ts";
+import { ApiVersion } from "#envoy/config/core/v3/config_source_pb.ts";
 import { DataSourceSchema } from "#envoy/config/core/v3/base_pb.ts";
 import {
   type SubstitutionFormatString,
   SubstitutionFormatStringSchema,
 } from "#envoy/config/core/v3/substitution_format_string_pb.ts";
 import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
+import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import { StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
 import type { AccessLog } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { extension } from "./any.ts";
+import { collectorService } from "./collectors.ts";
 import { durationFilter, joined, statusFilter } from "./log-filters.ts";
 
 const STDOUT = "/dev/stdout";
@@ -43,28 +46,40 @@ const fields = {
   user_agent: "%REQ(USER-AGENT)%",
 } as const;
 
-/** The access logs of a group's listeners: one, or none where it is switched off. */
+/** The access logs of a group's listeners: to a collector, as lines, or both; none where it is switched off. */
 export function toAccessLogs(accessLog: AccessLog | undefined): EnvoyAccessLog[] {
   if (accessLog?.disabled) return [];
+  const filter = filterOf(accessLog);
+  const loggers = [
+    ...(accessLog?.collector ? [toGrpcLogger(accessLog.collector, accessLog.logName)] : []),
+    ...(accessLog?.collector && accessLog.path === "" ? [] : [toLineLogger(accessLog)]),
+  ];
+  return loggers.map((logger) => create(AccessLogSchema, { ...logger, filter }));
+}
+
+function toGrpcLogger(collector: string, logName: string) {
+  const commonConfig = {
+    logName: logName || "sluice",
+    grpcService: collectorService(collector),
+    transportApiVersion: ApiVersion.V3,
+  };
+  const config = create(HttpGrpcAccessLogConfigSchema, { commonConfig });
+  return extension("envoy.access_loggers.http_grpc", HttpGrpcAccessLogConfigSchema, config);
+}
+
+function toLineLogger(accessLog: AccessLog | undefined) {
   const accessLogFormat = {
     case: "logFormat",
     value: create(SubstitutionFormatStringSchema, { format: formatOf(accessLog) }),
   } as const;
   const path = accessLog?.path || STDOUT;
   // Not a file of that name: it can't be opened where standard output is a socket, as under systemd.
-  const logger =
-    path === STDOUT
-      ? extension(
-          "envoy.access_loggers.stdout",
-          StdoutAccessLogSchema,
-          create(StdoutAccessLogSchema, { accessLogFormat }),
-        )
-      : extension(
-          "envoy.access_loggers.file",
-          FileAccessLogSchema,
-          create(FileAccessLogSchema, { path, accessLogFormat }),
-        );
-  return [create(AccessLogSchema, { ...logger, filter: filterOf(accessLog) })];
+  if (path === STDOUT) {
+    const config = create(StdoutAccessLogSchema, { accessLogFormat });
+    return extension("envoy.access_loggers.stdout", StdoutAccessLogSchema, config);
+  }
+  const config = create(FileAccessLogSchema, { path, accessLogFormat });
+  return extension("envoy.access_loggers.file", FileAccessLogSchema, config);
 }
 
 function formatOf(accessLog: AccessLog | undefined): SubstitutionFormatString["format"] {

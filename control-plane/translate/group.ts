@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 
 import { toBinary } from "@bufbuild/protobuf";
 
+import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
@@ -10,6 +11,7 @@ import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { type CertificateFacts, certificateFacts } from "../model/certificate.ts";
 import { keyText, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
+import { toCollectorClusters } from "./collectors.ts";
 import { toListener } from "./listener.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { encodeRouteConfiguration } from "./route-configuration.ts";
@@ -37,6 +39,7 @@ export interface TranslationFailure {
   readonly error: unknown;
 }
 
+const cds = resourceType("CDS").typeUrl;
 const lds = resourceType("LDS").typeUrl;
 const rds = resourceType("RDS").typeUrl;
 
@@ -136,11 +139,15 @@ export class GroupTranslation {
   }
 
   #listenersOf(group: GatewayGroup): readonly EncodedResource[] {
-    return group.listeners.flatMap((listener): EncodedResource[] => {
+    const collectors = toCollectorClusters(group).map((cluster) => ({
+      ...{ typeUrl: cds, name: cluster.name, bytes: toBinary(ClusterSchema, cluster) },
+    }));
+    const listeners = group.listeners.flatMap((listener): EncodedResource[] => {
       const resource = toListener(group, listener, this.#certificates);
       if (resource === undefined) return [];
       return [{ typeUrl: lds, name: listener.name, bytes: toBinary(ListenerSchema, resource) }];
     });
+    return [...collectors, ...listeners];
   }
 
   #applyService(name: string, object: StoredObject | undefined, changes: ResourceChange[]): void {

@@ -21,6 +21,7 @@ import { speaksHttp2, toHttp2Options } from "./http2-options.ts";
 import { toHttpOptions } from "./http-options.ts";
 import { toLocalReplies } from "./local-replies.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
+import { toTracing } from "./tracing.ts";
 
 /** Only this machine, until the operator opens it up. */
 const ADDRESS_DEFAULT = "127.0.0.1";
@@ -101,6 +102,7 @@ function connectionManager(group: GatewayGroup, listener: Listener): HttpConnect
     ],
     ...toHttpOptions(listener.http),
     accessLog: toAccessLogs(group.accessLog),
+    tracing: toTracing(group.tracing),
     localReplyConfig: toLocalReplies(group.localReplies),
     // Routes switch it on (translate/route-action.ts).
     upgradeConfigs: [{ upgradeType: "websocket", enabled: false }],

@@ -14,6 +14,10 @@ export const ROUTE_CONFIGURATION = "default";
 export const clusterName = (service: Pick<Service, "name">, upstream: string): string =>
   `${service.name}/${upstream || UPSTREAM_DEFAULT}`;
 
+/** The cluster of a collector of logs or traces; an upstream's name holds no ":", so that no service has a cluster of this name. */
+export const collectorClusterName = ({ host, port }: { readonly host: string; readonly port: number }): string =>
+  `collector/${host}:${port}`;
+
 /** The secret that carries a certificate and its key. */
 export const certificateSecretName = (certificate: string): string => `certificate/${certificate}`;
 

@@ -14,7 +14,7 @@ import { type Upstream, UpstreamProtocol } from "#sluice/model/v1/upstream_pb.ts
 const NAME = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /** What a cluster's nodes speak; nothing for HTTP/1.1, which is what data planes assume. */
-export function toProtocolOptions({ protocol }: Upstream): Record<string, Any> {
+export function toProtocolOptions({ protocol }: Pick<Upstream, "protocol">): Record<string, Any> {
   const options = optionsOf(protocol);
   if (options === undefined) return {};
   const message = create(HttpProtocolOptionsSchema, { upstreamProtocolOptions: options });

@@ -61,7 +61,7 @@ function routesOf(service: Service, route: Route, position: number): RankedRoute
                 headers: [...methodMatchers(route.methods), ...matchers.headers],
                 queryParameters: matchers.queryParameters,
               },
-              action: actionOf(service, route, match.rewrite),
+              action: actionOf(service, route, match),
               ...headers,
             }),
           ),
@@ -71,10 +71,10 @@ function routesOf(service: Service, route: Route, position: number): RankedRoute
   );
 }
 
-function actionOf(service: Service, route: Route, rewrite: PathMatch["rewrite"]): EnvoyRoute["action"] {
+function actionOf(service: Service, route: Route, { specifier, rewrite }: PathMatch): EnvoyRoute["action"] {
   switch (route.answer.case) {
     case "redirect":
-      return { case: "redirect", value: toRedirect(route.answer.value) };
+      return { case: "redirect", value: toRedirect(route.answer.value, specifier) };
     case "directResponse":
       return { case: "directResponse", value: toDirectResponse(route.answer.value) };
     default:

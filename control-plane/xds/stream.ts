@@ -247,10 +247,8 @@ export class XdsStream implements Watcher {
 
   #run(): void {
     if (this.#ended || this.#writing) return;
-    if (this.#client === undefined) {
-      if (this.#lastRequestCame) this.#close();
-      return;
-    }
+    if (this.#client === undefined && this.#lastRequestCame) this.#close();
+    if (this.#client === undefined) return;
     const { cache, limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {

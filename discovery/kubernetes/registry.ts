@@ -1,13 +1,18 @@
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-import type { KubernetesApiServer, KubernetesRegistry } from "#sluice/model/v1/registry_pb.ts";
+import {
+  IpFamily as IpFamilyWord,
+  type KubernetesApiServer,
+  type KubernetesRegistry,
+} from "#sluice/model/v1/registry_pb.ts";
 import type { SecretValue } from "#sluice/model/v1/secret_pb.ts";
 
 import { DiscoveryError } from "../source.ts";
 
 import type { AccessProblem, AccessResult, Credential } from "./access.ts";
 import { fixedCredential, tokenFile } from "./credentials.ts";
+import type { IpFamily } from "./endpoints.ts";
 import { inClusterAccess } from "./in-cluster.ts";
 import { parseKubeconfig } from "./kubeconfig.ts";
 import { KubernetesSource } from "./source.ts";
@@ -26,8 +31,17 @@ export function kubernetesSource(
     const words = result.problems.map(({ field, message }) => (field ? `${field}: ${message}` : message));
     throw new DiscoveryError("bad_settings", words.join("; "));
   }
-  return new KubernetesSource({ access: result.access, namespaces: registry.namespaces });
+  return new KubernetesSource({
+    access: result.access,
+    namespaces: registry.namespaces,
+    ipFamily: ipFamilies.get(registry.ipFamily) ?? "service",
+  });
 }
+
+const ipFamilies: ReadonlyMap<IpFamilyWord, IpFamily> = new Map([
+  [IpFamilyWord.IPV4, "IPv4"],
+  [IpFamilyWord.IPV6, "IPv6"],
+]);
 
 function accessOf({ access, context }: KubernetesRegistry, read: (secret: SecretValue) => string): AccessResult {
   if (access.case === "kubeconfig") return kubeconfigAccess(access.value, context, read);

@@ -5,7 +5,10 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
+import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { NacosRegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching } from "../../test/support/watching.ts";
@@ -13,6 +16,7 @@ import { startWatching } from "../../test/support/watching.ts";
 import { NacosHttp } from "./http.ts";
 import { NacosLogin } from "./login.ts";
 import { NacosPoll } from "./poll.ts";
+import { nacosSource } from "./registry.ts";
 import { NacosSource } from "./source.ts";
 
 const recorded = (name: string) => readFileSync(join(import.meta.dirname, "testdata", name), "utf8");
@@ -134,4 +138,12 @@ test("a newer server whose gRPC port does not answer is a failure to show, not o
     kind: "unreachable",
     message: /UNAVAILABLE.*ECONNREFUSED/,
   });
+});
+
+test("a registry says where the gRPC port is", async () => {
+  answers["/v3/admin/core/state"] = () => [200, '{"data":{"version":"3.1.0"}}'];
+  const grpcPortOffset = 65_535 - Number(new URL(url).port);
+  const source = nacosSource(create(NacosRegistrySchema, { addresses: [url], grpcPortOffset }), () => "");
+  cleanups.push(() => source.close());
+  await expect(source.probe(signal)).rejects.toMatchObject({ kind: "unreachable", message: /:65535/ });
 });

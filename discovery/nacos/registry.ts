@@ -11,7 +11,7 @@ import { NacosSource } from "./source.ts";
  * @throws {DiscoveryError} bad_settings, with all that is wrong
  */
 export function nacosSource(registry: NacosRegistry, read: (secret: SecretValue) => string): NacosSource {
-  const { namespace, username, password, accessKey, secretKey, contextPath, tls } = registry;
+  const { namespace, group, grpcPortOffset, username, password, accessKey, secretKey, contextPath, tls } = registry;
   const problems: string[] = [];
   const addresses = registry.addresses.map((address) => {
     const url = URL.parse(address);
@@ -32,6 +32,8 @@ export function nacosSource(registry: NacosRegistry, read: (secret: SecretValue)
   return new NacosSource({
     addresses,
     namespace,
+    group,
+    grpcPortOffset,
     username,
     ...(password === undefined ? {} : { password: read(password) }),
     tls: {

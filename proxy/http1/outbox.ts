@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 
+import { copyOf } from "./copies.ts";
 import { COALESCE_BYTES_MAX } from "./write.ts";
 
 /** How a body is framed on its way out. */
@@ -45,10 +46,13 @@ export class Outbox {
       if (chunked) this.#text += "\r\n";
       return !this.#socket.writableNeedDrain;
     }
-    const piece = bytes.subarray(from, to);
     this.#socket.cork();
     this.flush();
-    this.#socket.write(owned ? piece : Buffer.from(piece));
+    if (owned) this.#socket.write(bytes.subarray(from, to));
+    else {
+      const copy = copyOf(bytes, from, to);
+      this.#socket.write(copy.bytes, copy.written);
+    }
     if (chunked) this.#socket.write("\r\n", "latin1");
     this.#socket.uncork();
     return !this.#socket.writableNeedDrain;

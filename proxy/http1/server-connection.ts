@@ -249,8 +249,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     if (this.#state === CLOSED) return;
     this.#response.flush();
     this.#settle();
-    // What a client sent ahead of the 101.
-    if (this.#state === RAW && !this.#consuming) this.#consumeHeld();
+    if (this.#state !== RAW || this.#consuming) return;
+    // What a client sent ahead of the 101, its end included.
+    this.#consumeHeld();
+    if (this.#clientEnded && this.#stream?.requestDone === false) this.#endTunnelInput();
   }
 
   closeAfterResponse(): void {
@@ -309,12 +311,15 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
         this.wakeWithin(this.#times.checkGrace(this.#socket.bytesWritten));
         return;
       case RAW:
-        this.#stream?.onRequestEnd();
-        this.#stream?.flushRequest();
-        return;
+        return this.#endTunnelInput();
       default:
         return;
     }
+  }
+
+  #endTunnelInput(): void {
+    this.#stream?.onRequestEnd();
+    this.#stream?.flushRequest();
   }
 
   #onClose(): void {

@@ -1,7 +1,15 @@
 /** Checklist point 4 (proxy-security.md) and the floods of 2019 to 2025, as bytes. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import {
+  clusterOf,
+  DataPath,
+  type DataPathOptions,
+  endpointAt,
+  RawClient,
+  TestServer,
+  until,
+} from "../../test/support/data-path.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 
@@ -11,13 +19,13 @@ const OPENING = Buffer.concat([h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0)]).toStrin
 const PROTOCOL_ERROR = 1;
 const ENHANCE_YOUR_CALM = 11;
 
-async function start() {
+async function start(changes: DataPathOptions = {}) {
   const heads: string[] = [];
   const origin = await TestServer.http((request, response) => {
     heads.push(request.rawHeaders.join("|"));
     request.resume().on("end", () => response.end("ok"));
   });
-  const path = await DataPath.start({ cluster: clusterOf([endpointAt(origin.port)]) });
+  const path = await DataPath.start({ cluster: clusterOf([endpointAt(origin.port)]), ...changes });
   return {
     heads,
     path,
@@ -183,4 +191,49 @@ test("sec 10 streams beyond the limit are refused", async () => {
   // nghttp2 ends the connection of a client that has acknowledged the limit and breaks it.
   expect(reset?.type).toBe(h2.GOAWAY);
   expect(path.stats.get("downstream_rq_total")).toBeLessThan(101);
+});
+
+const unended = (id: number): string =>
+  h2.frame(h2.HEADERS, h2.END_STREAM, id, h2.fields(...h2.GET)).toString("latin1");
+const whole = (id: number): string =>
+  h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, id, h2.fields(...h2.GET)).toString("latin1");
+const goawayOf = (text: string) => h2.framesOf(text).findLast(({ type }) => type === h2.GOAWAY);
+
+test.each([
+  ["without its last frame", unended(1)],
+  ["amid a frame", whole(1).slice(0, 30)],
+  ["behind a request that was answered", whole(1) + unended(3)],
+])("sec 10 a head that stops %s is given up", async (_title, text) => {
+  await using gateway = await start({ http: { requestHeadersTimeoutMs: 300 } });
+  using client = new RawClient(gateway.path.port);
+  const got = await client.send(OPENING + text).end();
+  expect(goawayOf(got)?.payload.readUInt32BE(4)).toBe(ENHANCE_YOUR_CALM);
+  expect(gateway.path.stats.get("downstream_rq_header_timeout")).toBe(1);
+});
+
+test("sec 10 a head that drips is given up, however often something of it comes", async () => {
+  await using gateway = await start({ http: { requestHeadersTimeoutMs: 300 } });
+  using client = new RawClient(gateway.path.port);
+  const long = h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, "\0".repeat(10_000)).toString("latin1");
+  client.send(OPENING + long.slice(0, 9));
+  const drip = setInterval(() => client.send(long.slice(9, 10)), 20);
+  const got = await client.end();
+  clearInterval(drip);
+  expect(goawayOf(got)?.payload.readUInt32BE(4)).toBe(ENHANCE_YOUR_CALM);
+});
+
+test("sec 10 a client that is only idle, before and between its requests, stays", async () => {
+  await using gateway = await start({ http: { requestHeadersTimeoutMs: 100 } });
+  await using client = new Http2Client(gateway.path.port);
+  let pings = 0;
+  client.session.on("ping", () => pings++);
+  await until(() => pings > 0);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect((await client.ask({})).body).toBe("ok");
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect((await client.ask({})).body).toBe("ok");
+  expect(client.session.destroyed).toBe(false);
+  // Silence is not asked about again and again.
+  expect(pings).toBeLessThan(6);
+  expect(gateway.path.stats.get("downstream_cx_total")).toBe(1);
 });

@@ -9,6 +9,7 @@ import type { Accepted } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { malformed } from "../reply.ts";
+import { HeadWatch } from "./head-watch.ts";
 import { readRequestHead } from "./request-head.ts";
 import { ResetBudget } from "./reset-budget.ts";
 import { ServedStream, type StreamOwner } from "./server-stream.ts";
@@ -39,6 +40,7 @@ export class Http2Connection implements StreamOwner, TimerOwner {
   readonly #resets = new ResetBudget();
   #requests = 0;
   #draining = false;
+  #headWatch: HeadWatch | undefined = undefined;
   #keepaliveTimer: Timer | undefined = undefined;
   /** Whether a keepalive PING waits for its answer. */
   #pinged = false;
@@ -66,10 +68,21 @@ export class Http2Connection implements StreamOwner, TimerOwner {
     const { connectionIdleTimeoutMs, maxConnectionDurationMs } = http;
     if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);
     if (maxConnectionDurationMs > 0) this.wakeWithin(maxConnectionDurationMs);
+    if (http.requestHeadersTimeoutMs > 0) {
+      const isBusy = () => this.#streams.size > 0;
+      this.#headWatch = new HeadWatch(this.#session, socket, http.requestHeadersTimeoutMs, isBusy, () =>
+        this.#giveUpHead(),
+      );
+    }
     if (http.http2.keepaliveIntervalMs > 0) {
       this.#keepaliveTimer = new Timer(this, ON_KEEPALIVE);
       timers.schedule(this.#keepaliveTimer, http.http2.keepaliveIntervalMs);
     }
+  }
+
+  #giveUpHead(): void {
+    this.#listener.stats.downstream_rq_header_timeout.inc();
+    this.#session.destroy(new Error("a request head never ended"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
   /** Sends a keepalive PING, or finds that the last one was not answered in time. */
@@ -179,6 +192,7 @@ export class Http2Connection implements StreamOwner, TimerOwner {
   #onClose(): void {
     timers.cancel(this.#timer);
     timers.cancel(this.#drainTimer);
+    this.#headWatch?.stop();
     if (this.#keepaliveTimer !== undefined) timers.cancel(this.#keepaliveTimer);
     const { stats } = this.#listener;
     stats.downstream_cx_active.dec();

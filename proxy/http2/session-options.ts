@@ -10,6 +10,8 @@ const REJECTED_STREAMS_MAX = 100;
 /** Streams that clients may reset at once, and per second from then on; ResetBudget watches the share of them besides. */
 const RESET_BURST = 1_000;
 const RESETS_PER_SECOND = 33;
+/** PINGs of ours that may wait for their answers: of keepalive, of draining and of the watch over heads. */
+const PINGS_MAX = 3;
 /** Pseudo-headers of a request, of which max_headers_count knows nothing. */
 const PSEUDO_HEADERS = 5;
 /** What one connection may hold in memory, in MB, beside what its windows allow. */
@@ -25,7 +27,7 @@ export function sessionOptions({ http2, maxHeadersCount, maxRequestHeadersKb }: 
     maxSettings: SETTINGS_MAX,
     maxSessionMemory: Math.min(MEMORY_MB + windowsMb, MEMORY_MB_MAX),
     maxHeaderListPairs: maxHeadersCount + PSEUDO_HEADERS,
-    maxOutstandingPings: 2,
+    maxOutstandingPings: PINGS_MAX,
     maxSessionInvalidFrames: INVALID_FRAMES_MAX,
     maxSessionRejectedStreams: REJECTED_STREAMS_MAX,
     streamResetBurst: RESET_BURST,

@@ -1,5 +1,5 @@
 /** WebSocket over HTTP/2 (RFC 8441) to HTTP/1.1 origins. */
-import type { ClientHttp2Stream } from "node:http2";
+import { createServer, type ClientHttp2Stream } from "node:http2";
 
 import { expect, test } from "vitest";
 
@@ -121,4 +121,34 @@ test("a client that goes away takes the origin's connection with it", async () =
   client.session.destroy();
   await until(() => path.records.length === 1 && path.stats.get("upstream_cx_active") === 0);
   expect(path.records[0]?.flags).toEqual(["DC"]);
+});
+
+test("over HTTP/2 on both sides a websocket echoes both ways, and ends half by half", async () => {
+  const ended: boolean[] = [];
+  const server = createServer({ settings: { enableConnectProtocol: true } });
+  server.on("stream", (stream, headers) => {
+    expect(headers).toMatchObject(WEBSOCKET);
+    stream.respond({ ":status": 200, "sec-websocket-protocol": "chat" });
+    stream.on("end", () => ended.push(true)).on("error", () => {});
+    stream.pipe(stream);
+  });
+  await using http2 = await TestServer.listen(server);
+  await using path = await DataPath.start({
+    cluster: clusterOf([endpointAt(http2.port)], { protocol: "http2" }),
+    action: { upgrades: new Map([["websocket", true]]) },
+    http: { http2: { ...edgeDefaults, allowConnect: true } },
+  });
+  await using client = await open(path.port);
+  const stream = client.session.request({ ...WEBSOCKET, "sec-websocket-protocol": "chat" }, { endStream: false });
+  const seen = watch(stream);
+  stream.write("ahead");
+  await until(() => seen.status === 200 && seen.body === "ahead");
+  expect(seen.headers["sec-websocket-protocol"]).toBe("chat");
+  stream.write("x".repeat(500_000));
+  await until(() => seen.body.length === 500_005);
+  stream.end();
+  await until(() => seen.closed && ended.length === 1);
+  expect(seen.ended).toBe(true);
+  await until(() => path.records.length === 1);
+  expect(path.records[0]?.flags).toEqual([]);
 });

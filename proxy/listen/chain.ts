@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import type { Peer } from "../filters/record.ts";
 import type { TicketKeys } from "../tls/secret.ts";
 import { type Connection, serve } from "./codec.ts";
-import type { Runtime } from "./context.ts";
+import type { AddressStats, Runtime } from "./context.ts";
+import { countHandshake } from "./count-handshake.ts";
 import type { FilterChainOptions } from "./options.ts";
 import type { ListenerState } from "./state.ts";
 import { Timer, timers } from "./timers.ts";
@@ -15,7 +16,6 @@ export interface ChainContext {
   readonly port: number;
   /** The key for session tickets that all workers have at the moment. */
   readonly ticketKeys: () => TicketKeys | undefined;
-  readonly misdirects: ListenerState["misdirects"];
 }
 
 /** A filter chain at work: it takes connections through TLS to their codec, and lets them end when it drains. */
@@ -27,7 +27,7 @@ export class Chain {
   #drained: PromiseWithResolvers<void> | undefined = undefined;
 
   constructor(options: FilterChainOptions, context: ChainContext) {
-    const { runtime, port, misdirects } = context;
+    const { runtime, port } = context;
     const stats = runtime.stats.listener(options.http.statPrefix);
     this.#state = {
       options,
@@ -43,7 +43,6 @@ export class Chain {
       ],
       port,
       draining: false,
-      misdirects,
     };
     this.#tls = options.tls && new TlsServer(options.tls, runtime, context.ticketKeys);
   }
@@ -52,17 +51,26 @@ export class Chain {
     return this.#state.options;
   }
 
+  /** Whether a host is another chain's to answer (421); undefined: all hosts are ours. */
+  set misdirects(misdirects: ListenerState["misdirects"]) {
+    this.#state.misdirects = misdirects;
+  }
+
   /** Connections with their handshakes done or under way. */
   get size(): number {
     return this.#connections.size + this.#handshakes.size;
   }
 
-  /** Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own. */
-  accept(socket: Socket, serverName: string, peer: Peer | undefined): void {
+  /**
+   * Takes a connection; `serverName`: what a ClientHello named, if anything looked; `peer`: its addresses if they are not the socket's own;
+   * `stats`: of the address that it was made to.
+   */
+  accept(socket: Socket, serverName: string, peer: Peer | undefined, stats: AddressStats): void {
     if (this.#tls === undefined) return this.#serve(socket, "http", "", peer);
     this.#handshakes.add(socket);
     this.#tls.accept(socket, serverName, (handshake) => {
       this.#handshakes.delete(socket);
+      countHandshake(handshake, stats);
       if (handshake.ok) this.#serve(handshake.socket, "https", handshake.socket.alpnProtocol || "", peer);
       else this.#checkDrained();
     });
@@ -70,16 +78,17 @@ export class Chain {
 
   /**
    * Has connections end after their response or, when nothing comes, as they are idle. Resolves when none is left, or after so many ms, when the rest
-   * is cut off.
+   * is cut off. To be called again for connections that came meanwhile.
    */
   async drain(timeMs: number): Promise<void> {
     this.#state.draining = true;
     this.#drained ??= Promise.withResolvers();
+    const { promise } = this.#drained;
     for (const connection of this.#connections) connection.drain();
     const cutOff = new Timer({ onTimer: () => this.destroy() }, 0);
     timers.schedule(cutOff, timeMs);
     this.#checkDrained();
-    await this.#drained.promise;
+    await promise;
     timers.cancel(cutOff);
   }
 
@@ -100,6 +109,8 @@ export class Chain {
   }
 
   #checkDrained(): void {
-    if (this.#drained !== undefined && this.size === 0) this.#drained.resolve();
+    if (this.#drained === undefined || this.size > 0) return;
+    this.#drained.resolve();
+    this.#drained = undefined;
   }
 }

@@ -1,11 +1,4 @@
-import { createSecureContext, type SecureVersion } from "node:tls";
-
 import type { FilterChain } from "#envoy/config/listener/v3/listener_components_pb.ts";
-import {
-  type TlsParameters,
-  TlsParameters_TlsProtocol as TlsProtocol,
-} from "#envoy/extensions/transport_sockets/tls/v3/common_pb.ts";
-import type { SdsSecretConfig } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import {
   type CommonTlsContext,
   type DownstreamTlsContext,
@@ -17,8 +10,9 @@ import { unpack } from "#proto/registry.ts";
 
 import { durationMs, type Place } from "../compile.ts";
 import { compileTlsCertificate } from "../tls/certificate.ts";
+import { compileTlsParameters } from "../tls/parameters.ts";
 import { compileTicketKeys } from "../tls/secret.ts";
-import { compileValidation } from "../tls/validation.ts";
+import { compileValidationSources, secretOf } from "../tls/validation-source.ts";
 import { applicationProtocols } from "./application-protocols.ts";
 import type { DownstreamTls } from "./downstream-tls.ts";
 
@@ -53,11 +47,11 @@ function compileContext(message: DownstreamTlsContext, handshakeTimeoutMs: numbe
   const sessionTimeoutMs = durationMs(message.sessionTimeout, undefined);
   return {
     certificates: common === undefined ? [] : compileCertificates(common, at),
-    validation: common === undefined ? [] : compileValidations(common, at),
+    validation: common === undefined ? [] : compileValidationSources(common, at),
     requireClientCertificate: message.requireClientCertificate ?? false,
     requireSni: message.requireSni ?? false,
     applicationProtocols: compileProtocols(common?.alpnProtocols ?? [], at),
-    ...compileParameters(common?.tlsParams, at.field("tls_params")),
+    ...compileTlsParameters(common?.tlsParams, at.field("tls_params")),
     ticketKeys: compileTickets(tickets, place),
     disableTickets: tickets.case === "disableStatelessSessionResumption" && tickets.value,
     sessionTimeoutSeconds:
@@ -80,40 +74,6 @@ function compileCertificates(common: CommonTlsContext, place: Place): Downstream
   return [...own, ...named];
 }
 
-function compileValidations(common: CommonTlsContext, place: Place): DownstreamTls["validation"] {
-  const { validationContextType: type } = common;
-  switch (type.case) {
-    case undefined:
-      return [];
-    case "validationContext":
-      return [{ own: compileValidation(type.value, place.field("validation_context")) }];
-    case "validationContextSdsSecretConfig":
-      return [secretOf(type.value, place.field("validation_context_sds_secret_config"))];
-    case "combinedValidationContext": {
-      const at = place.field("combined_validation_context");
-      const { defaultValidationContext: otherwise, validationContextSdsSecretConfig: secret } = type.value;
-      if (otherwise === undefined || secret === undefined) {
-        at.refuse("default_validation_context and validation_context_sds_secret_config must be set");
-        return [];
-      }
-      return [
-        { own: compileValidation(otherwise, at.field("default_validation_context")) },
-        secretOf(secret, at.field("validation_context_sds_secret_config")),
-      ];
-    }
-    default:
-      place.refuse(`${type.case} is not supported`);
-      return [];
-  }
-}
-
-function secretOf({ name, sdsConfig }: SdsSecretConfig, place: Place): { readonly secret: string } {
-  if (name === "") place.field("name").refuse("must not be empty");
-  const source = sdsConfig?.configSourceSpecifier.case;
-  if (source !== "ads" && source !== "self") place.field("sds_config").refuse("only ads is supported");
-  return { secret: name };
-}
-
 function compileTickets(
   tickets: DownstreamTlsContext["sessionTicketKeysType"],
   place: Place,
@@ -133,53 +93,4 @@ function compileProtocols(wished: readonly string[], place: Place): readonly str
     place.field("alpn_protocols").refuse(`one of ${applicationProtocols.join(", ")} must be there`);
   }
   return spoken;
-}
-
-const versions: Readonly<Record<TlsProtocol, SecureVersion | undefined>> = {
-  [TlsProtocol.TLS_AUTO]: undefined,
-  [TlsProtocol.TLSv1_0]: "TLSv1",
-  [TlsProtocol.TLSv1_1]: "TLSv1.1",
-  [TlsProtocol.TLSv1_2]: "TLSv1.2",
-  [TlsProtocol.TLSv1_3]: "TLSv1.3",
-};
-
-/** The suites of TLS 1.3 are always on, as in Envoy, where cipher_suites concerns the versions before. */
-const TLS13_CIPHERS = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
-
-function compileParameters(
-  params: TlsParameters | undefined,
-  place: Place,
-): Pick<DownstreamTls, "minVersion" | "maxVersion" | "ciphers" | "ecdhCurve" | "sigalgs"> {
-  const version = (value: TlsProtocol, field: string, otherwise: SecureVersion): SecureVersion => {
-    if (!(value in versions)) place.field(field).refuse(`unknown value ${value}`);
-    const found = versions[value] ?? otherwise;
-    if (found === "TLSv1" || found === "TLSv1.1") place.field(field).refuse("TLS before 1.2 is not supported");
-    return found;
-  };
-  const minVersion = version(params?.tlsMinimumProtocolVersion ?? 0, "tls_minimum_protocol_version", "TLSv1.2");
-  const maxVersion = version(params?.tlsMaximumProtocolVersion ?? 0, "tls_maximum_protocol_version", "TLSv1.3");
-  if (minVersion > maxVersion) place.field("tls_maximum_protocol_version").refuse("is less than the minimum");
-  // "[A|B]" are suites of equal preference; OpenSSL takes them in their order.
-  const suites = params?.cipherSuites.map((suite) => suite.replace(/^\[|\]$/g, "").replaceAll("|", ":")) ?? [];
-  const list = (values: readonly string[] | undefined) => (values?.length ? values.join(":") : undefined);
-  const result = {
-    minVersion,
-    maxVersion,
-    ciphers: suites.length === 0 ? undefined : `${suites.join(":")}:${TLS13_CIPHERS}`,
-    ecdhCurve: list(params?.ecdhCurves),
-    sigalgs: list(params?.signatureAlgorithms),
-  };
-  const { ciphers, ecdhCurve, sigalgs } = result;
-  for (const [field, options] of [
-    ["cipher_suites", ciphers && { ciphers }],
-    ["ecdh_curves", ecdhCurve && { ecdhCurve }],
-    ["signature_algorithms", sigalgs && { sigalgs }],
-  ] as const) {
-    try {
-      if (options) createSecureContext(options);
-    } catch {
-      place.field(field).refuse("has a name that is not known");
-    }
-  }
-  return result;
 }

@@ -66,9 +66,27 @@ export const listenerStatNames = {
   histograms: ["downstream_rq_time", "downstream_cx_length_ms"],
 } as const;
 
-/** What is counted for each address that is listened on: `listener.<address>_<port>.<name>`. */
+/**
+ * What is counted for each address that is listened on: `listener.<address>_<port>.<name>`.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/stats
+ */
 export const addressStatNames = {
-  counters: ["downstream_cx_total", "downstream_cx_destroy"],
+  counters: [
+    "downstream_cx_total",
+    "downstream_cx_destroy",
+    "downstream_global_cx_overflow",
+    "downstream_cx_transport_socket_connect_timeout",
+    "no_filter_chain_match",
+    "server_ssl_socket_factory.downstream_context_secrets_not_ready",
+    "ssl.handshake",
+    "ssl.connection_error",
+    "ssl.session_reused",
+    "ssl.no_certificate",
+    "ssl.fail_verify_no_cert",
+    "ssl.fail_verify_error",
+    "ssl.fail_verify_san",
+    "ssl.fail_verify_cert_hash",
+  ],
   gauges: ["downstream_cx_active"],
   histograms: ["downstream_cx_length_ms"],
 } as const;

@@ -1,11 +1,15 @@
 import type { Socket } from "node:net";
 
-import type { DataPathStats } from "./context.ts";
+import type { AddressStats, DataPathStats } from "./context.ts";
+
+/** The statistics of the address and port that a connection was made to; `port`: if the socket does not know any more. */
+export function addressStatsOf(socket: Socket, port: number, stats: DataPathStats): AddressStats {
+  const address = socket.localAddress ?? "";
+  return stats.address(`${address.startsWith("::ffff:") ? address.slice(7) : address}_${socket.localPort ?? port}`);
+}
 
 /** Counts a connection under the address and port that it was made to (Envoy's `listener.<address>_<port>`), until it is closed. */
-export function countConnection(socket: Socket, port: number, stats: DataPathStats): void {
-  const address = socket.localAddress ?? "";
-  const own = stats.address(`${address.startsWith("::ffff:") ? address.slice(7) : address}_${port}`);
+export function countConnection(socket: Socket, own: AddressStats): void {
   const openedAt = performance.now();
   own.downstream_cx_total.inc();
   own.downstream_cx_active.inc();

@@ -1,15 +1,12 @@
-import type { SecureVersion } from "node:tls";
-
 import type { TlsCertificate } from "../tls/certificate.ts";
+import type { TlsParameters } from "../tls/parameters.ts";
 import type { Secret, TicketKeys } from "../tls/secret.ts";
 import { mergeValidation, type PeerValidation } from "../tls/validation.ts";
+import type { OwnOrSecret } from "../tls/validation-source.ts";
 import type { Runtime } from "./context.ts";
 
-/** Something that the context holds itself, or names as a secret (SDS). */
-export type OwnOrSecret<T> = { readonly own: T } | { readonly secret: string };
-
 /** A DownstreamTlsContext made ready for use. Immutable. */
-export interface DownstreamTls {
+export interface DownstreamTls extends TlsParameters {
   readonly certificates: readonly OwnOrSecret<TlsCertificate>[];
   /** What client certificates must be: both together, if there are two. Empty: clients are not asked for any. */
   readonly validation: readonly OwnOrSecret<PeerValidation>[];
@@ -17,12 +14,6 @@ export interface DownstreamTls {
   readonly requireSni: boolean;
   /** In the order of our preference; empty: the client's wish is passed over. */
   readonly applicationProtocols: readonly string[];
-  readonly minVersion: SecureVersion;
-  readonly maxVersion: SecureVersion;
-  /** As node:tls takes them; undefined: its defaults. */
-  readonly ciphers: string | undefined;
-  readonly ecdhCurve: string | undefined;
-  readonly sigalgs: string | undefined;
   /** Undefined: the key that all workers share, which changes by and by. */
   readonly ticketKeys: OwnOrSecret<TicketKeys> | undefined;
   readonly disableTickets: boolean;

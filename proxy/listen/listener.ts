@@ -6,10 +6,10 @@ import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
-import type { Runtime } from "./context.ts";
+import type { AddressStats, Runtime } from "./context.ts";
 import { descriptorOf } from "./descriptor.ts";
 import { closeWhenQuiet } from "./close-when-quiet.ts";
-import { countConnection } from "./count-connection.ts";
+import { addressStatsOf, countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
 
@@ -122,12 +122,16 @@ class TcpListener implements RunningListener {
   }
 
   async drain(timeMs: number): Promise<void> {
+    const chains = [...this.#chains.values()];
+    const draining = chains.map((chain) => chain.drain(timeMs));
     const closing = await Promise.all(this.#servers.map(({ server }) => closeWhenQuiet(server)));
     for (const socket of this.#inspecting) socket.destroy();
     await Promise.all([
       ...closing.map(({ closed }) => closed),
       ...this.#draining,
-      ...Array.from(this.#chains.values(), (chain) => chain.drain(timeMs)),
+      ...draining,
+      // For those that came until it was quiet.
+      ...chains.map((chain) => chain.drain(timeMs)),
     ]);
   }
 
@@ -142,10 +146,12 @@ class TcpListener implements RunningListener {
   #takeChains(drainTimeMs: number): void {
     const { runtime, ticketKeys = () => undefined } = this.#context;
     const chains = new Map<string, Chain>();
+    const { table } = this.#options;
     for (const options of this.#options.chains) {
-      const misdirects = this.#options.table && ((host: string) => this.#isForAnother(options.id, host));
-      const context = { runtime, port: this.#port, ticketKeys, misdirects };
-      chains.set(options.id, this.#chains.get(options.id) ?? new Chain(options, context));
+      const chain = this.#chains.get(options.id) ?? new Chain(options, { runtime, port: this.#port, ticketKeys });
+      // Chains that drain keep what they had: their successors, of other ids, are no other place.
+      chain.misdirects = table && ((host) => isForAnother(table, options.id, host));
+      chains.set(options.id, chain);
     }
     for (const [id, chain] of this.#chains) if (!chains.has(id)) this.#retire(chain, drainTimeMs);
     this.#chains = chains;
@@ -161,8 +167,10 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
-    if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) return;
-    countConnection(socket, socket.localPort ?? this.#port, this.#context.runtime.stats);
+    if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) {
+      this.#statsOf(socket).downstream_global_cx_overflow.inc();
+      return;
+    }
     const { inspection } = this.#options;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);
@@ -176,10 +184,14 @@ class TcpListener implements RunningListener {
     const { chains, table, defaultChain } = this.#options;
     const options = table === undefined ? chains[0] : (table.find(factsOf(socket, found)) ?? defaultChain);
     const chain = options && this.#chains.get(options.id);
+    const stats = this.#statsOf(socket);
     if (chain === undefined) {
+      stats.no_filter_chain_match.inc();
       socket.destroy();
       return;
     }
+    // As in Envoy, a connection counts from here on.
+    countConnection(socket, stats);
     const { connectionsMax } = chain.options;
     if (
       connectionsMax !== undefined &&
@@ -187,7 +199,11 @@ class TcpListener implements RunningListener {
     ) {
       return;
     }
-    chain.accept(socket, found.serverName, found.source && peerFrom(found.source));
+    chain.accept(socket, found.serverName, found.source && peerFrom(found.source), stats);
+  }
+
+  #statsOf(socket: Socket): AddressStats {
+    return addressStatsOf(socket, this.#port, this.#context.runtime.stats);
   }
 
   /** Counts a connection as long as it is open; false: there are too many, and it is closed. */
@@ -201,17 +217,17 @@ class TcpListener implements RunningListener {
     return false;
   }
 
-  /** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
-  #isForAnother(id: string, host: string): boolean {
-    const named = this.#options.table?.chainNamed(host.toLowerCase());
-    return named !== undefined && !named.some((one: FilterChainOptions) => one.id === id);
-  }
-
   /** Resolves when the listening sockets are closed and no connection is left. */
   async #stop(): Promise<void> {
     const open = this.#servers.filter(({ server }) => server.listening);
     await Promise.all(open.map(({ server }) => new Promise<void>((done) => server.close(() => done()))));
   }
+}
+
+/** Whether TLS's server_name would lead a client that asks for this host to another chain than the one it is on. */
+function isForAnother(table: NonNullable<ListenerOptions["table"]>, id: string, host: string): boolean {
+  const named = table.chainNamed(host.toLowerCase());
+  return named !== undefined && !named.some((one: FilterChainOptions) => one.id === id);
 }
 
 function factsOf(

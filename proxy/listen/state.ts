@@ -16,5 +16,5 @@ export interface ListenerState {
    * Whether a request for a host came on the wrong connection: TLS's server_name led to this chain, and the host as server_name would have
    * led to another one, which may ask for other credentials (RFC 9110, 7.4). Undefined: no server_name decides anything here.
    */
-  readonly misdirects?: ((host: string) => boolean) | undefined;
+  misdirects?: ((host: string) => boolean) | undefined;
 }

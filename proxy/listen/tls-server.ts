@@ -6,6 +6,7 @@ import { peerProblem } from "../tls/validation.ts";
 import type { TlsCertificate } from "../tls/certificate.ts";
 import type { TicketKeys } from "../tls/secret.ts";
 import type { Runtime } from "./context.ts";
+import { failureOf, type HandshakeFailure } from "./count-handshake.ts";
 import {
   type Credentials,
   certificatesFor,
@@ -17,7 +18,8 @@ import {
 /** How a handshake ended: with a socket, or not. */
 export type Handshake =
   | { readonly ok: true; readonly socket: TLSSocket }
-  | { readonly ok: false; readonly reason: string };
+  /** `failure`: what it is counted as; undefined: the client just went away. */
+  | { readonly ok: false; readonly reason: string; readonly failure?: HandshakeFailure | undefined };
 
 /**
  * The TLS of one filter chain: shakes hands with clients, by the secrets as they are at the moment. Contexts are made once per version of a secret,
@@ -47,7 +49,8 @@ export class TlsServer {
     const credentials = this.#refresh();
     if (credentials === undefined) {
       socket.destroy();
-      return done({ ok: false, reason: "a secret has not come yet" });
+      const failure = "server_ssl_socket_factory.downstream_context_secrets_not_ready";
+      return done({ ok: false, reason: "a secret has not come yet", failure });
     }
     const key = keyOf(socket);
     this.#pending.set(key, done);
@@ -100,7 +103,9 @@ export class TlsServer {
       }),
     })
       .on("secureConnection", (socket) => this.#secured(socket))
-      .on("tlsClientError", (error, socket) => this.#settle(socket, { ok: false, reason: error.message }))
+      .on("tlsClientError", (error, socket) =>
+        this.#settle(socket, { ok: false, reason: error.message, failure: failureOf(error) }),
+      )
       .on("OCSPRequest", (certificate, _issuer, callback) => callback(null, this.#staple(certificate)));
   }
 
@@ -128,22 +133,23 @@ export class TlsServer {
   }
 
   #secured(socket: TLSSocket): void {
-    const problem = this.#clientProblem(socket);
-    if (problem === undefined) return this.#settle(socket, { ok: true, socket });
-    this.#settle(socket, { ok: false, reason: problem });
+    this.#settle(socket, this.#clientProblem(socket) ?? { ok: true, socket });
   }
 
-  #clientProblem(socket: TLSSocket): string | undefined {
+  #clientProblem(socket: TLSSocket): Handshake | undefined {
     const { requireClientCertificate, requireSni } = this.#tls;
-    if (requireSni && !socket.servername) return "the client names no server";
+    if (requireSni && !socket.servername) return refusal("the client names no server", "ssl.connection_error");
     const validation = this.#credentials?.validation;
     if (!requireClientCertificate && validation === undefined) return undefined;
     const certificate = socket.getPeerX509Certificate();
-    if (certificate === undefined) return requireClientCertificate ? "the client has no certificate" : undefined;
+    if (certificate === undefined) {
+      return requireClientCertificate ? refusal("the client has no certificate", "ssl.fail_verify_no_cert") : undefined;
+    }
     if (validation === undefined || validation.acceptUntrusted) return undefined;
     if (validation.ca !== undefined && !socket.authorized)
-      return `client certificate: ${String(socket.authorizationError)}`;
-    return peerProblem(certificate, validation);
+      return refusal(`client certificate: ${String(socket.authorizationError)}`, "ssl.fail_verify_error");
+    const problem = peerProblem(certificate, validation);
+    return problem && refusal(problem.reason, `ssl.fail_verify_${problem.part}`);
   }
 
   #staple(certificate: Buffer): Buffer | null {
@@ -159,5 +165,7 @@ export class TlsServer {
     done?.(handshake);
   }
 }
+
+const refusal = (reason: string, failure: HandshakeFailure): Handshake => ({ ok: false, reason, failure });
 
 const keyOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress ?? ""} ${remotePort ?? 0}`;

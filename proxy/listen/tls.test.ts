@@ -203,10 +203,48 @@ test("sec 16 renegotiation is refused", async () => {
   socket.destroy();
 });
 
-test("a client that says nothing is cut off in time", async () => {
+test("handshakes are counted by how they end, under Envoy's names", async () => {
+  const more = { requireClientCertificate: true };
+  const chain = (name: string, tls: object) =>
+    answering("hello", { ...tls, filterChainMatch: { serverNames: [`${name}.a.test`] } });
+  await using it = await JsonListener.start([
+    chain("open", tlsOf(a)),
+    chain("closed", clientTls(onlyOther, more)),
+    chain("hashed", clientTls({ verifyCertificateHash: ["00".repeat(32)] }, more)),
+    chain("late", downstreamTls({ tlsCertificateSdsSecretConfigs: bySds("late") })),
+  ]);
+  const reach = (servername: string, options: ConnectionOptions = {}) =>
+    ask(it.port, { servername, maxVersion: "TLSv1.2", ...options }).catch(() => "");
+  await reach("open.a.test");
+  await reach("closed.a.test");
+  await reach("closed.a.test", stranger);
+  await reach("closed.a.test", client);
+  await reach("hashed.a.test", client);
+  await reach("late.a.test");
+  await reach("other.test");
+  await reach("open.a.test", { maxVersion: "TLSv1.1", minVersion: "TLSv1", ciphers: "DEFAULT@SECLEVEL=0" });
+  const counted = [
+    "ssl.handshake",
+    "ssl.no_certificate",
+    "ssl.session_reused",
+    "ssl.connection_error",
+    "ssl.fail_verify_no_cert",
+    "ssl.fail_verify_error",
+    "ssl.fail_verify_san",
+    "ssl.fail_verify_cert_hash",
+    "server_ssl_socket_factory.downstream_context_secrets_not_ready",
+    "no_filter_chain_match",
+  ];
+  const all = () => counted.map((name) => it.stats.get(`listener.${name}`));
+  await until(() => it.stats.get("listener.downstream_cx_destroy") === 7);
+  expect(all()).toEqual([1, 1, 0, 1, 1, 1, 1, 1, 1, 1]);
+});
+
+test("a client that says nothing is cut off in time, and counted", async () => {
   await using it = await JsonListener.start([answering("", { ...tlsOf(a), transportSocketConnectTimeout: "0.05s" })]);
   using silent = new RawClient(it.port);
   expect(await silent.end()).toBe("");
+  expect(it.stats.get("listener.downstream_cx_transport_socket_connect_timeout")).toBe(1);
 });
 
 test("the chain is chosen by server name, and what has none goes to the default chain or nowhere", async () => {
@@ -230,6 +268,21 @@ test("sec 16 a request for a host of another chain came on the wrong connection"
   ]);
   expect(await ask(it.port, {}, "www.B.test:443")).toMatch(/^HTTP\/1.1 421 /);
   expect(await ask(it.port, {}, "other.test")).toMatch(/chain a$/);
+});
+
+test("a connection of a chain that changed gets its last answer from there, and is not sent elsewhere", async () => {
+  const chain = (text: string) => answering(text, { ...tlsOf(a), filterChainMatch: { serverNames: ["a.test"] } });
+  await using it = await JsonListener.start([chain("before")]);
+  const socket = connect({ host: "127.0.0.1", port: it.port, servername: "a.test", ca: authority.cert });
+  const received: Buffer[] = [];
+  socket.on("data", (bytes: Buffer) => received.push(bytes));
+  const got = () => Buffer.concat(received).toString();
+  socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  await until(() => got().endsWith("before"));
+  it.running.update(listenerOptions([chain("after")]), 1_000);
+  socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  await until(() => got().split("before").length === 3);
+  expect(got()).toContain("connection: close");
 });
 
 test("a chain that stays the same keeps its connections when another one changes", async () => {

@@ -125,5 +125,5 @@ function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name
       tags: [["envoy_response_code", code[2] ?? ""], tag],
     };
   }
-  return { name: dotted, metric: `envoy_${scope}_${stat}`, tags: [tag] };
+  return { name: dotted, metric: `envoy_${scope}_${stat.replaceAll(".", "_")}`, tags: [tag] };
 }

@@ -42,8 +42,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     direct_response: "used",
     ...mutations,
     metadata: "ignored",
-    decorator: "ignored",
-    tracing: "ignored",
     stat_prefix: "ignored",
   },
   "envoy.config.route.v3.RouteMatch": {

@@ -25,7 +25,7 @@ const versions: Partial<Readonly<Record<TlsProtocol, SecureVersion>>> = {
 /** As in Envoy, cipher_suites concern TLS 1.2 only: the suites of TLS 1.3 are always there. */
 const TLS13_SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
-/** Compiles the parameters of a TLS client; its defaults are Envoy's for clients, TLS 1.2 and 1.3. */
+/** Compiles the parameters of either side. What is not set is TLS 1.2 to 1.3, which are Envoy's defaults, too. */
 export function compileTlsParameters(message: Message | undefined, place: Place): TlsParameters {
   const version = (value: TlsProtocol | undefined, otherwise: SecureVersion, field: string): SecureVersion => {
     if (value === undefined || value === TlsProtocol.TLS_AUTO) return otherwise;

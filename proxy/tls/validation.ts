@@ -76,16 +76,26 @@ export function mergeValidation(otherwise: PeerValidation, dynamic: PeerValidati
   };
 }
 
+/** Why a certificate is not one of those meant. */
+export interface PeerProblem {
+  readonly reason: string;
+  /** What doesn't fit, as in Envoy's counters ssl.fail_verify_san and ssl.fail_verify_cert_hash. */
+  readonly part: "san" | "cert_hash";
+}
+
 /** Why a peer's certificate, whose chain was verified before, is not one of those meant; undefined: it is. */
-export function peerProblem(certificate: X509Certificate, validation: PeerValidation): string | undefined {
+export function peerProblem(certificate: X509Certificate, validation: PeerValidation): PeerProblem | undefined {
   const { names, hashes, spkis } = validation;
   if (hashes.size + spkis.size > 0 && !hashes.has(sha256(certificate.raw).toString("hex"))) {
     const spki = certificate.publicKey.export({ type: "spki", format: "der" });
-    if (!spkis.has(sha256(spki).toString("base64"))) return "its hash is none of those allowed";
+    if (!spkis.has(sha256(spki).toString("base64"))) {
+      return { reason: "its hash is none of those allowed", part: "cert_hash" };
+    }
   }
   if (names.length === 0) return undefined;
   const own = subjectAltNames(certificate);
-  return own.some((name) => names.some((fits) => fits(name))) ? undefined : "none of its names is one of those allowed";
+  if (own.some((name) => names.some((fits) => fits(name)))) return undefined;
+  return { reason: "none of its names is one of those allowed", part: "san" };
 }
 
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest();

@@ -116,12 +116,30 @@ test.each<[string, number, [string, string][]]>([
   ["CANCEL", CANCEL, []],
   ["CANCEL, with content-length", CANCEL, [["content-length", "10"]]],
   ["INTERNAL_ERROR", 2, []],
+  ["NO_ERROR", 0, []],
+  ["NO_ERROR, with content-length", 0, [["content-length", "10"]]],
 ])("a response that is reset by %s before its end is cut, and not ended", async (_title, code, fields) => {
   const { text, record } = await ask((id) =>
     Buffer.concat([head(id, 0, OK, ...fields), body(id, 0, "12345"), frame(frames.rstStream, 0, id, uint32(code))]),
   );
   expect(text).not.toMatch(/0\r\n\r\n$/);
   expect(record?.flags).toEqual(["UR"]);
+});
+
+test.each<[string, (id: number) => Buffer]>([
+  ["on its head", (id) => head(id, END_STREAM, OK)],
+  ["on an empty frame", (id) => Buffer.concat([head(id, 0, OK), body(id, 0, "12345"), body(id, END_STREAM, "")])],
+  [
+    "before a reset by NO_ERROR",
+    (id) => Buffer.concat([head(id, 0, OK), body(id, END_STREAM, "12345"), frame(frames.rstStream, 0, id, uint32(0))]),
+  ],
+  ["on its trailers", (id) => Buffer.concat([head(id, 0, OK), body(id, 0, "12345"), head(id, END_STREAM, ["a", "b"])])],
+])("a response with END_STREAM %s is whole", async (_title, answer) => {
+  for (const request of [GET, "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\na"]) {
+    const { text, record } = await ask(answer, [], request);
+    expect(text).toMatch(/^HTTP\/1.1 200 [^]*(\r\n0\r\n\r\n$|content-length: 0)/);
+    expect(record).toMatchObject({ status: 200, flags: [] });
+  }
 });
 
 test("a flood of 1xx is 502 with UPE", async () => {

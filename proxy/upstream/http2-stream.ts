@@ -5,6 +5,7 @@ import { ResponseMessage } from "../http1/response-head.ts";
 import type { ResetReason } from "../reply.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
+import { webSocketAccept } from "./websocket-accept.ts";
 
 /** Envoy's defaults for responses. */
 export const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -41,6 +42,7 @@ export class Http2ClientStream {
   #unflushed = false;
   #method = "";
   #upgrade = "";
+  #webSocketKey: string | undefined = undefined;
   #raw = false;
   #broken = false;
   #requestDone = false;
@@ -49,6 +51,8 @@ export class Http2ClientStream {
   #expectedBytes = -1;
   #receivedBytes = 0;
   #responseTrailers: Headers | undefined = undefined;
+  /** Whether the endpoint said that the response ends here (END_STREAM). */
+  #finished = false;
 
   constructor(connection: Http2Connection, reused: boolean) {
     this.#connection = connection;
@@ -69,6 +73,7 @@ export class Http2ClientStream {
     this.#receiver = receiver;
     this.#head = head;
     this.#upgrade = head.upgrade;
+    if (head.upgrade.toLowerCase() === "websocket") this.#webSocketKey = head.headers.get("sec-websocket-key");
   }
 
   /** A piece of the request's body, which stays as it is. False: wait for onUpstreamWritable(). */
@@ -117,6 +122,7 @@ export class Http2ClientStream {
     const endStream = done && !mayTrail && pieces.length === 0;
     const stream = session.request(fieldsOf(head), { endStream, waitForTrailers: mayTrail });
     this.#stream = stream;
+    onEndStream(stream, () => (this.#finished = true));
     if (mayTrail) stream.on("wantTrailers", () => stream.sendTrailers(objectOf(this.#requestTrailers)));
     stream
       .on("response", (_, flags, raw) => this.#onResponse(flags, raw as unknown as string[]))
@@ -178,12 +184,20 @@ export class Http2ClientStream {
       this.#raw = true;
       message.status = 101;
       message.upgrade = this.#upgrade;
+      this.#answerWebSocketKey(message.headers);
     } else if (this.#method !== "HEAD" && message.status !== 304) this.#expectedBytes = message.contentLength;
     if (message.status === 204) message.headers.remove("content-length");
     if (end) this.#complete();
     receiver.onResponseHead(message, end);
     if (end) receiver.flush();
     else this.#flushSoon(receiver);
+  }
+
+  /** Extended CONNECT has no keys (RFC 8441, 5), but a client of HTTP/1.1 waits for the answer to its own. */
+  #answerWebSocketKey(headers: Headers): void {
+    const key = this.#webSocketKey;
+    if (key === undefined || headers.has("sec-websocket-accept")) return;
+    headers.add("sec-websocket-accept", webSocketAccept(key));
   }
 
   #onInformational(raw: readonly string[]): void {
@@ -217,7 +231,8 @@ export class Http2ClientStream {
     const receiver = this.#receiver;
     // Node ends streams that are reset, too; close follows.
     if (receiver === undefined || this.#stream?.rstCode !== constants.NGHTTP2_NO_ERROR) return;
-    // A stream that is reset without an error ends, too, though its body may have been cut.
+    // RST_STREAM(NO_ERROR) ends what Node hands out, too, though the body may have been cut.
+    if (!this.#finished) return;
     if (this.#expectedBytes >= 0 && this.#receivedBytes !== this.#expectedBytes) return this.#violation();
     if (!this.responseBegun) return;
     if (!this.#raw) this.#complete();
@@ -261,6 +276,18 @@ export class Http2ClientStream {
     receiver?.onUpstreamReset(reason, "");
     receiver?.flush();
   }
+}
+
+/**
+ * Calls back when END_STREAM has come. Node ends a stream's readable side by push(null) for END_STREAM and for a reset alike, and only in the
+ * latter case marks it as closed before.
+ */
+function onEndStream(stream: ClientHttp2Stream, callback: () => void): void {
+  const push = stream.push.bind(stream);
+  stream.push = (piece: unknown, encoding?: BufferEncoding) => {
+    if (piece === null && !stream.closed) callback();
+    return push(piece, encoding);
+  };
 }
 
 /** Whether Node's error says that the peer's frames are none. */

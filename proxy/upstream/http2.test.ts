@@ -292,8 +292,12 @@ test("a websocket goes over extended CONNECT where the origin takes it", async (
   );
   await using path = await start(origin, {}, { action: { upgrades: new Map([["websocket", true]]) } });
   using client = new RawClient(path.port);
-  client.send("GET /live HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-  await client.until((text) => text.startsWith("HTTP/1.1 101 ") && text.includes("\r\n\r\n"));
+  client.send(
+    "GET /live HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
+  const head = await client.until((text) => text.startsWith("HTTP/1.1 101 ") && text.includes("\r\n\r\n"));
+  // The example of RFC 6455, 1.3.
+  expect(head).toContain("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n");
   await client.send("ping").until((text) => text.endsWith("ping"));
   client.socket.end();
   await client.end();

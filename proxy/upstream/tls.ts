@@ -77,7 +77,7 @@ export class ClientTls {
     }
     const problem = peerProblem(certificate, validation);
     if (problem === undefined) return undefined;
-    return problem.startsWith("its hash") ? "cert hash and spki" : `SAN matcher, certificate SANs are ${listed}`;
+    return problem.part === "cert_hash" ? "cert hash and spki" : `SAN matcher, certificate SANs are ${listed}`;
   }
 
   #certificate(source: NonNullable<UpstreamTls["certificate"]>): TlsCertificate | undefined {

@@ -4,10 +4,13 @@ import type { AddressInfo } from "node:net";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { type Collector, startCollector } from "../support/collector.ts";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { type Ask, ask } from "../support/http.ts";
+import { waitFor } from "../support/wait.ts";
 
 let planes: DataPlanes;
+let collector: Collector;
 
 /** Answers with the header fields that it got. */
 const echo = createServer((request, response) => {
@@ -20,10 +23,13 @@ beforeAll(async () => {
     echo.listen(0, "127.0.0.1", resolve);
   });
   const { port: echoPort } = echo.address() as AddressInfo;
+  collector = await startCollector();
   planes = await startDataPlanes(
     (group, port) => `
 gatewayGroups:
   - name: ${group}
+    accessLog: { collector: "127.0.0.1:${collector.grpcPort}", logName: "log of ${group}" }
+    tracing: { collector: "127.0.0.1:${collector.grpcPort}", serviceName: "traced ${group}" }
     listeners:
       - name: http
         address: 127.0.0.1
@@ -48,6 +54,7 @@ services:
         responseHeaders: { set: { X-Route: "100%%" } }
       - { name: secure, paths: [/secure/*], redirect: { scheme: https, port: 8443 } }
       - { name: moved, paths: [/moved], redirect: { host: new.test, path: /here, status: 308, stripQuery: true } }
+      - { name: below, paths: ["/old/*"], redirect: { prefix: /new } }
       - { name: teapot, paths: [/teapot], directResponse: { status: 418 } }
       - { name: down, paths: [/down], upstream: down }
 `,
@@ -57,6 +64,7 @@ services:
 
 afterAll(async () => {
   await planes?.stop();
+  await collector?.close();
   echo.close();
 });
 
@@ -89,6 +97,9 @@ test("redirects keep what they don't name", async () => {
   const moved = await answer({ path: "/moved?b=c" });
   expect(moved.native).toMatchObject({ status: 308, headers: { location: "http://new.test/here" } });
   expect(moved.native).toEqual(moved.envoy);
+  const below = await answer({ path: "/old/a/b?c=d" });
+  expect(below.native).toMatchObject({ status: 301, headers: { location: "http://a.test/new/a/b?c=d" } });
+  expect(below.native).toEqual(below.envoy);
 });
 
 test("a route and its service change headers both ways", async () => {
@@ -97,7 +108,13 @@ test("a route and its service change headers both ways", async () => {
   expect(native?.headers["x-powered-by"]).toBeUndefined();
   const [ours, theirs] = [native, envoy].map((plane) => {
     // Envoy names its own machine where the client is on it.
-    const { "x-request-id": _id, "x-forwarded-for": _from, ...rest } = JSON.parse(plane?.body ?? "{}");
+    const {
+      "x-request-id": _id,
+      "x-forwarded-for": _from,
+      traceparent: _trace,
+      tracestate: _state,
+      ...rest
+    } = JSON.parse(plane?.body ?? "{}");
     return rest;
   });
   expect(ours).toMatchObject({ "x-service": "s", "x-client": "HTTP/1.1", "x-both": "service, route" });
@@ -125,4 +142,23 @@ test("a listener's HTTP options hold", async () => {
   expect([underscore.native?.status, underscore.envoy?.status]).toEqual([400, 400]);
   const slash = await answer({ path: "/changed%2Fx" });
   expect([slash.native?.status, slash.envoy?.status]).toEqual([200, 200]);
+});
+
+test("collectors get traces and access logs, and the upstream its place in the trace", async () => {
+  for (const [group, { port }] of [["default", planes.native] as const, ["envoy", planes.envoy] as const]) {
+    const path = `/changed/traced-by-${group}`;
+    const { body } = await ask(port, { path, headers: { host: "a.test" } });
+    const [, traceId, spanId] = JSON.parse(body).traceparent.split("-") as string[];
+    const span = await waitFor("the span", () =>
+      collector.exports
+        .flatMap(({ resourceSpans }) => resourceSpans)
+        .filter(({ resource }) => JSON.stringify(resource?.attributes).includes(`traced ${group}`))
+        .flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans))
+        .find((each) => Buffer.from(each.traceId).toString("hex") === traceId),
+    );
+    expect(Buffer.from(span.spanId).toString("hex")).toBe(spanId);
+    const log = await waitFor("the log", () => collector.logs.find(({ logName }) => logName === `log of ${group}`));
+    const entry = await waitFor("its entry", () => log.entries.find(({ request }) => request?.path === path));
+    expect(entry.response?.responseCode).toBe(200);
+  }
 });

@@ -6,9 +6,10 @@ export interface RawRequest {
   readonly cuts: readonly number[];
 }
 
-const of = <T>(...values: T[]) => fc.constantFrom(...values);
+/** One of the values. */
+export const of = <T>(...values: T[]) => fc.constantFrom(...values);
 /** Mostly what is right, sometimes what is odd. */
-const mostly = (right: string, ...odd: string[]) =>
+export const mostly = (right: string, ...odd: string[]) =>
   fc.oneof({ weight: 12, arbitrary: fc.constant(right) }, { weight: 1, arbitrary: of(...odd) });
 
 const method = fc.oneof(
@@ -93,8 +94,10 @@ const size = (bytes: number) =>
     `${bytes.toString(16)} `,
     `+${bytes}`,
   );
-const eol = mostly("\r\n", "\n", "\r", "\r\r\n", "\r\n ");
-const chunk = of("a", "abc", "0\r\n\r\n", "GET /§smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n").chain((data) =>
+/** Line ends, seldom odd. */
+export const eol = mostly("\r\n", "\n", "\r", "\r\r\n", "\r\n ");
+/** A chunk, seldom odd. */
+export const chunk = of("a", "abc", "0\r\n\r\n", "GET /§smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n").chain((data) =>
   fc.tuple(size(data.length), eol, eol).map(([digits, one, two]) => `${digits}${one}${data}${two}`),
 );
 
@@ -157,14 +160,15 @@ const oddByte = of(
 );
 
 /** Puts in, takes away, replaces or doubles something at a random place. */
-const mutation = fc.tuple(
+export const mutation = fc.tuple(
   of("insert", "remove", "replace", "double"),
   fc.nat(),
   oddByte,
   fc.integer({ min: 1, max: 12 }),
 );
 
-const mutate = (text: string, [how, place, odd, length]: [string, number, string, number]): string => {
+/** Applies a mutation. */
+export const mutate = (text: string, [how, place, odd, length]: [string, number, string, number]): string => {
   const at = place % (text.length + 1);
   if (how === "insert") return text.slice(0, at) + odd + text.slice(at);
   if (how === "remove") return text.slice(0, at) + text.slice(at + 1);

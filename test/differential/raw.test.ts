@@ -30,7 +30,7 @@ beforeAll(async () => {
     (group, port) => `
 gatewayGroups:
   - name: ${group}
-    listeners: [{ name: http, protocol: http, address: 127.0.0.1, port: ${port} }]
+    listeners: [{ name: http, protocol: http, address: 127.0.0.1, port: ${port}, http2: false }]
 services:
   - name: raw
     gatewayGroup: ${group}

@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { afterEach, expect, test, vi } from "vitest";
 
+import { TestAuthority } from "../support/certificates.ts";
 import { childrenOf, freePorts, type RunningUp, sluice, startUp, temporaryDirectory, until } from "./cli-harness.ts";
 
 // Each step starts programs, and the machine may have other things to do.
@@ -81,6 +82,28 @@ test("the file of --config is followed: changes, mistakes, replaced files, and w
   writeFileSync(config, services("e"));
   await up.waitFor(/\+ service e /);
   expect(await names()).toEqual(["e", "other"]);
+});
+
+test("a certificate that is renewed beside the file is applied, and one that has expired is told", async () => {
+  using authority = new TestAuthority();
+  const { data, config, directory, start } = setUp();
+  const issue = (days: number) => {
+    const { cert, key } = authority.issue({ name: "shop.test", altNames: ["DNS:shop.test"], days });
+    writeFileSync(join(directory, "shop.key"), key);
+    writeFileSync(join(directory, "shop.pem"), cert);
+  };
+  const expiry = async () => (await sluice(["get", "certificates", "--data", data])).stdout;
+  issue(30);
+  writeFileSync(config, "certificates: [{ name: shop, certificateFile: shop.pem, keyFile: shop.key }]\n");
+  const up = start("--config", config);
+  await up.waitFor("is up");
+  expect(await expiry()).toMatch(/, (29|30) days/);
+  issue(60);
+  await up.waitFor(/~ certificate shop/);
+  expect(await expiry()).toMatch(/, (59|60) days/);
+  issue(-1);
+  await up.waitFor(/! certificate shop: expired on \d{4}-\d\d-\d\d/);
+  await vi.waitFor(async () => expect(await expiry()).toContain("EXPIRED"), 20_000);
 });
 
 test("what vanishes from the file while nothing runs is deleted at the next start", async () => {

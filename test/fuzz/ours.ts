@@ -24,6 +24,7 @@ export function readByOurs(pieces: readonly Buffer[], acceptHttp10: boolean): Re
       current.complete = end;
       reading.requests.push(current);
       const upgrade = message.connectionUpgrade && message.upgrade !== "";
+      current.upgrade = upgrade;
       last = upgrade || message.close || (message.isHttp10 && !message.keepAlive);
     },
     onBody(bytes, from, to) {

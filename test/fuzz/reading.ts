@@ -10,6 +10,8 @@ export interface ReadRequest {
   body: string;
   /** Whether the end of the body was found. */
   complete: boolean;
+  /** Whether it asks for an upgrade, as far as the reader tells. */
+  upgrade?: boolean;
 }
 
 /** What a parser made of some bytes. */

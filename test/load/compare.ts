@@ -1,6 +1,7 @@
 /** The native proxy of this tree beside that of another revision. */
 import { execFileSync } from "node:child_process";
 import { symlink } from "node:fs/promises";
+import { constants } from "node:os";
 import { join } from "node:path";
 
 import { temporaryDir } from "../support/gateway.ts";
@@ -26,16 +27,26 @@ export async function compareWithBase(base: string, cases: readonly LoadCase[], 
   const tree = join(dir.path, "base");
   const revision = git("rev-parse", "--verify", `${base}^{commit}`);
   git("worktree", "add", "--quiet", "--detach", tree, revision);
+  const removeTree = () => git("worktree", "remove", "--force", tree);
+  // A signal ends the process past every finally; the repository must not keep the worktree.
+  const onSignal = (signal: NodeJS.Signals) => {
+    removeTree();
+    process.exit(128 + constants.signals[signal]);
+  };
+  for (const signal of SIGNALS) process.once(signal, onSignal);
   try {
     await symlink(join(root, "node_modules"), join(tree, "node_modules"));
     const generated = await run(process.execPath, ["proto/generate.ts"], { cwd: tree });
     if (generated.code !== 0) throw new Error(generated.stderr);
     return await measure(tree, cases, seconds, dir.path);
   } finally {
-    git("worktree", "remove", "--force", tree);
+    for (const signal of SIGNALS) process.removeListener(signal, onSignal);
+    removeTree();
     await dir.remove();
   }
 }
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const git = (...args: string[]): string => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
 

@@ -56,7 +56,8 @@ export async function startPeers(names: readonly PeerName[]): Promise<Peers> {
   }
 }
 
-async function startNginx(prefix: string, config: string): Promise<Program> {
+/** Starts nginx in the foreground with this configuration. */
+export async function startNginx(prefix: string, config: string): Promise<Program> {
   const tool = await nginx();
   await mkdir(prefix, { recursive: true });
   const file = join(prefix, "nginx.conf");

@@ -16,6 +16,8 @@ export interface CertificateWish {
   /** As OpenSSL writes them: "DNS:a.test", "URI:spiffe://a", "IP:127.0.0.1". */
   readonly altNames?: readonly string[];
   readonly type?: "rsa" | "ec";
+  /** How long it is valid; -1: until yesterday. Default: 30. */
+  readonly days?: number;
 }
 
 /** A certificate authority for one test, made by OpenSSL. */
@@ -49,7 +51,7 @@ export class TestAuthority {
   }
 
   /** A certificate signed by this authority. */
-  issue({ name, altNames = [], type = "ec" }: CertificateWish): TestCertificate {
+  issue({ name, altNames = [], type = "ec", days = 30 }: CertificateWish): TestCertificate {
     const algorithm = type === "ec" ? ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] : ["rsa:2048"];
     this.#openssl(
       "req",
@@ -74,7 +76,7 @@ export class TestAuthority {
       "-CAkey",
       "ca.key",
       "-days",
-      "30",
+      String(days),
       "-set_serial",
       String(this.#serial++),
       "-extfile",

@@ -64,6 +64,15 @@ export class ControlPlane {
     return (await readFile(join(this.data, "admin-token"), "utf8")).trim();
   }
 
+  /** Calls a method of the admin API ("ServiceService/UpdateService") with JSON; throws unless it answers 200. */
+  async call(method: string, message: object): Promise<unknown> {
+    const headers = { "content-type": "application/json", authorization: `Bearer ${await this.token()}` };
+    const path = `/sluice.admin.v1.${method}`;
+    const answer = await ask(this.adminPort, { method: "POST", path, headers, body: JSON.stringify(message) });
+    if (answer.status !== 200) throw new Error(`${method}: ${answer.status} ${answer.body}`);
+    return JSON.parse(answer.body);
+  }
+
   /** Runs a `sluice` command against it. */
   async sluice(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
     return await run(this.#path, args, {
@@ -82,6 +91,7 @@ export async function startProxy(
     workers = 1,
     path = sluicePath,
     args = [],
+    env = {},
   }: {
     group?: string;
     nodeId?: string;
@@ -89,10 +99,11 @@ export async function startProxy(
     workers?: number;
     path?: string;
     args?: readonly string[];
+    env?: Record<string, string>;
   } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
-  const program = new Program(path, [
+  const all = [
     "proxy",
     ...["--xds", `127.0.0.1:${xdsPort}`],
     ...["--group", group],
@@ -101,7 +112,8 @@ export async function startProxy(
     ...["--workers", String(workers)],
     ...(data === undefined ? [] : ["--data", data]),
     ...args,
-  ]);
+  ];
+  const program = new Program(path, all, { env });
   await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }

@@ -85,7 +85,10 @@ export class JsonListener implements AsyncDisposable {
   readonly #running: RunningListener;
   readonly #secrets: Map<string, Secret>;
 
-  private constructor(running: RunningListener, secrets: Map<string, Secret>) {
+  readonly stats: TestStats;
+
+  private constructor(running: RunningListener, secrets: Map<string, Secret>, stats: TestStats) {
+    this.stats = stats;
     this.#running = running;
     this.#secrets = secrets;
   }
@@ -96,14 +99,15 @@ export class JsonListener implements AsyncDisposable {
     context: Partial<ListenContext> = {},
   ): Promise<JsonListener> {
     const secrets = new Map<string, Secret>();
+    const stats = new TestStats();
     const runtime = {
-      stats: new TestStats(),
+      stats,
       cluster: () => undefined,
       routeTable: () => undefined,
       secret: (name: string) => secrets.get(name),
     };
     const running = await startListener(listenerOptions(filterChains, more), { runtime, ...context });
-    return new JsonListener(running, secrets);
+    return new JsonListener(running, secrets, stats);
   }
 
   get port(): number {

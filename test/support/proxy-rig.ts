@@ -57,7 +57,6 @@ services:
   if (applied.code !== 0) throw new Error(applied.stderr);
   const { program, adminPort } = await startProxy(control.xdsPort, { workers: 2 });
   await waitFor("traffic", async () => (await ask(port, { headers: { host: "a.test" } })).status === 200);
-  const token = await control.token();
   return {
     port,
     echoes,
@@ -74,17 +73,7 @@ services:
       return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
     },
     openFiles: async () => (await readdir(`/proc/${program.pid}/fd`)).length,
-    async admin(method, message) {
-      const headers = { "content-type": "application/json", authorization: `Bearer ${token}` };
-      const answer = await ask(control.adminPort, {
-        method: "POST",
-        path: `/sluice.admin.v1.${method}`,
-        headers,
-        body: JSON.stringify(message),
-      });
-      if (answer.status !== 200) throw new Error(`${method}: ${answer.status} ${answer.body}`);
-      return JSON.parse(answer.body);
-    },
+    admin: (method, message) => control.call(method, message),
     async stop() {
       await program.stop();
       await control.program.stop();

@@ -29,6 +29,8 @@ export type Manager = JsonObject;
 export interface TwinsOptions {
   /** By listener name. */
   readonly listeners: Readonly<Record<string, Manager>>;
+  /** Further listeners by name, as whole Listener messages without name and address. */
+  readonly whole?: Readonly<Record<string, JsonObject>>;
   /** Clusters by name: a port of 127.0.0.1, or the whole message without its name. */
   readonly clusters: Readonly<Record<string, number | JsonObject>>;
   /** gRPC collectors by cluster name: their ports. */
@@ -120,19 +122,26 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
     for (const each of stopping.toReversed()) await each();
   };
   try {
+    const names = [...Object.keys(options.listeners), ...Object.keys(options.whole ?? {})];
     const ports: Record<"native" | "envoy", Record<string, number>> = { native: {}, envoy: {} };
     for (const side of ["native", "envoy"] as const) {
       await mkdir(join(dir.path, side));
-      for (const name of Object.keys(options.listeners)) ports[side][name] = await freePort();
+      for (const name of names) ports[side][name] = await freePort();
     }
     const resources = (side: "native" | "envoy") => ({
-      listeners: Object.entries(options.listeners).map(([name, manager]) =>
-        listenerJson(
-          name,
-          ports[side][name] as number,
-          JSON.parse(JSON.stringify(manager).replaceAll("$LOG", join(dir.path, side))) as Manager,
+      listeners: [
+        ...Object.entries(options.listeners).map(([name, manager]) =>
+          listenerJson(
+            name,
+            ports[side][name] as number,
+            JSON.parse(JSON.stringify(manager).replaceAll("$LOG", join(dir.path, side))) as Manager,
+          ),
         ),
-      ),
+        ...Object.entries(options.whole ?? {}).map(([name, listener]) => ({
+          ...listener,
+          ...{ name, address: { socketAddress: { address: "127.0.0.1", portValue: ports[side][name] as number } } },
+        })),
+      ],
       clusters: [
         ...Object.entries(options.clusters).map(([name, port]) => clusterJson(name, port)),
         // Envoy speaks HTTP/2 to a cluster only if it is told to; the native proxy's collectors always do.
@@ -146,7 +155,7 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
     const native = await startNative(resources("native"));
     stopping.push(() => native.stop());
     const adminPort = await freePort();
-    const program = await startEnvoyWith(resources("envoy"), adminPort, Object.keys(options.listeners).length);
+    const program = await startEnvoyWith(resources("envoy"), adminPort, names.length);
     stopping.push(() => program.stop());
 
     const linesOf = async (side: string, file: string) => {

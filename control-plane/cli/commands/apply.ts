@@ -7,6 +7,7 @@ import { readGatewayFile } from "../gateway-file.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import type { Terminal } from "../terminal.ts";
+import { warnOfExpiry } from "./certificates.ts";
 
 /** Options of `apply` and `diff`. */
 export interface ApplyOptions extends GlobalOptions {
@@ -31,6 +32,7 @@ async function write(options: ApplyOptions, dryRun: boolean, terminal: Terminal)
   const nothing = dryRun ? "nothing would be applied" : "nothing was applied";
   const read = await readGatewayFile(options.file);
   if (!read.ok) throw new ProblemsError(read.problems, nothing);
+  warnOfExpiry(read.gateway, terminal);
   const response = await withClient(options, async ({ gateways }) => {
     try {
       return await gateways.apply({ gateway: read.gateway, prune: options.prune === true, dryRun });

@@ -4,6 +4,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 
 import { type AdminClient, problemsAt } from "../client.ts";
 import { diffView } from "../diff-view.ts";
+import { warnOfExpiry } from "../commands/certificates.ts";
 import { CliError, formatProblem, ProblemsError } from "../errors.ts";
 import { type GatewayText, readGateway, readTexts } from "../gateway-file.ts";
 import { printable, type Terminal } from "../terminal.ts";
@@ -28,12 +29,14 @@ export interface ConfigOptions {
  */
 export async function keepApplying(options: ConfigOptions): Promise<void> {
   const { path, terminal, signal } = options;
+  const named = new Map<string, string>();
   const first = await readTexts(path);
   if (!first.ok) throw new CliError(`--config ${first.problems.map(({ message }) => message).join("; ")}`);
-  await apply(options, first.texts);
+  await apply(options, first.texts, named);
   if (signal.aborted) return;
   const watch = watchFile(path, first.texts, {
-    changed: (texts) => apply(options, texts),
+    named: () => named,
+    changed: (texts) => apply(options, texts, named),
     unreadable: (problems) => {
       for (const problem of problems)
         terminal.err(`${warning(terminal)} ${formatProblem(problem)}; the last content stays`);
@@ -45,13 +48,13 @@ export async function keepApplying(options: ConfigOptions): Promise<void> {
 const warning = (terminal: Terminal) => terminal.styleError("yellow", "!");
 
 /** Applies a content, or prints why not. While no control plane answers, it waits, and goes on with what the file says then. */
-async function apply(options: ConfigOptions, texts: readonly GatewayText[]): Promise<void> {
+async function apply(options: ConfigOptions, texts: readonly GatewayText[], named: Map<string, string>): Promise<void> {
   const { path, client, owned, terminal, signal } = options;
   let waitMs = RETRY_MS_MIN;
   let latest = texts;
   while (!signal.aborted) {
     try {
-      await applyOnce(latest, client, owned, path, terminal);
+      await applyOnce(latest, named, { client, owned, path, terminal });
       return;
     } catch (error) {
       const away =
@@ -70,14 +73,14 @@ async function apply(options: ConfigOptions, texts: readonly GatewayText[]): Pro
 
 async function applyOnce(
   texts: readonly GatewayText[],
-  client: AdminClient,
-  owned: OwnedObjects,
-  path: string,
-  terminal: Terminal,
+  named: Map<string, string>,
+  { client, owned, path, terminal }: Omit<ConfigOptions, "signal">,
 ): Promise<void> {
   const unchanged = `the gateway stays as it was until ${path} is put right`;
-  const read = readGateway(texts);
+  named.clear();
+  const read = readGateway(texts, (file, signature) => named.set(file, signature));
   if (!read.ok) throw new ProblemsError(read.problems, unchanged);
+  warnOfExpiry(read.gateway, terminal);
   try {
     const response = await applyFile(client, read.gateway, owned);
     if (response.changes.length === 0) {

@@ -3,6 +3,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { realpath, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { fileSignature } from "../file-fields.ts";
 import { type GatewayText, readTexts } from "../gateway-file.ts";
 import type { FileProblem } from "../yaml/tree.ts";
 
@@ -17,6 +18,8 @@ const POLL_MS = 2_000;
 
 /** What watchFile reports; one report is awaited before the next. */
 export interface FileEvents {
+  /** The files that the content names, each with fileSignature() of what was last read of it; a change of one counts as one of the content. */
+  named(): ReadonlyMap<string, string>;
   /** The content is new. */
   changed(texts: readonly GatewayText[]): Promise<void>;
   /** The file can't be read now; the last content stays. Reported once until it changes. */
@@ -71,14 +74,21 @@ export function watchFile(path: string, initial: readonly GatewayText[], events:
     }
     failure = "";
     const now = digest(result.texts);
-    if (now === seen || closed) return;
+    if ((now === seen && !(await namedChanged())) || closed) return;
     seen = now;
     await events.changed(result.texts);
   };
 
-  /** Watches the directories that the path leads through now; they change with symbolic links. */
+  const namedChanged = async (): Promise<boolean> => {
+    for (const [file, signature] of events.named()) if ((await signatureOf(file)) !== signature) return true;
+    return false;
+  };
+
+  /** Watches the directories that the paths lead through now; they change with symbolic links. */
   const arm = async (): Promise<void> => {
-    const directories = await directoriesOf(path);
+    const found = new Set(await directoriesOf(path));
+    for (const file of events.named().keys()) for (const directory of await directoriesOf(file)) found.add(directory);
+    const directories = [...found];
     if (directories.join("\n") === watched || closed) return;
     for (const watcher of watchers) watcher.close();
     watched = directories.join("\n");
@@ -100,7 +110,7 @@ export function watchFile(path: string, initial: readonly GatewayText[], events:
   const poll = setInterval(() => {
     queue = queue.then(async () => {
       await arm();
-      if (!closed && (await signatureOf(path)) !== signature) schedule();
+      if (!closed && ((await signatureOf(path)) !== signature || (await namedChanged()))) schedule();
     });
   }, POLL_MS);
   // What changed between the first read and now.
@@ -135,8 +145,5 @@ async function directoriesOf(path: string): Promise<string[]> {
 
 /** Differs whenever the file, or the list of files, does; content within a directory's file is seen by events only. */
 async function signatureOf(path: string): Promise<string> {
-  return stat(path, { bigint: true }).then(
-    ({ ino, size, mtimeNs }) => `${ino} ${size} ${mtimeNs}`,
-    () => "",
-  );
+  return stat(path, { bigint: true }).then(fileSignature, () => "");
 }
