@@ -31,8 +31,8 @@ export function discoveryService(endpoints: Endpoints): ServiceImpl<typeof Disco
       const [registry] = watched(group, request.registry);
       if (registry === undefined) throw new ConnectError(`no registry ${group}/${request.registry}`, Code.NotFound);
       const found = await registry.supervisor.list(signal).catch((error: unknown) => {
-        // The registry's words are what the caller asked for.
-        throw new ConnectError(error instanceof Error ? error.message : String(error), Code.Unavailable);
+        // In the registry's words. Not UNAVAILABLE, which clients take for the control plane being away.
+        throw new ConnectError(error instanceof Error ? error.message : String(error), Code.FailedPrecondition);
       });
       return { services: found.map(({ key, tags, ports }) => ({ key, tags: [...tags], ports: [...ports] })) };
     },

@@ -207,6 +207,11 @@ test("what is written wrongly is told in words, where operators look", async () 
   await shown(/services\.json:3:\d+: address must be an IP address/);
   await shown(/the control plane's environment has no SLUICE_TEST_NO_SUCH_TOKEN/);
   await shown(/own +nobody +UNKNOWN SERVICE/);
+  const found = await rig.control.sluice("discovery", "find", "consul");
+  expect(found).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^error: .*has no SLUICE_TEST_NO_SUCH_TOKEN/) as string,
+  });
   const refused = await rig
     .apply(gateway({ all: "discovery: { registry: nowhere, service: orders }" }))
     .catch((error: unknown) => String(error));
