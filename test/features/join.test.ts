@@ -34,11 +34,13 @@ test("a proxy with the token serves; once the token is deleted it is cut off, go
   const { program } = await startProxy(plane.xdsPort, { nodeId: "px", args });
   cleanup.defer(() => program.stop());
   await waitFor("the first answer", async () => (await ask(port, { path: "/" })).status === 200);
-  expect((await plane.sluice("token", "delete", "first")).code).toBe(0);
+  const deleted = await plane.sluice("token", "delete", "first");
+  expect(deleted).toMatchObject({ code: 0, stderr: expect.stringContaining("default has no join token left") });
   await waitFor("the proxy to be cut off", async () => (await stateOf("px")).includes("DISCONNECTED"));
   expect((await ask(port, { path: "/" })).status).toBe(200);
 
-  const { stdout } = await plane.sluice("token", "create", "second");
+  const { stdout, stderr } = await plane.sluice("token", "create", "second");
+  expect(stderr).toContain("from now on data planes join default with a join token");
   await writeFile(file("token"), stdout);
   await waitFor("the proxy to come back", async () => (await stateOf("px")).includes(" SYNCED"), 30_000);
   expect(program.stderr).not.toContain(token);

@@ -9,7 +9,7 @@ import { CliError, exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
 import { table } from "../table.ts";
-import type { Terminal } from "../terminal.ts";
+import { printable, type Terminal } from "../terminal.ts";
 
 /** Options of `sluice token`. */
 export interface TokenOptions extends GlobalOptions {
@@ -24,7 +24,7 @@ export async function createToken(name: string, options: TokenOptions, terminal:
   const { group } = options;
   const token = `${TOKEN_PREFIX}${randomBytes(32).toString("base64url")}`;
   const sha256 = createHash("sha256").update(token).digest("hex");
-  await withClient(options, (client) =>
+  const tokens = await withClient(options, (client) =>
     change(client, group, (joinTokens) => {
       if (joinTokens.some((each) => each.name === name)) {
         throw new CliError(`the gateway group ${group} has a join token ${name}`, `sluice token delete ${name} first`);
@@ -32,6 +32,12 @@ export async function createToken(name: string, options: TokenOptions, terminal:
       return [...joinTokens, { name, sha256 }];
     }),
   );
+  if (tokens === 1) {
+    note(
+      terminal,
+      `from now on data planes join ${group} with a join token or a certificate; others are cut off, and serve on with what they have`,
+    );
+  }
   await print(terminal, options.output, { name, gatewayGroup: group, token }, () => token);
   return exitCode.ok;
 }
@@ -52,7 +58,7 @@ export async function listTokens(options: TokenOptions, terminal: Terminal): Pro
 /** `sluice token delete NAME`. */
 export async function deleteToken(name: string, options: TokenOptions, terminal: Terminal): Promise<number> {
   const { group } = options;
-  await withClient(options, (client) =>
+  const tokens = await withClient(options, (client) =>
     change(client, group, (joinTokens) => {
       const left = joinTokens.filter((each) => each.name !== name);
       if (left.length < joinTokens.length) return left;
@@ -62,6 +68,12 @@ export async function deleteToken(name: string, options: TokenOptions, terminal:
       );
     }),
   );
+  if (tokens === 0) {
+    note(
+      terminal,
+      `${group} has no join token left: over TLS only certificates let data planes join, and on a loopback port all may`,
+    );
+  }
   await print(
     terminal,
     options.output,
@@ -78,12 +90,15 @@ async function read({ groups }: AdminClient, name: string): Promise<{ group: Gat
   return { group: gatewayGroup, revision: metadata.revision };
 }
 
-/** Replaces a group's tokens, unless somebody else has changed the group meanwhile. */
+const note = (terminal: Terminal, text: string) =>
+  terminal.err(`${terminal.styleError("yellow", "!")} ${printable(text)}`);
+
+/** Replaces a group's tokens, unless somebody else has changed the group meanwhile. Returns how many there are now. */
 async function change(
   client: AdminClient,
   name: string,
   decide: (tokens: readonly JoinToken[]) => readonly Pick<JoinToken, "name" | "sha256">[],
-): Promise<void> {
+): Promise<number> {
   const { group, revision } = await read(client, name);
   const joinTokens = decide(group.joinTokens);
   const gatewayGroup = {
@@ -91,4 +106,5 @@ async function change(
     joinTokens: joinTokens.map(({ name: of, sha256 }) => create(JoinTokenSchema, { name: of, sha256 })),
   };
   await client.groups.updateGatewayGroup({ gatewayGroup, expectedRevision: revision });
+  return joinTokens.length;
 }
