@@ -81,7 +81,8 @@ export function serviceMessage({ registry, report, users }: SelectedService, wit
   return create(WatchedServiceSchema, {
     ...{ gatewayGroup: registry.gatewayGroup, registry: registry.registry.name, key, state: states[state] },
     problem: problemMessage(problem ?? doubt),
-    lastEventTime: timeOf(lastEventMs),
+    // Of an answer of the run before, when it came.
+    lastEventTime: timeOf(lastEventMs) ?? snapshot?.observeTime,
     lastChangeTime: timeOf(lastChangeMs),
     endpointCount: endpoints.length,
     usableCount: endpoints.filter(({ health, weight }) => health !== EndpointHealth.UNHEALTHY && weight !== 0).length,

@@ -135,7 +135,10 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
   await waitFor("both on the disk", () => saved.load().some(({ snapshot }) => snapshot?.endpoints.length === 2));
   await rig.kill();
   await rig.restart();
-  expect(await rig.state("orders", WatchState.STALE)).toMatchObject({ endpointCount: 2 });
+  const restored = await rig.state("orders", WatchState.STALE);
+  expect(restored).toMatchObject({ endpointCount: 2 });
+  // How old the answer is, though it came to another process.
+  expect(restored.lastEventTime).toEqual(stale.lastEventTime);
   await rig.answers("one,two", "/all");
 
   await write({ orders: {} });

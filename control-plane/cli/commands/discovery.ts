@@ -116,7 +116,8 @@ function serviceTable(all: readonly WatchedService[], style: Paint): string {
     ...[printable(each.gatewayGroup), printable(each.registry), keyText(each.key), stateOf(each.state, style)],
     `${each.usableCount} of ${each.endpointCount}`,
     since(each.lastEventTime),
-    since(each.lastChangeTime),
+    // Unknown of an answer of the run before.
+    each.lastChangeTime === undefined ? "-" : since(each.lastChangeTime),
     printable(each.users.join(", ")),
   ]);
   return withNotes(
