@@ -65,7 +65,7 @@ async function findServer(options: GlobalOptions): Promise<Connection> {
     const local = await readControlPlaneFile(dataDirectory(options));
     const token = same?.token ?? (local?.admin === server ? await readToken(dataDirectory(options)) : undefined);
     const certificate = local?.admin === server ? await readCertificate(local) : undefined;
-    return { server, token, ca: undefined, certificate, origin: "--server" };
+    return { server, token, ca: undefined, certificate, origin: "--server or SLUICE_SERVER" };
   }
   const name = options.context ?? (options.data === undefined ? file.current : undefined);
   if (name !== undefined) {

@@ -140,7 +140,11 @@ function complaints(node: ProxyNode | undefined, typeNames: TypeNames, style: Pa
   return [
     ...node.types
       .filter(({ nack }) => nack !== "")
-      .map(({ typeUrl, nack }) => `${typeNames.get(typeUrl) ?? typeUrl}: ${nack}`),
+      // The native proxy names the type itself.
+      .map(({ typeUrl, nack }) => {
+        const type = `${typeNames.get(typeUrl) ?? typeUrl}: `;
+        return nack.startsWith(type) ? nack : type + nack;
+      }),
     ...node.problems,
   ].map((text) => `  ${style("red", "└─")} ${printable(text)}`);
 }
