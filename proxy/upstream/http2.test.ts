@@ -272,6 +272,7 @@ test("a client that reads slowly holds the origin back", async () => {
   await using path = await start(origin);
   using client = new RawClient(path.port).send(GET);
   client.socket.pause();
+  await until(() => sent > 0);
   let before = -1;
   while (before !== sent) {
     before = sent;

@@ -170,7 +170,7 @@ export class Configuration implements Conversation {
     if (connecting) {
       this.#lost = false;
       this.#options.log.info(
-        { controlPlane: response.controlPlane?.identifier ?? "" },
+        { controlPlane: response.controlPlane?.identifier || undefined },
         "connected to the control plane",
       );
     }
