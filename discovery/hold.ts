@@ -1,13 +1,9 @@
 import { type Canonical, isUsable } from "./canonical.ts";
+import type { Doubt } from "./source.ts";
 
 /** An empty answer that is not believed yet. */
-export interface Held {
+export interface Held extends Doubt {
   readonly answer: Canonical;
-  readonly sinceMs: number;
-  /** When it is believed, if the registry hasn't said otherwise by then. */
-  readonly untilMs: number;
-  /** Why it is doubted, for people. */
-  readonly reason: string;
 }
 
 /** What is served of a service, and what is held back. */
