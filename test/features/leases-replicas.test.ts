@@ -1,0 +1,119 @@
+/** Instances report to any of several control planes on one PostgreSQL; what becomes of one of them costs nobody a request. */
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
+
+import { DiscoveryRig } from "../support/discovery-rig.ts";
+import { startPostgres } from "../support/postgres.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
+
+// Starts five programs.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+const cleanup = new AsyncDisposableStack();
+let one: DiscoveryRig;
+let two: DiscoveryRig;
+
+beforeAll(async () => {
+  const postgres = await startPostgres();
+  cleanup.defer(() => postgres.stop());
+  const url = await postgres.createDatabase();
+  one = cleanup.use(await DiscoveryRig.start({ controlArgs: ["--store", url] }));
+  two = cleanup.use(await DiscoveryRig.start({ controlArgs: ["--store", url], group: "second" }));
+  // Two data planes can't share a port on one machine: they are of two groups, of which each has the registry's name.
+  for (const [rig, gatewayGroup] of [
+    [one, "default"],
+    [two, "second"],
+  ] as const) {
+    await rig.apply(`
+registries: [{ name: own, gatewayGroup: ${gatewayGroup}, leases: {} }]
+services:
+  - name: orders
+    gatewayGroup: ${gatewayGroup}
+    hosts: [a.test]
+    upstreams: [{ name: default, discovery: { registry: own, service: orders } }]
+    routes: [{ name: all, paths: ["/*"] }]
+`);
+  }
+});
+
+afterAll(() => cleanup.disposeAsync());
+
+const name = (id: string) => ({ service: { service: "orders" }, id });
+
+/** Reports an instance to one control plane, for the data planes of both. */
+async function report(to: DiscoveryRig, id: string, ttlMs = 600_000): Promise<void> {
+  const { port } = await one.upstream(id);
+  const leases = await to.leases();
+  for (const gatewayGroup of ["default", "second"]) {
+    const instances = [{ name: name(id), endpoint: { address: "127.0.0.1", port }, ttl: durationFromMs(ttlMs) }];
+    await leases.report({ gatewayGroup, registry: "own", instances });
+  }
+}
+
+const both = async (names: string) => {
+  await one.answers(names);
+  await two.answers(names);
+};
+
+test("what is reported to one replica is served by all, and any of them takes the heartbeats, also when one has ended", async () => {
+  await report(one, "x");
+  await report(two, "y");
+  await both("x,y");
+  const loads = [startSteadyLoad(one.port, 2), startSteadyLoad(two.port, 2)];
+  // Heartbeats that only the other one hears, while the first is away.
+  await report(one, "short", 3_000);
+  await both("short,x,y");
+  await one.kill();
+  const leases = await two.leases();
+  const until = performance.now() + 6_000;
+  while (performance.now() < until) {
+    for (const gatewayGroup of ["default", "second"]) {
+      const { unknown } = await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name("short")] });
+      expect(unknown).toEqual([]);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  await two.answers("short,x,y");
+  await report(two, "z");
+  await two.answers("short,x,y,z");
+  // Nobody says any more that it lives.
+  await two.answers("x,y,z");
+  await one.restart();
+  await both("x,y,z");
+  for (const rig of [one, two]) {
+    expect(await rig.state("orders", WatchState.FRESH, "default")).toMatchObject({ endpointCount: 3 });
+  }
+  await Promise.all(loads.map((load) => load.stop()));
+  expect(loads.flatMap(({ failures }) => failures)).toEqual([]);
+});
+
+test("a replica that stands still hears nobody meanwhile, and ends nothing of what the others heard when it wakes", async () => {
+  const pid = one.control.program.pid;
+  await report(one, "kept", 3_000);
+  await both("kept,x,y,z");
+  process.kill(pid, "SIGSTOP");
+  const leases = await two.leases();
+  const beat = async () => {
+    for (const gatewayGroup of ["default", "second"]) {
+      const { unknown } = await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name("kept")] });
+      expect(unknown).toEqual([]);
+    }
+  };
+  try {
+    const until = performance.now() + 6_000;
+    while (performance.now() < until) {
+      await beat();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  for (let at = 0; at < 5; at++) {
+    await beat();
+    expect([...(await one.shares()).keys()].sort().join()).toBe("kept,x,y,z");
+  }
+  await (await one.leases()).leave({ gatewayGroup: "second", registry: "own", instances: [name("kept"), name("z")] });
+  await two.answers("x,y");
+});
