@@ -1,4 +1,6 @@
 /** Instances report to any of several control planes on one PostgreSQL; what becomes of one of them costs nobody a request. */
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
@@ -7,9 +9,12 @@ import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
+import { waitFor } from "../support/wait.ts";
 
-// Starts five programs.
+// Starts six programs.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
+
+const TTL_MS = 5_000;
 
 const cleanup = new AsyncDisposableStack();
 let one: DiscoveryRig;
@@ -57,27 +62,57 @@ const both = async (names: string) => {
   await two.answers(names);
 };
 
+/** Says again and again that an instance lives, to one replica. `stop` gives how often it was told that the instance is unknown. */
+async function keepAlive(to: DiscoveryRig, id: string) {
+  const leases = await to.leases();
+  let stopped = false;
+  let unknownCount = 0;
+  let beats = 0;
+  const running = (async () => {
+    while (!stopped) {
+      for (const gatewayGroup of ["default", "second"]) {
+        const { unknown } = await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name(id)] });
+        unknownCount += unknown.length;
+      }
+      beats++;
+      await sleep(200);
+    }
+  })();
+  return {
+    /** As long as what isn't heard of would have lived, and longer. */
+    outlive: async () => {
+      const end = performance.now() + TTL_MS + 3_000;
+      const before = beats;
+      while (performance.now() < end || beats < before + 3) await sleep(100);
+    },
+    stop: async () => {
+      stopped = true;
+      await running;
+      return unknownCount;
+    },
+  };
+}
+
 test("what is reported to one replica is served by all, and any of them takes the heartbeats, also when one has ended", async () => {
   await report(one, "x");
   await report(two, "y");
   await both("x,y");
   const loads = [startSteadyLoad(one.port, 2), startSteadyLoad(two.port, 2)];
-  // Heartbeats that only the other one hears, while the first is away.
-  await report(one, "short", 3_000);
+  await report(one, "short", TTL_MS);
+  // The other one must have read it before it can hear of it.
+  await waitFor("the other to know of it", async () => {
+    const leases = await two.leases();
+    const { unknown } = await leases.heartbeat({ gatewayGroup: "second", registry: "own", instances: [name("short")] });
+    return unknown.length === 0;
+  });
+  const heard = await keepAlive(two, "short");
   await both("short,x,y");
   await one.kill();
-  const leases = await two.leases();
-  const until = performance.now() + 6_000;
-  while (performance.now() < until) {
-    for (const gatewayGroup of ["default", "second"]) {
-      const { unknown } = await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name("short")] });
-      expect(unknown).toEqual([]);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 300));
-  }
+  await heard.outlive();
   await two.answers("short,x,y");
   await report(two, "z");
   await two.answers("short,x,y,z");
+  expect(await heard.stop()).toBe(0);
   // Nobody says any more that it lives.
   await two.answers("x,y,z");
   await one.restart();
@@ -91,29 +126,17 @@ test("what is reported to one replica is served by all, and any of them takes th
 
 test("a replica that stands still hears nobody meanwhile, and ends nothing of what the others heard when it wakes", async () => {
   const pid = one.control.program.pid;
-  await report(one, "kept", 3_000);
+  await report(two, "kept", TTL_MS);
+  const heard = await keepAlive(two, "kept");
   await both("kept,x,y,z");
   process.kill(pid, "SIGSTOP");
-  const leases = await two.leases();
-  const beat = async () => {
-    for (const gatewayGroup of ["default", "second"]) {
-      const { unknown } = await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name("kept")] });
-      expect(unknown).toEqual([]);
-    }
-  };
   try {
-    const until = performance.now() + 6_000;
-    while (performance.now() < until) {
-      await beat();
-      await new Promise((resolve) => setTimeout(resolve, 300));
-    }
+    await heard.outlive();
   } finally {
     process.kill(pid, "SIGCONT");
   }
-  for (let at = 0; at < 5; at++) {
-    await beat();
-    expect([...(await one.shares()).keys()].sort().join()).toBe("kept,x,y,z");
-  }
-  await (await one.leases()).leave({ gatewayGroup: "second", registry: "own", instances: [name("kept"), name("z")] });
+  for (let at = 0; at < 5; at++) expect([...(await one.shares()).keys()].sort().join()).toBe("kept,x,y,z");
+  expect(await heard.stop()).toBe(0);
+  await (await one.leases()).leave({ gatewayGroup: "second", registry: "own", instances: [name("z")] });
   await two.answers("x,y");
 });
