@@ -65,7 +65,7 @@ function addLeaseTokens(discovery: Command, add: Add, terminal: Terminal): void 
       "--service <names>",
       'services it is good for, with commas or repeated; "orders-*" for all that begin so (default: all)',
       "SLUICE_SERVICES",
-    ).argParser((text: string, before: readonly string[] = []) => [...before, ...text.split(",")]),
+    ).argParser((text: string, before: readonly string[] | undefined) => [...(before ?? []), ...text.split(",")]),
   );
   add(token, create, async (options, [registry = "", name = ""]) =>
     (await commands()).createLeaseToken(registry, name, options, terminal),
