@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { canonical, isUsable } from "./canonical.ts";
+import { canonical } from "./canonical.ts";
 import { type Admitted, admit, release } from "./hold.ts";
 import { snapshotOf } from "./testing/scripted-source.ts";
 
@@ -28,9 +28,9 @@ test("whatever a registry says: its newest instances are served, and nothing onl
       for (const { addresses, waitMs, first, ...more } of said) {
         nowMs += waitMs;
         now = release(now, nowMs);
-        const before = now.served?.snapshot.endpoints.some(isUsable) === true;
+        const before = (now.served?.usableCount ?? 0) > 0;
         now = admit(now, canonical(snapshotOf("s", addresses, more)), { nowMs, first, holdEmptyMs: HOLD_MS });
-        const served = now.served?.snapshot.endpoints.map(({ address }) => address);
+        const served = now.served?.decode().endpoints.map(({ address }) => address);
         if (addresses.length > 0) {
           emptySinceMs = undefined;
           expect(served).toEqual([...addresses].sort());

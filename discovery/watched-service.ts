@@ -1,9 +1,10 @@
-import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
 import { type Admitted, admit, type Held, release } from "./hold.ts";
 import { DiscoveryError, type DiscoveryErrorKind, type Source } from "./source.ts";
+import { turn } from "./turns.ts";
 
 /** What is wrong with a watch at the moment. */
 export interface Failure {
@@ -20,8 +21,8 @@ export interface Failure {
 export interface WatchView {
   readonly key: ServiceKey;
   /** What is served: the last answer that was believed. Undefined before the first. */
-  readonly snapshot: ServiceSnapshot | undefined;
-  /** Whether the snapshot is of an earlier run and nothing was heard since. */
+  readonly served: Canonical | undefined;
+  /** Whether that is of an earlier run and nothing was heard since. */
   readonly restored: boolean;
   readonly held: Held | undefined;
   readonly failure: Failure | undefined;
@@ -35,7 +36,7 @@ export interface WatchView {
 /** What happens to a watched service. */
 export interface WatchEvents {
   /** There is something else to serve. */
-  changed(key: ServiceKey, snapshot: ServiceSnapshot): void;
+  changed(key: ServiceKey, served: Canonical): void;
   /** The registry's first answer, or first failure, in this run: whoever waited for it need wait no longer. */
   settled(): void;
   /** Anything of the view may be different. */
@@ -47,7 +48,7 @@ export interface WatchOptions {
   readonly key: ServiceKey;
   readonly holdEmptyMs: number;
   /** The last good answer of an earlier run. */
-  readonly restored?: ServiceSnapshot | undefined;
+  readonly restored?: Canonical | undefined;
   readonly events: WatchEvents;
 }
 
@@ -74,12 +75,12 @@ export class WatchedService implements WatchView {
     this.key = key;
     this.#options = options;
     this.restored = restored !== undefined;
-    this.#admitted = { served: restored && canonical(restored), held: undefined };
+    this.#admitted = { served: restored, held: undefined };
     this.#done = this.#watch();
   }
 
-  get snapshot(): ServiceSnapshot | undefined {
-    return this.#admitted.served?.snapshot;
+  get served(): Canonical | undefined {
+    return this.#admitted.served;
   }
 
   get held(): Held | undefined {
@@ -118,6 +119,8 @@ export class WatchedService implements WatchView {
     let first = true;
     try {
       for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
+        await turn();
+        if (signal.aborted) return undefined;
         this.#take(canonical(snapshot), first);
         first = false;
       }
@@ -180,10 +183,10 @@ export class WatchedService implements WatchView {
 
   #publish(before: Canonical | undefined): void {
     const { served } = this.#admitted;
-    if (served !== undefined && (before === undefined || Buffer.compare(before.content, served.content) !== 0)) {
+    if (served !== undefined && !(before?.isSameAs(served) ?? false)) {
       this.counts.changes++;
       this.lastChangeMs = Date.now();
-      this.#options.events.changed(this.key, served.snapshot);
+      this.#options.events.changed(this.key, served);
     }
     this.#options.events.touched();
   }
