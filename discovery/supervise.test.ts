@@ -1,3 +1,5 @@
+import { setImmediate } from "node:timers";
+
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
@@ -20,8 +22,12 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-/** Lets everything happen that needs no time. */
-const settle = () => vi.advanceTimersByTimeAsync(0);
+/** Lets everything happen that needs no time, but perhaps another round of the event loop (turns.ts). */
+async function settle(): Promise<void> {
+  await vi.advanceTimersByTimeAsync(0);
+  for (let round = 0; round < 2; round++) await new Promise((resolve) => setImmediate(resolve));
+  await vi.advanceTimersByTimeAsync(0);
+}
 
 async function start(restored?: ServiceSnapshot) {
   const source = new ScriptedSource();

@@ -9,35 +9,39 @@ const STRETCH_MS = 5;
 
 const now = performance.now.bind(performance);
 const waiting: (() => void)[] = [];
+let isDraining = false;
 /** When the work of this round of the event loop began; undefined: there was none yet. */
 let beganMs: number | undefined;
 
 /**
- * Fulfilled when a piece of work may be done: at once while there is time left in this round of the event loop, else in a later one, in the
- * order of the calls. The work is what the caller does before it waits for something else.
+ * Fulfilled when a piece of work may be done: in this round of the event loop while there is time left, else in a later one; one after the
+ * other, in the order of the calls. The work is what the caller does before it waits for something else.
  */
 export function turn(): Promise<void> {
-  if (waiting.length === 0) {
-    if (beganMs === undefined) begin();
-    if (isTimeLeft()) return Promise.resolve();
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+    if (!isDraining) void drain();
+  });
+}
+
+async function drain(): Promise<void> {
+  isDraining = true;
+  // Others who come in this moment wait behind.
+  await pause();
+  while (waiting.length > 0) {
+    if (beganMs === undefined) {
+      beganMs = now();
+      setImmediate(() => (beganMs = undefined));
+    }
+    if (now() - beganMs < STRETCH_MS) {
+      waiting.shift()?.();
+      // Lets them do their work, before a look at the clock.
+      await pause();
+    } else {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
-  return new Promise((resolve) => waiting.push(resolve));
+  isDraining = false;
 }
 
-function begin(): void {
-  beganMs = now();
-  setImmediate(() => void nextRound());
-}
-
-const isTimeLeft = () => beganMs !== undefined && now() - beganMs < STRETCH_MS;
-
-async function nextRound(): Promise<void> {
-  beganMs = undefined;
-  if (waiting.length === 0) return;
-  begin();
-  do {
-    waiting.shift()?.();
-    // Lets whoever was waiting do their work, before a look at the clock.
-    await undefined;
-  } while (waiting.length > 0 && isTimeLeft());
-}
+const pause = () => Promise.resolve();

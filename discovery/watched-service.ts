@@ -1,3 +1,5 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+
 import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { retryDelayMs, sleep } from "./backoff.ts";
@@ -121,7 +123,7 @@ export class WatchedService implements WatchView {
       for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
         await turn();
         if (signal.aborted) return undefined;
-        this.#take(canonical(snapshot), first);
+        this.#take(canonical(snapshot), first, snapshot.observeTime && timestampMs(snapshot.observeTime));
         first = false;
       }
       return signal.aborted ? undefined : new Error("the source ended by itself");
@@ -130,14 +132,14 @@ export class WatchedService implements WatchView {
     }
   }
 
-  #take(answer: Canonical, first: boolean): void {
+  #take(answer: Canonical, first: boolean, saidMs: number | undefined): void {
     const nowMs = Date.now();
     const { holdEmptyMs } = this.#options;
     const before = this.#admitted;
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     this.#admitted = admit(before, answer, { nowMs, first, holdEmptyMs });
     this.counts.events++;
-    this.lastEventMs = nowMs;
+    this.lastEventMs = saidMs ?? nowMs;
     this.failure = undefined;
     this.restored = false;
     this.#setHoldTimer();
