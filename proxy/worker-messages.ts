@@ -11,6 +11,8 @@ export interface WorkerSettings {
   readonly index: number;
   /** Where open connections are counted (listen/connection-counts.ts). */
   readonly connections: SharedArrayBuffer;
+  /** The same by client (listen/address-counts.ts). */
+  readonly addresses: SharedArrayBuffer;
   /** Open connections of all workers together at most; 0: any number. */
   readonly connectionsMax: number;
   /** The key for TLS session tickets. Secret. */

@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
@@ -14,7 +15,7 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
 const settings = workerData as WorkerSettings;
-const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax, node } = settings;
+const { drainTimeMs, ticketKey, inherited, index, connections, addresses, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
 const legacy = new InheritedSockets(inherited);
 
@@ -31,6 +32,7 @@ const listeners: ListenerSet = new ListenerSet(
     runtime,
     reusePort: true,
     counts: new ConnectionCounts(connections, index),
+    addressCounts: new AddressCounts(addresses, index),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
     inherited: (at) => legacy.take(at),

@@ -275,6 +275,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
+    if (this.#socket.writableLength > 0) this.wakeWithin(this.#times.takingLimitMs);
     if (this.#consuming) return;
     this.#consumeHeld();
     if (this.#clientEnded && this.#state === READING) this.#closeGracefully();
@@ -362,6 +363,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       const left = times.checkHead(now);
       if (typeof left === "number") return left;
       this.#replyToNone(left);
+      return Number.POSITIVE_INFINITY;
+    }
+    if (this.#socket.writableLength > 0 && times.checkTaking(now) <= 0) {
+      this.destroy();
       return Number.POSITIVE_INFINITY;
     }
     const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);

@@ -10,6 +10,7 @@ import { ChainTable } from "./chain-match.ts";
 import { compileChain } from "./compile-chain.ts";
 import { compileInspection } from "./compile-inspection.ts";
 import type { FilterChainOptions, ListenerOptions } from "./options.ts";
+import { ownNumbers } from "./own-metadata.ts";
 
 /** As Node's net.Server.listen; the kernel cuts it at net.core.somaxconn. */
 const BACKLOG_DEFAULT = 511;
@@ -38,12 +39,15 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
   if (otherwise?.filterChainMatch !== undefined) defaultAt.field("filter_chain_match").refuse("has no use here");
   const defaultChain = otherwise && compileChain(otherwise, sinks, defaultAt);
   const all = defaultChain === undefined ? chains : [...chains, defaultChain];
+  const limits = ownNumbers(message.metadata, "sluice.connections", ["max", "max_per_address"], place);
   const takesAll = all.length === 1 && !filterChains.some(hasMatch);
   return place.result({
     name: message.name,
     ...(socket ?? { address: "", port: 0 }),
     additionalAddresses,
     backlog: message.tcpBacklogSize ?? BACKLOG_DEFAULT,
+    connectionsMax: limits.max,
+    connectionsPerAddressMax: limits.max_per_address,
     chains: all,
     table: takesAll ? undefined : table,
     defaultChain,

@@ -15,10 +15,12 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     // Workers always share the port by SO_REUSEPORT, on and off differ in how the kernel hands connections out.
     enable_reuse_port: "ignored",
     stat_prefix: "ignored",
-    metadata: "ignored",
+    // Only names of our own mean anything (listen/own-metadata.ts).
+    metadata: "used",
     traffic_direction: "ignored",
     connection_balance_config: "ignored",
   },
+  "envoy.config.core.v3.Metadata": { filter_metadata: "used", typed_filter_metadata: "ignored" },
   "envoy.config.listener.v3.AdditionalAddress": { address: "used" },
   "envoy.config.listener.v3.FilterChain": {
     name: "ignored",
@@ -26,7 +28,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     filters: "used",
     transport_socket: "used",
     transport_socket_connect_timeout: "used",
-    metadata: "ignored",
+    metadata: "used",
   },
   "envoy.config.listener.v3.FilterChainMatch": {
     destination_port: "used",
