@@ -17,6 +17,7 @@ const port = parentPort;
 const settings = workerData as WorkerSettings;
 const { drainTimeMs, ticketKey, inherited, index, connections, addresses, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
+let healthFailed = false;
 const legacy = new InheritedSockets(inherited);
 
 const tell = (message: FromWorker) => port.postMessage(message);
@@ -35,6 +36,7 @@ const listeners: ListenerSet = new ListenerSet(
     addressCounts: new AddressCounts(addresses, index),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
+    healthFailed: () => healthFailed,
     inherited: (at) => legacy.take(at),
   },
   drainTimeMs,
@@ -71,6 +73,10 @@ async function handle(message: ToWorker): Promise<void> {
       break;
     case "close-unclaimed":
       legacy.closeRest();
+      break;
+    case "health":
+      healthFailed = message.failed;
+      listeners.healthChanged();
       break;
     case "reopen-logs":
       runtime.sinks.reopen();

@@ -93,6 +93,7 @@ export class Workers {
   #count: number;
   #ticketKey: Uint8Array;
   readonly #ticketTimer: NodeJS.Timeout;
+  #healthFailed = false;
   /** Crashes since the start, for the statistics. */
   crashes = 0;
 
@@ -163,6 +164,17 @@ export class Workers {
     const { answers, missing } = await this.#clusterQuestions.ask(workers, question, ANSWER_MS_MAX);
     if (missing > 0) throw new Error("a worker does not answer");
     return mergeClusters(answers);
+  }
+
+  /** Whether the proxy was told to fail health checks. */
+  get healthFailed(): boolean {
+    return this.#healthFailed;
+  }
+
+  /** Has clients go elsewhere, or has them stay from now on. */
+  failHealth(failed: boolean): void {
+    this.#healthFailed = failed;
+    for (const { worker } of this.#slots) post(worker, { kind: "health", failed });
   }
 
   /** Has all workers open their access logs' files anew. */
@@ -262,6 +274,7 @@ export class Workers {
       ticketKey: this.#ticketKey,
       inherited: shareOf(sockets, index, this.#options.count),
     });
+    if (this.#healthFailed) post(worker, { kind: "health", failed: true });
     let reason: unknown;
     worker.on("error", (error) => {
       reason = error;

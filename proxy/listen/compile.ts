@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 
 import { type FilterChain, FilterChainMatchSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
-import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import { type Listener, Listener_DrainType as DrainType } from "#envoy/config/listener/v3/listener_pb.ts";
 
 import { compileSocketAddress } from "../cluster/assignment.ts";
 import { type Compiled, Place } from "../compile.ts";
@@ -23,6 +23,9 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
     ({ address }, index) =>
       compileSocketAddress(address, false, place.item("additional_addresses", index).field("address")) ?? [],
   );
+  if (message.enableReusePort === false) {
+    place.field("enable_reuse_port").refuse("only true is supported: each worker has a listening socket of its own");
+  }
   const { filterChains, defaultFilterChain: otherwise } = message;
   if (filterChains.length === 0 && otherwise === undefined) {
     place.field("filter_chains").refuse("at least one filter chain, or default_filter_chain, must be set");
@@ -46,6 +49,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
     ...(socket ?? { address: "", port: 0 }),
     additionalAddresses,
     backlog: message.tcpBacklogSize ?? BACKLOG_DEFAULT,
+    drainsWithHealth: message.drainType === DrainType.DEFAULT,
     connectionsMax: limits.max,
     connectionsPerAddressMax: limits.max_per_address,
     chains: all,

@@ -29,6 +29,8 @@ export interface ListenContext {
   readonly addressCounts?: AddressCounts;
   /** Open connections of all workers together at most; what is above is closed. */
   readonly connectionsMax?: number;
+  /** Whether the proxy was told to fail health checks, so that clients go elsewhere. */
+  readonly healthFailed?: () => boolean;
   /** The listening sockets that a former process left us, each given once. */
   readonly inherited?: (address: BindAddress) => readonly number[];
 }
@@ -47,6 +49,8 @@ export interface RunningListener {
    * after their response, within so many ms.
    */
   update(options: ListenerOptions, drainTimeMs: number): void;
+  /** To be called when `healthFailed` says something else than before. */
+  healthChanged(): void;
   /**
    * Accepts what waits and then no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
    * ms, when the rest is cut off.
@@ -129,6 +133,11 @@ class TcpListener implements RunningListener {
     this.#takeChains(drainTimeMs);
   }
 
+  healthChanged(): void {
+    const away = this.#options.drainsWithHealth === true && this.#context.healthFailed?.() === true;
+    for (const chain of this.#chains.values()) chain.sendAway(away);
+  }
+
   async drain(timeMs: number): Promise<void> {
     const chains = [...this.#chains.values()];
     const draining = chains.map((chain) => chain.drain(timeMs));
@@ -163,6 +172,7 @@ class TcpListener implements RunningListener {
     }
     for (const [id, chain] of this.#chains) if (!chains.has(id)) this.#retire(chain, drainTimeMs);
     this.#chains = chains;
+    this.healthChanged();
   }
 
   #retire(chain: Chain, drainTimeMs: number): void {

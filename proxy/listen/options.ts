@@ -27,6 +27,8 @@ export interface ListenerOptions extends BindAddress {
   readonly connectionsMax?: number | undefined;
   /** The same for each client: an IPv4 address, or an IPv6 /64. */
   readonly connectionsPerAddressMax?: number | undefined;
+  /** Whether connections end after an answer while the proxy is told to fail health checks (drain_type). */
+  readonly drainsWithHealth?: boolean;
   /** All filter chains, the default one among them. */
   readonly chains: readonly FilterChainOptions[];
   /** Finds the chain of a connection; undefined: there is one chain only, and it takes every connection. */
@@ -66,6 +68,8 @@ export interface HttpOptions {
   readonly requestTimeoutMs: number;
   readonly requestHeadersTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
+  /** How long HTTP/2 clients may take to hear of the end of their connection, before new streams are refused. */
+  readonly drainTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
   readonly maxStreamDurationMs: number;
   /** 0: no limit. */
