@@ -26,5 +26,6 @@ test("a client that never answers our PING is warned for drain_timeout, and then
   const all = ends(await client.until((text) => ends(text).length === 2));
   expect(all.map(({ payload }) => payload.readUInt32BE(0))).toEqual([2 ** 31 - 1, 1]);
   release?.();
+  client.socket.destroy();
   await drained;
 });
