@@ -11,10 +11,12 @@ export function addDiscovery(program: Command, add: Add, terminal: Terminal): vo
   const commands = () => import("./commands/discovery.ts");
   const registry = () => valued("--registry <name>", "only this registry", "SLUICE_REGISTRY");
   const registries = withOptions(
-    new Command("registries").description("show each registry and whether it answers"),
+    new Command("registries")
+      .description("show each registry and whether it answers")
+      .argument("[name]", "all about this one: its history, and which upstreams use it"),
     groupOption(),
   );
-  add(discovery, registries, async (options) => (await commands()).registries(options, terminal));
+  add(discovery, registries, async (options, [name]) => (await commands()).registries(name, options, terminal));
   const services = withOptions(
     new Command("services").description("show the services that upstreams need: state, ages, users"),
     groupOption(),
