@@ -26,6 +26,7 @@ import {
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
+import { typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -94,8 +95,8 @@ export class XdsStream implements Watcher {
     this.#call.emit("error", { code, details });
   }
 
-  changed(typeUrl: string, changes: readonly ResourceChange[]): void {
-    const sub = this.#subscription(typeUrl);
+  changed(view: string, changes: readonly ResourceChange[]): void {
+    const sub = this.#subscription(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
     noteChanges(sub, changes, { lingers, nowMs: this.#context.now() });
@@ -107,7 +108,7 @@ export class XdsStream implements Watcher {
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = servedSet(cache, gatewayGroup, sub.type);
+      const set = servedSet(cache, gatewayGroup, sub);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
@@ -151,7 +152,7 @@ export class XdsStream implements Watcher {
     }
     const client = this.#identify(request);
     if (client === undefined) return;
-    const sub = this.#subscriptionFor(request);
+    const sub = this.#subscriptionFor(request, client);
     if (sub === undefined) return;
     const { cache, now, limits } = this.#context;
     const excess = excessOfRequest(request, limits);
@@ -160,16 +161,16 @@ export class XdsStream implements Watcher {
       return;
     }
     const outcome = request.apply(sub, client.traits, now());
-    const { typeUrl } = sub.type;
+    const { view } = sub;
     // A name may be in both: then it ends unsubscribed (D8).
-    for (const name of outcome.watch) client.audience.interest.add(typeUrl, name, this);
-    for (const name of outcome.unwatch) client.audience.interest.remove(typeUrl, name, this);
+    for (const name of outcome.watch) client.audience.interest.add(view, name, this);
+    for (const name of outcome.unwatch) client.audience.interest.remove(view, name, this);
     const tooMuch = excessOfSubscription(sub, limits);
     if (tooMuch !== undefined) {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
+    const set = servedSet(cache, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
@@ -205,7 +206,7 @@ export class XdsStream implements Watcher {
   }
 
   /** The subscription that a request is for; undefined if it gets no answer. */
-  #subscriptionFor(request: IncomingRequest): Subscription | undefined {
+  #subscriptionFor(request: IncomingRequest, client: Client): Subscription | undefined {
     const type = typeOfRequest(request, this.#onlyType, this.#protocol);
     if (type === "unknown") {
       // T4: the other types of the stream must not suffer.
@@ -221,7 +222,11 @@ export class XdsStream implements Watcher {
       return undefined;
     }
     let sub = this.#order.subscriptions.get(type.shortName);
-    if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
+    if (sub === undefined) {
+      // Virtual hosts come on the same stream as the route configuration that they belong to, and only in delta.
+      const oneByOne = this.#takesVirtualHosts(client);
+      this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type, viewOf(type, oneByOne))));
+    }
     return sub;
   }
 
@@ -275,11 +280,11 @@ export class XdsStream implements Watcher {
   /** Writes the next response of a type, if it has one that may go out. */
   #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
     const { cache, limits, metrics } = this.#context;
-    const set = servedSet(cache, gatewayGroup, sub.type);
+    const set = servedSet(cache, gatewayGroup, sub);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
-    const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
+    const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
     if (push === undefined) {
       noteIdle(sub, set);
       return false;
@@ -314,6 +319,18 @@ export class XdsStream implements Watcher {
     }, delayMs).unref();
   }
 
+  /** About how many bytes of resources may be in the next response. */
+  #budgetOf({ type, fresh }: Subscription): number {
+    const { limits } = this.#context;
+    // Nothing on the wire says that a first answer is complete, and a data plane that opens its ports with half of its hosts answers 404.
+    const together = type.shortName === "VHDS" && fresh && this.#client && this.#takesVirtualHosts(this.#client);
+    return together ? limits.firstHostsBytes : limits.responseBytes;
+  }
+
+  #takesVirtualHosts({ takesVirtualHosts }: Client): boolean {
+    return takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
+  }
+
   #subscription(typeUrl: string): Subscription | undefined {
     const type = servedTypeByUrl.get(typeUrl);
     return type && this.#order.subscriptions.get(type.shortName);
@@ -340,7 +357,7 @@ export class XdsStream implements Watcher {
     if (this.#client !== undefined) {
       const { connection, audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
-        for (const name of watched(sub)) audience.interest.remove(sub.type.typeUrl, name, this);
+        for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
       audience.detach();
       connection.close();

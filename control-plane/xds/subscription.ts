@@ -20,6 +20,8 @@ export interface InFlight {
  */
 export interface Subscription {
   readonly type: ServedType;
+  /** What of the cache it reads: the type's resources, or a view of them (whole-routes.ts). */
+  readonly view: string;
   /** Whether a first request has come. */
   started: boolean;
   /** It wants every resource of the type. */
@@ -64,8 +66,9 @@ export interface Subscription {
 }
 
 /** A client that has asked for nothing yet. */
-export const newSubscription = (type: ServedType): Subscription => ({
+export const newSubscription = (type: ServedType, view: string = type.typeUrl): Subscription => ({
   type,
+  view,
   started: false,
   wildcard: false,
   hasNamed: false,
@@ -179,9 +182,9 @@ export function noteChanges(
   changes: readonly ResourceChange[],
   options: { readonly lingers: boolean; readonly nowMs: number },
 ): void {
-  for (const { name, before, after } of changes) {
+  for (const { name, before, exists } of changes) {
     if (!wants(sub, name)) continue;
-    if (after === undefined) {
+    if (!exists) {
       sub.dirty.delete(name);
       if (!sub.sent.has(name)) continue;
       sub.gone.add(name);

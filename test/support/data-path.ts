@@ -207,7 +207,6 @@ export class DataPath implements AsyncDisposable {
         name === "routes"
           ? {
               name,
-              clusters: new Set(),
               match: () =>
                 route === null ? undefined : { name: "r", virtualHost: "v", mutations: NO_MUTATIONS, action },
             }
