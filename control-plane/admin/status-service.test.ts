@@ -32,11 +32,14 @@ test("data planes are listed by group and id, in pages, with what they were sent
     missing: ["gone"],
   };
   const connect = (gatewayGroup: string, id: string) =>
-    nodes.connect({ id, gatewayGroup, kind: "envoy", version: "1.40.0", address: "127.0.0.1:5" }, () => ({
-      groupExists: gatewayGroup !== "nowhere",
-      types: id === "two" ? [type] : [],
-      problems: [],
-    }));
+    nodes.connect(
+      { id, gatewayGroup, kind: "envoy", version: "1.40.0", address: "127.0.0.1:5" },
+      {
+        report: () => ({ groupExists: gatewayGroup !== "nowhere", types: id === "two" ? [type] : [], problems: [] }),
+        outstanding: () => ({ unsent: Number.POSITIVE_INFINITY, unanswered: Number.POSITIVE_INFINITY }),
+        resources: () => [],
+      },
+    );
   connect("default", "two");
   connect("nowhere", "three");
   connect("default", "one").close();
