@@ -19,8 +19,9 @@ import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { FollowerSource, type RegistryInfo } from "./follower-source.ts";
+import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
+import { describeRegistry } from "./registry-info.ts";
 import { RotatingSource } from "./rotating-source.ts";
 import { SavedFile } from "./saved.ts";
 import type { SharedEndpoints } from "./shared.ts";
@@ -313,13 +314,6 @@ const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
 
 const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
   discoveryKey({ registry, service, namespace, group, cluster });
-
-function describeRegistry({ version, clusterIdentity, outage }: RegistrySupervisor): string {
-  const problem =
-    outage === undefined || outage.kind === "bug" ? undefined : { kind: outage.kind, message: outage.message };
-  const info: RegistryInfo = { identity: { version, clusterIdentity }, problem };
-  return JSON.stringify(info);
-}
 
 /** Whether two registries are reached alike, so that watches may go on. */
 function isSameWatch(a: Registry, b: Registry): boolean {
