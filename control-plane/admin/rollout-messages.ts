@@ -4,12 +4,14 @@ import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   type GroupRollout,
   GroupRolloutSchema,
+  type RefusedObject,
+  RefusedObjectSchema,
   type RefusedResource as RefusedResourceMessage,
   RefusedResourceSchema,
   RolloutState,
 } from "#sluice/admin/v1/rollout_service_pb.ts";
 
-import type { RefusedResource } from "../rollout/blame.ts";
+import type { BlamedObject, RefusedResource } from "../rollout/blame.ts";
 import type { RolloutRecord, RolloutState as State } from "../rollout/record.ts";
 
 const states: Record<State, RolloutState> = {
@@ -48,8 +50,12 @@ export function groupRolloutMessage(record: RolloutRecord): GroupRollout {
 export const refusedMessage = ({ typeUrl, name, reason, objects }: RefusedResource): RefusedResourceMessage =>
   create(RefusedResourceSchema, {
     ...{ typeUrl, name, reason },
-    objects: objects.map(({ kind, gatewayGroup, name: of, field }) => ({ kind, gatewayGroup, name: of, field })),
+    objects: objects.map(objectMessage),
   });
+
+/** What the operator wrote, as the admin API names it. */
+export const objectMessage = ({ kind, gatewayGroup, name, field }: BlamedObject): RefusedObject =>
+  create(RefusedObjectSchema, { kind, gatewayGroup, name, field });
 
 /** The value below which this share of sorted values lies; undefined of none. */
 function percentile(sortedMs: readonly number[], share: number) {

@@ -1,12 +1,15 @@
 import type { ResourceCache, ResourceUpdate } from "../xds/cache.ts";
 import type { Publications } from "../xds/publications.ts";
 import type { NodeIdentity, NodeListener, NodeRegistry, Outstanding, Refusal } from "../xds/status.ts";
-import { type Blame, refusedResources } from "./blame.ts";
+import { type Blame, type BlamedObject, refusedResources } from "./blame.ts";
 import type { RolloutMetrics } from "./metrics.ts";
 import { type Published, RolloutRecord } from "./record.ts";
 
 /** Rollouts that are remembered of each gateway group. */
 const KEPT_MAX = 50;
+
+/** Refusals whose objects are remembered. */
+const BLAMED_MAX = 1_000;
 
 /** Where a rollout's resources are written to: the cache, or what stands before it. */
 export type RolloutTarget = Pick<ResourceCache, "update" | "removeGroup" | "markReady">;
@@ -32,6 +35,8 @@ export class Rollouts implements NodeListener {
   /** The oldest first. */
   readonly #records = new Map<string, RolloutRecord[]>();
   readonly #listeners = new Set<() => void>();
+  /** What was found behind refusals, since a look into a large resource takes its time and many data planes may refuse it. */
+  readonly #blamed = new Map<string, readonly BlamedObject[]>();
   readonly #stop: () => void;
   #ready = false;
   #published = 0n;
@@ -143,11 +148,32 @@ export class Rollouts implements NodeListener {
     const changed = refused.flatMap(({ objects }) => objects);
     const resources = refusedResources(gatewayGroup, refusal, this.#options.blame, changed);
     this.#options.metrics.refused(resources);
+    for (const { typeUrl, name, reason, objects } of resources) {
+      this.#remember([gatewayGroup, typeUrl, name, reason].join("\0"), objects);
+    }
     for (const record of refused) {
       record.refuse({ nodeId: id, resources }, this.#now());
       this.#check(record);
     }
     return [...new Set(resources.flatMap(({ objects }) => objects.map(({ text }) => text)))];
+  }
+
+  /** What the operator wrote that became a refused resource. */
+  objectsOf(group: string, typeUrl: string, name: string, reason: string): readonly BlamedObject[] {
+    const key = [group, typeUrl, name, reason].join("\0");
+    const known = this.#blamed.get(key);
+    if (known !== undefined) return known;
+    const refusal = { typeUrl, reason, names: new Set([name]), reasons: new Map(), publications: undefined };
+    const found = refusedResources(group, refusal, this.#options.blame, []).flatMap(({ objects }) => objects);
+    this.#remember(key, found);
+    return found;
+  }
+
+  #remember(key: string, objects: readonly BlamedObject[]): void {
+    this.#blamed.delete(key);
+    this.#blamed.set(key, objects);
+    const [oldest] = this.#blamed.keys();
+    if (this.#blamed.size > BLAMED_MAX && oldest !== undefined) this.#blamed.delete(oldest);
   }
 
   *#active(group: string): Iterable<RolloutRecord> {

@@ -20,6 +20,7 @@ const type = (fields: Partial<TypeStatus> = {}): TypeStatus => ({
   lastAckTimeMs: 5,
   lastNackTimeMs: undefined,
   missing: [],
+  refusals: new Map(),
   ...fields,
 });
 

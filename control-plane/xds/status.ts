@@ -24,6 +24,8 @@ export interface TypeStatus {
   readonly lastNackTimeMs: number | undefined;
   /** Names it asked for that don't exist, the first hundred. */
   readonly missing: readonly string[];
+  /** Resources that it refused, and runs in the version before, with its reasons; also those of earlier responses. */
+  readonly refusals: ReadonlyMap<string, string>;
 }
 
 /** Who a data plane says it is, in the first request of its stream. */
@@ -184,6 +186,11 @@ export class NodeRegistry {
     return this.#connected.size;
   }
 
+  /** Connected data planes of this id, one of a gateway group. */
+  connected(id: string): NodeIdentity[] {
+    return [...this.#connected.values()].map(({ identity }) => identity).filter((identity) => identity.id === id);
+  }
+
   /** How many data planes of these gateway groups are connected. */
   connectedIn(groups: ReadonlySet<string>): number {
     let count = 0;
@@ -328,7 +335,7 @@ function stateOf(entry: Entry, report: StreamReport): NodeState {
   if (entry.disconnectTimeMs !== undefined) return "disconnected";
   if (!report.groupExists) return "unknown_group";
   // A refusal says more than that something newer is under way.
-  if (report.types.some((type) => type.nack !== "")) return "nacked";
+  if (report.types.some(({ nack, refusals }) => nack !== "" || refusals.size > 0)) return "nacked";
   return report.types.length === 0 || report.types.some((type) => type.pending) ? "stale" : "synced";
 }
 

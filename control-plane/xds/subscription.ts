@@ -288,5 +288,6 @@ export function typeStatus(sub: Subscription): TypeStatus {
     lastAckTimeMs: sub.lastAckTimeMs,
     lastNackTimeMs: sub.lastNackTimeMs,
     missing: [...sub.missing].slice(0, MISSING_SHOWN_MAX),
+    refusals: new Map(sub.progress.refusals),
   };
 }
