@@ -9,6 +9,7 @@ import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
+import { RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
@@ -32,6 +33,7 @@ import { leaseService } from "./lease-service.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
+import { type RolloutSources, rolloutService } from "./rollout-service.ts";
 import { serviceService } from "./service-service.ts";
 import { discoveryService } from "./discovery-service.ts";
 import { type StatusSources, statusService } from "./status-service.ts";
@@ -45,7 +47,7 @@ const READ_BYTES_MAX = 64 * 1024 * 1024;
 /** For the services that need no token: their requests hold a name or two. */
 const OPEN_READ_BYTES_MAX = 64 * 1024;
 
-export interface AdminServerOptions extends StatusSources {
+export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly address: Address;
   /** TLS on the port; plain text without. */
   readonly tls?: TlsFiles | undefined;
@@ -73,6 +75,7 @@ const services = [
   CertificateService,
   CaCertificateService,
   StatusService,
+  RolloutService,
   DiscoveryService,
   LeaseService,
   Health,
@@ -144,6 +147,7 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
+    .service(RolloutService, rolloutService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
     .service(LeaseService, leaseService(store, options.endpoints.leases))
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)

@@ -12,7 +12,8 @@ import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
 import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import type { StreamReport } from "./status.ts";
+import { outstanding, resourceStatuses } from "./progress.ts";
+import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
@@ -39,7 +40,7 @@ const UNKNOWN_TYPE_LENGTH_MAX = 200;
  * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
  * write before has not left (lesson 36), and nothing is queued but names.
  */
-export class XdsStream implements Watcher {
+export class XdsStream implements Watcher, ConnectedStream {
   readonly #call: RawCall;
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
@@ -99,7 +100,9 @@ export class XdsStream implements Watcher {
     const sub = this.#subscription(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
-    noteChanges(sub, changes, { lingers, nowMs: this.#context.now() });
+    const publication = this.#context.publications.current;
+    noteChanges(sub, changes, { lingers, nowMs: this.#context.now(), publication });
+    if (publication !== undefined) this.#client?.connection.changed();
     this.#schedule();
   }
 
@@ -141,6 +144,14 @@ export class XdsStream implements Watcher {
     return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
   }
 
+  outstanding(): Outstanding {
+    return outstanding(inOrder(this.#order));
+  }
+
+  resources(typeUrl: string | undefined): Iterable<ResourceStatus> {
+    return resourceStatuses(inOrder(this.#order), typeUrl);
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#ended) return;
     let request: IncomingRequest;
@@ -172,7 +183,7 @@ export class XdsStream implements Watcher {
     }
     const set = servedSet(cache, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
       this.#reconnects = true;
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
@@ -286,7 +297,10 @@ export class XdsStream implements Watcher {
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
     if (push === undefined) {
+      const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
+      // What waited turned out to be held already: nobody has to answer for it.
+      if (wasOwing) this.#client?.connection.changed();
       return false;
     }
     const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
