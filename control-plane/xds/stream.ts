@@ -4,6 +4,7 @@ import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
+import { Alarm } from "./alarm.ts";
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
@@ -17,6 +18,7 @@ import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from 
 import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
+  isWaiting,
   newSubscription,
   noteChanges,
   noteIdle,
@@ -53,14 +55,16 @@ export class XdsStream implements Watcher, ConnectedStream {
   readonly #onClosed: () => void;
   #nonces = 0;
   #client: Client | undefined;
-  #writing = false;
+  /** When the write under way began; undefined without one. */
+  #writingSinceMs: number | undefined;
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
   /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
   #reconnects = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #alarm: Alarm;
+  readonly #firstRequestTimer: NodeJS.Timeout;
 
   constructor(
     call: RawCall,
@@ -81,7 +85,8 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#lastRequestCame = true;
       this.#schedule();
     });
-    this.#timer = setTimeout(() => {
+    this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
+    this.#firstRequestTimer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
   }
@@ -189,7 +194,8 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
     }
     client.connection.changed();
-    this.#schedule();
+    const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
+    if (!isMereAnswer || this.#hasMore) this.#schedule();
   }
 
   /** The client as its first request has named it; undefined if it may not go on. */
@@ -202,7 +208,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     }
     if (before !== undefined) return before;
     this.#client = found;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
     const { log, firstSyncs, limits, now } = this.#context;
     const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
     if (startMs === undefined) {
@@ -262,7 +268,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing) return;
+    if (this.#ended || this.#writingSinceMs !== undefined) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
     const { cache, limits, now } = this.#context;
@@ -285,7 +291,8 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#close();
       return;
     }
-    this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
+    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs);
+    if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
@@ -311,26 +318,29 @@ export class XdsStream implements Watcher, ConnectedStream {
     metrics.pushes.add(1, type);
     metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
-    this.#writing = true;
-    this.#wakeAt(nowMs + limits.ackTimeoutMs);
+    this.#writingSinceMs = nowMs;
+    this.#alarm.at(nowMs + limits.ackTimeoutMs);
     this.#call.write(bytes, () => {
-      this.#writing = false;
-      this.#guard(() => this.#run());
+      this.#writingSinceMs = undefined;
+      if (this.#hasMore) this.#guard(() => this.#run());
     });
     this.#client?.connection.changed();
     return true;
   }
 
-  #wakeAt(timeMs: number | undefined): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (timeMs === undefined) return;
-    // Timers may fire a little early; a millisecond more keeps them from running twice.
-    const delayMs = Math.max(0, timeMs - this.#context.now()) + 1;
-    this.#timer = setTimeout(() => {
-      if (this.#writing) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
-      else this.#guard(() => this.#run());
-    }, delayMs).unref();
+  /** Whether a run could do anything now or later, but wait for answers, which a timer does. */
+  get #hasMore(): boolean {
+    return this.#lastRequestCame || inOrder(this.#order).some(isWaiting);
+  }
+
+  #wake(): void {
+    if (this.#writingSinceMs === undefined) {
+      this.#run();
+      return;
+    }
+    const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
+    if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
+    else this.#alarm.at(endMs);
   }
 
   /** About how many bytes of resources may be in the next response. */
@@ -367,7 +377,8 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   #cleanUp(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
+    this.#alarm.clear();
     if (this.#client !== undefined) {
       const { connection, audience } = this.#client;
       for (const sub of inOrder(this.#order)) {

@@ -137,7 +137,7 @@ export interface Push {
 export const wants = (sub: Subscription, name: string): boolean => sub.wildcard || sub.names.has(name);
 
 /** Whether there is something to tell the client, or to compare with what it holds. */
-const isWaiting = (sub: Subscription): boolean =>
+export const isWaiting = (sub: Subscription): boolean =>
   sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */
@@ -227,7 +227,10 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
   if (sub.wildcard) {
     for (const { name, version } of set.values()) if (sub.sent.get(name) !== version) sub.dirty.add(name);
   } else {
-    for (const name of sub.names) if (sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    for (const name of sub.names) {
+      // What is forced is sent in any case, and then in the version that it has by then.
+      if (!sub.forced.has(name) && sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    }
   }
   if (isWaiting(sub)) sub.waitingSinceMs ??= nowMs;
 }
