@@ -30,7 +30,7 @@ export interface WatchContext {
   readonly settings: ConsulSettings;
   readonly slots: QuestionSlots;
   /** The mark of the cluster; "" if it has none. */
-  identity(signal: AbortSignal): Promise<string>;
+  readonly identity: (signal: AbortSignal) => Promise<string>;
 }
 
 /** Yields a service's instances now and whenever Consul says that something changed (blocking queries). */
