@@ -49,7 +49,11 @@ export interface RequestLimits extends FieldLimits {
  * Reads the head of a request (RFC 9112, 3 to 6). Where the end of the head isn't in sight, there is some violation, which then says nothing
  * about the request.
  */
-export function parseRequestHead(head: HeadBytes, limits: RequestLimits, isSecure: boolean): RequestMessage | Violation {
+export function parseRequestHead(
+  head: HeadBytes,
+  limits: RequestLimits,
+  isSecure: boolean,
+): RequestMessage | Violation {
   const message = new RequestMessage(isSecure);
   const { bytes, from: begin, to } = head;
   let i = begin;
