@@ -9,6 +9,7 @@ import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
+import { RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
@@ -33,6 +34,7 @@ import { isLeaseToken } from "./lease-tokens.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
+import { type RolloutSources, rolloutService } from "./rollout-service.ts";
 import { serviceService } from "./service-service.ts";
 import { discoveryService } from "./discovery-service.ts";
 import { type StatusSources, statusService } from "./status-service.ts";
@@ -49,7 +51,7 @@ const OPEN_READ_BYTES_MAX = 64 * 1024;
 /** Of programs that may report instances and nothing else: 1,000 instances of 8 KiB and their names. */
 const LEASE_READ_BYTES_MAX = 16 * 1024 * 1024;
 
-export interface AdminServerOptions extends StatusSources {
+export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly address: Address;
   /** TLS on the port; plain text without. */
   readonly tls?: TlsFiles | undefined;
@@ -77,6 +79,7 @@ const services = [
   CertificateService,
   CaCertificateService,
   StatusService,
+  RolloutService,
   DiscoveryService,
   LeaseService,
   Health,
@@ -148,6 +151,7 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
+    .service(RolloutService, rolloutService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
     .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)

@@ -10,6 +10,7 @@ import {
   integer,
   valued,
 } from "./options.ts";
+import type { ApplyOptions } from "./commands/apply.ts";
 import { type Action, type Add, groupOption, withOptions } from "./command.ts";
 import { addDiscovery } from "./discovery-program.ts";
 import type { Terminal } from "./terminal.ts";
@@ -180,14 +181,27 @@ const pruneOption = () => flag("--prune", "delete everything that the files don'
 const dryRunOption = () =>
   flag("--dry-run", "check everything and show what would change, but write nothing", "SLUICE_DRY_RUN");
 
+/** How long `apply --wait` waits unless told otherwise. */
+const ROLLOUT_WAIT_MS = 60_000;
+
 function addGatewayCommands(program: Command, add: Add, terminal: Terminal): void {
   const apply = withOptions(
     new Command("apply").description("write gateway files to the control plane"),
     fileOption(),
     dryRunOption(),
     pruneOption(),
+    flag(
+      "--wait",
+      "wait until the data planes have accepted it, for --timeout or 60s (exit code 3: refused, 4: not in time)",
+      "SLUICE_WAIT",
+    ),
   );
-  add(program, apply, async (options) => (await import("./commands/apply.ts")).apply(options, terminal));
+  // How long a call may take is another question than how long a rollout may, unless the user says it.
+  const waitMs = ({ timeout }: GlobalOptions) =>
+    program.getOptionValueSource("timeout") === "default" ? ROLLOUT_WAIT_MS : timeout;
+  add(program, apply, async (options: ApplyOptions) =>
+    (await import("./commands/apply.ts")).apply({ ...options, waitMs: waitMs(options) }, terminal),
+  );
   const diff = withOptions(
     new Command("diff").description("show what apply would change (exit code 0: nothing, 2: something)"),
     fileOption(),
@@ -223,6 +237,7 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
       .description("show the control plane and each data plane: what it was sent, accepted and refused")
       .argument("[node]", "all about this data plane"),
     groupOption(),
+    valued("--type <type>", "of one data plane's resources, only these: CDS, EDS, LDS, RDS, ...", "SLUICE_TYPE"),
     flag("-w, --watch", "show it again every second", "SLUICE_WATCH"),
   );
   add(program, status, async (options, [node]) =>
