@@ -113,7 +113,7 @@ class Proxy implements RunningProxy {
     });
     this.#configuration.onChange(() => this.#changed());
     this.#workers = new Workers({
-      count: checked.workers,
+      count: options.handover?.workers ?? checked.workers,
       drainTimeMs: checked.drainTimeMs,
       connectionsMax: options.maxConnections,
       node: { id: nodeId, cluster: gatewayGroup },
