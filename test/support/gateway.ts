@@ -42,18 +42,25 @@ export class ControlPlane {
 
   static async start(
     data: string,
-    more: { adminPort?: number; xdsPort?: number; args?: string[]; path?: string } = {},
+    more: {
+      adminPort?: number;
+      xdsPort?: number;
+      args?: string[];
+      path?: string;
+      env?: Record<string, string>;
+    } = {},
   ): Promise<ControlPlane> {
     const adminPort = more.adminPort ?? (await freePort());
     const xdsPort = more.xdsPort ?? (await freePort());
     const path = more.path ?? sluicePath;
-    const program = new Program(path, [
+    const args = [
       "control-plane",
       ...["--data", data],
       ...["--admin", `127.0.0.1:${adminPort}`],
       ...["--xds", `127.0.0.1:${xdsPort}`],
       ...(more.args ?? []),
-    ]);
+    ];
+    const program = new Program(path, args, { env: more.env ?? {} });
     const started = new ControlPlane(program, data, adminPort, xdsPort, path);
     await waitUntilUp(program, adminPort, "/healthz");
     return started;
