@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 import { EndpointHealth } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import { canonical, isUsable } from "./canonical.ts";
+import { canonical } from "./canonical.ts";
 import { type Admitted, admit, release } from "./hold.ts";
 import { snapshotOf } from "./testing/scripted-source.ts";
 
@@ -30,9 +30,9 @@ test("whatever a registry says: its newest instances are served, and nothing onl
       for (const { addresses, waitMs, first, ...more } of said) {
         nowMs += waitMs;
         now = release(now, nowMs);
-        const before = now.served?.snapshot.endpoints.some(isUsable) === true;
+        const before = (now.served?.usableCount ?? 0) > 0;
         now = admit(now, canonical(snapshotOf("s", addresses, more)), { nowMs, first, holdEmptyMs: HOLD_MS });
-        const served = now.served?.snapshot.endpoints.map(({ address }) => address);
+        const served = now.served?.decode().endpoints.map(({ address }) => address);
         if (addresses.length > 0) {
           emptySinceMs = undefined;
           expect(served).toEqual([...addresses].sort());
@@ -58,7 +58,7 @@ test("a registry that is connected to again and calls all instances unhealthy is
   const again = admit(before, canonical(unhealthy), { ...arrival, first: true });
   expect(again.served).toBe(before.served);
   expect(again.held?.reason).toBe("the registry calls all instances unusable right after it was connected to again");
-  expect(admit(before, canonical(unhealthy), { ...arrival, first: false }).served?.snapshot.endpoints).toMatchObject([
+  expect(admit(before, canonical(unhealthy), { ...arrival, first: false }).served?.decode().endpoints).toMatchObject([
     { health: EndpointHealth.UNHEALTHY },
   ]);
 });

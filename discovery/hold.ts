@@ -1,4 +1,4 @@
-import { type Canonical, isUsable } from "./canonical.ts";
+import type { Canonical } from "./canonical.ts";
 import type { Doubt } from "./source.ts";
 
 /** An empty answer that is not believed yet. */
@@ -32,7 +32,7 @@ export interface Arrival {
  */
 export function admit(current: Admitted, answer: Canonical, { nowMs, first, holdEmptyMs }: Arrival): Admitted {
   const { served, held } = current;
-  const losesAll = !answer.snapshot.endpoints.some(isUsable) && served?.snapshot.endpoints.some(isUsable) === true;
+  const losesAll = answer.usableCount === 0 && served !== undefined && served.usableCount > 0;
   if (!losesAll || holdEmptyMs === 0) return { served: answer, held: undefined };
   if (held !== undefined) {
     // Still empty: the time that was set runs on.
@@ -50,11 +50,11 @@ export function release(current: Admitted, nowMs: number): Admitted {
 }
 
 function doubt(served: Canonical, answer: Canonical, first: boolean): string | undefined {
-  const before = served.snapshot.clusterIdentity;
-  const now = answer.snapshot.clusterIdentity;
+  const before = served.clusterIdentity;
+  const now = answer.clusterIdentity;
   if (before !== "" && now !== "" && before !== now) return "the registry is another cluster than before";
-  if (answer.snapshot.discontinuous) return "the registry started anew";
+  if (answer.discontinuous) return "the registry started anew";
   if (!first) return undefined;
-  const what = answer.snapshot.endpoints.length === 0 ? "has no instances" : "calls all instances unusable";
+  const what = answer.endpointCount === 0 ? "has no instances" : "calls all instances unusable";
   return `the registry ${what} right after it was connected to again`;
 }

@@ -15,11 +15,11 @@ interface Body {
  * after the other: the last list of each type is joined once for all of them.
  */
 export class Bodies {
-  readonly #form: keyof ResourceEntry;
+  readonly #form: Form;
   readonly #last = new Map<string, Body>();
 
   /** @param form which of an entry's forms is joined */
-  constructor(form: keyof ResourceEntry) {
+  constructor(form: Form) {
     this.#form = form;
   }
 
@@ -38,6 +38,9 @@ export class Bodies {
     return Buffer.concat(resources.map((entry) => entry[this.#form]));
   }
 }
+
+/** Forms of an entry that are bytes. */
+type Form = "delta" | "sotw";
 
 /** Entries are shared and never change, so that it is enough to compare references. */
 const isSame = (one: readonly ResourceEntry[], other: readonly ResourceEntry[]): boolean =>

@@ -59,23 +59,24 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
     case "CDS":
       return {
         updates: true,
-        removals: late || !(busyOrLeaving("LDS") || busyOrLeaving("RDS") || warming.size > 0 || followUpDue),
+        removals:
+          late || (!(["LDS", "RDS", "VHDS"] as const).some(busyOrLeaving) && warming.size === 0 && !followUpDue),
       };
     case "EDS":
       // Endpoints never wait for clusters: they are the fast path, and Envoy accepts clusters only once it has their endpoints.
-      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS")) };
+      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS") || busy("VHDS")) };
     case "SDS":
       // Nor do secrets: a rotated certificate is late already, and whoever names a new one waits for it.
       return { updates: true, removals: late || !(busyOrLeaving("CDS") || busyOrLeaving("LDS")) };
     case "LEDS":
     case "SRDS":
-    case "VHDS":
     case "RTDS":
     case "ECDS":
       // There is nothing of them that could break.
       return { updates: true, removals: true };
     case "LDS":
-    case "RDS": {
+    case "RDS":
+    case "VHDS": {
       // A first sync in several responses: routes to clusters of a later one would find none.
       if (!late && clusters?.fresh && clusters.dirty.size > 0) return undefined;
       const behindClusters = busy("CDS") || warming.size > 0;
@@ -84,9 +85,11 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
         const updates = late || sub.fresh || !behindClusters;
         return { updates, removals: updates };
       }
+      // Virtual hosts go behind the route configurations that they belong to.
+      const behindRoutes = sub.type.shortName === "VHDS" && busy("RDS");
       return {
-        updates: late || sub.fresh || !(behindClusters || busy("LDS")),
-        removals: late || !(behindClusters || busyOrLeaving("LDS") || followUpDue),
+        updates: late || sub.fresh || !(behindClusters || busy("LDS") || behindRoutes),
+        removals: late || !(behindClusters || behindRoutes || busyOrLeaving("LDS") || followUpDue),
       };
     }
   }

@@ -23,7 +23,12 @@ export interface ResourceEntry {
   readonly delta: Buffer;
   /** The field `resources` of a DiscoveryResponse: tag, length, `Any`. The same memory as the end of `delta`. */
   readonly sotw: Buffer;
+  /** How many bytes at the end of both are the resource message itself. */
+  readonly bodySize: number;
 }
+
+/** The bytes of the resource message inside an entry, in its memory. */
+export const bodyOf = ({ delta, bodySize }: ResourceEntry): Buffer => delta.subarray(delta.length - bodySize);
 
 /**
  * Encodes one resource for both kinds of streams at once: `Resource.resource` and `DiscoveryResponse.resources` are both field 2 and both
@@ -44,7 +49,7 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   at = writeString(out, at, any.typeUrl, typeUrl);
   at = writeHead(out, at, any.value, bytes.length);
   out.set(bytes, at);
-  return { delta: out, sotw: out.subarray(total - sotwSize) };
+  return { delta: out, sotw: out.subarray(total - sotwSize), bodySize: bytes.length };
 }
 
 /** A delta resource without a body: the name is known, and stands for nothing (O1). There is no such thing in state of the world. */
@@ -54,7 +59,7 @@ export function encodeBodiless(name: string, version: string, aliases: readonly 
   const size = fields.reduce((sum, { length }) => sum + length, 0);
   const head = Buffer.allocUnsafe(fieldSize(deltaDiscoveryResponse.resources, size) - size);
   writeHead(head, 0, deltaDiscoveryResponse.resources, size);
-  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0) };
+  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0), bodySize: 0 };
 }
 
 /** What a response says besides its resources. */
@@ -115,6 +120,13 @@ const writeHead = (out: Buffer, at: number, field: number, length: number) =>
 function writeString(out: Buffer, at: number, field: number, value: string): number {
   const start = writeHead(out, at, field, Buffer.byteLength(value));
   return start + out.write(value, start);
+}
+
+/** A field of a message that holds bytes, an encoded message among them, with its head. */
+export function encodeField(field: number, bytes: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(fieldSize(field, bytes.length));
+  out.set(bytes, writeHead(out, 0, field, bytes.length));
+  return out;
 }
 
 function stringField(field: number, value: string): Buffer {
