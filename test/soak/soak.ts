@@ -14,7 +14,7 @@ import { envoy } from "../support/tools.ts";
 import { startUpstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 import { Changes, HOST, type SoakGroup } from "./changes.ts";
-import { NativeClient } from "./native.ts";
+import { NativeClient } from "../support/native-client.ts";
 import { Random } from "./random.ts";
 import { habits, Recorder } from "./recorder.ts";
 

@@ -133,7 +133,14 @@ export async function startEnvoy(
     group = "default",
     nodeId = "envoy-1",
     args = [],
-  }: { group?: string; nodeId?: string; args?: readonly string[] } = {},
+    edit = (bootstrap) => bootstrap,
+  }: {
+    group?: string;
+    nodeId?: string;
+    args?: readonly string[];
+    /** Changes the bootstrap, a YAML document. */
+    edit?: (bootstrap: string) => string;
+  } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
   const bootstrap = await run(sluicePath, [
@@ -146,7 +153,7 @@ export async function startEnvoy(
   ]);
   if (bootstrap.code !== 0) throw new Error(bootstrap.stderr);
   const program = new Program(envoyPath, [
-    ...["--config-yaml", bootstrap.stdout],
+    ...["--config-yaml", edit(bootstrap.stdout)],
     ...["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"],
   ]);
   await waitUntilUp(program, adminPort, "/ready");

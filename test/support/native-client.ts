@@ -17,7 +17,11 @@ export class NativeClient {
   readonly #running: Promise<void>;
 
   /** @param listening addresses that data planes of the same machine listen on: they are not tried */
-  constructor(who: { readonly group: string; readonly id: string }, server: string, listening: ReadonlySet<string>) {
+  constructor(
+    who: { readonly group: string; readonly id: string },
+    server: string,
+    listening: ReadonlySet<string> = new Set(),
+  ) {
     this.group = who.group;
     this.id = who.id;
     this.#configuration = new Configuration({
@@ -28,6 +32,11 @@ export class NativeClient {
     });
     const node = create(NodeSchema, { id: who.id, cluster: who.group, userAgentName: "sluice-proxy" });
     this.#running = runAdsClient({ server, node, signal: this.#stopped.signal }, this.#configuration);
+  }
+
+  /** Whether it has all that it needs to serve. */
+  get live(): boolean {
+    return this.#configuration.live;
   }
 
   /** What it holds, as "type name" -> version. */
