@@ -1,3 +1,6 @@
+import { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+
 import { Agent, buildConnector, type Dispatcher, request } from "undici";
 
 import { parseJson } from "../json.ts";
@@ -64,8 +67,11 @@ export class ConsulClient {
     const connect: buildConnector.connector = (options, callback) =>
       open(options, (...result) => {
         const [, socket] = result;
-        const isHttp2 = socket !== null && "alpnProtocol" in socket && socket.alpnProtocol === "h2";
-        if (socket !== null) onCapacity(isHttp2 ? watching * STREAMS_PER_CONNECTION : watching);
+        // Where it failed, the second of the two isn't there at all.
+        if (socket instanceof Socket) {
+          const isHttp2 = socket instanceof TLSSocket && socket.alpnProtocol === "h2";
+          onCapacity(isHttp2 ? watching * STREAMS_PER_CONNECTION : watching);
+        }
         callback(...result);
       });
     const agent = (connections: number) =>
