@@ -6,8 +6,8 @@ import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { sleep } from "./backoff.ts";
 import type { Canonical } from "./canonical.ts";
-import { DiscoveryError, type DiscoveryErrorKind, keyText, type Source } from "./source.ts";
-import { type Failure, WatchedService, type WatchView } from "./watched-service.ts";
+import { DiscoveryError, type DiscoveryErrorKind, type Failure, keyText, type Remark, type Source } from "./source.ts";
+import { WatchedService, type WatchView } from "./watched-service.ts";
 
 /** With the timeout: an outage shows within 6 s. */
 const PROBE_INTERVAL_MS = 2_500;
@@ -150,13 +150,13 @@ export class RegistrySupervisor {
 
   /** All watched services, in no order. */
   *reports(): Iterable<ServiceReport> {
-    for (const service of this.#services.values()) yield reportOf(service, this.#outage);
+    for (const service of this.#services.values()) yield this.#report(service);
   }
 
   /** One watched service. */
   report(key: ServiceKey): ServiceReport | undefined {
     const service = this.#services.get(keyText(key));
-    return service && reportOf(service, this.#outage);
+    return service && this.#report(service);
   }
 
   /** The services that the registry has. @throws DiscoveryError */
@@ -171,6 +171,10 @@ export class RegistrySupervisor {
     for (const text of [...this.#unsettled.keys()]) this.#settle(text);
     await this.#probing;
     await this.#options.source.close();
+  }
+
+  #report(service: WatchedService): ServiceReport {
+    return reportOf(service, this.#outage, this.#options.source.remark?.(service.key));
   }
 
   #settle(text: string): void {
@@ -244,14 +248,16 @@ export class RegistrySupervisor {
 
 const denials: ReadonlySet<string> = new Set<DiscoveryErrorKind>(["permission_denied", "unauthenticated"]);
 
-function reportOf(service: WatchedService, outage: Failure | undefined): ServiceReport {
-  const problem = service.failure ?? outage;
-  const { key, served, restored, held, failure, lastEventMs, lastChangeMs, counts } = service;
+function reportOf(service: WatchedService, outage: Failure | undefined, remark: Remark | undefined): ServiceReport {
+  const { key, served, restored, lastEventMs, lastChangeMs, counts } = service;
+  const failure = service.failure ?? remark?.failure;
+  const held = service.held ?? remark?.held;
+  const problem = failure ?? outage;
   const view = { key, served, restored, held, failure, lastEventMs, lastChangeMs, counts };
-  return { ...view, problem, state: stateOf(service, problem) };
+  return { ...view, problem, state: stateOf(view, problem) };
 }
 
-function stateOf({ served, restored, held }: WatchedService, problem: Failure | undefined): WatchState {
+function stateOf({ served, restored, held }: WatchView, problem: Failure | undefined): WatchState {
   if (problem !== undefined && denials.has(problem.kind)) return "permission_denied";
   if (problem?.kind === "unknown_service") return "unknown_service";
   if (problem !== undefined) return served === undefined ? "failing" : "stale";

@@ -4,20 +4,9 @@ import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
-import { type Admitted, admit, type Held, release } from "./hold.ts";
-import { DiscoveryError, type DiscoveryErrorKind, type Source } from "./source.ts";
+import { type Admitted, admit, release } from "./hold.ts";
+import { DiscoveryError, type Doubt, type Failure, type Source } from "./source.ts";
 import { turn } from "./turns.ts";
-
-/** What is wrong with a watch at the moment. */
-export interface Failure {
-  readonly kind: DiscoveryErrorKind | "bug";
-  /** The registry's own words. */
-  readonly message: string;
-  /** Since when it has failed without a good answer between. Milliseconds since 1970. */
-  readonly sinceMs: number;
-  /** In a row. */
-  readonly times: number;
-}
 
 /** All that is known of one watched service; times in milliseconds since 1970. */
 export interface WatchView {
@@ -26,7 +15,7 @@ export interface WatchView {
   readonly served: Canonical | undefined;
   /** Whether that is of an earlier run and nothing was heard since. */
   readonly restored: boolean;
-  readonly held: Held | undefined;
+  readonly held: Doubt | undefined;
   readonly failure: Failure | undefined;
   /** When the registry last said anything about the service. */
   readonly lastEventMs: number | undefined;
@@ -85,7 +74,7 @@ export class WatchedService implements WatchView {
     return this.#admitted.served;
   }
 
-  get held(): Held | undefined {
+  get held(): Doubt | undefined {
     return this.#admitted.held;
   }
 

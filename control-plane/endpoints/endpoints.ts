@@ -19,15 +19,16 @@ import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { FollowerSource, type RegistryInfo } from "./follower-source.ts";
+import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
+import { describeRegistry } from "./registry-info.ts";
 import { RotatingSource } from "./rotating-source.ts";
 import { type Saved, SavedFile } from "./saved.ts";
 import type { SharedEndpoints } from "./shared.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
 const FIRST_ANSWER_MS_MAX = 5_000;
-/** Changes that come together are told together. */
+/** From one telling to the next: changes that come meanwhile are told together. The first of a quiet time is not held back. */
 const COALESCE_MS = 5;
 const HOLD_EMPTY_MS_DEFAULT = 300_000;
 
@@ -84,6 +85,7 @@ export class Endpoints {
   readonly #wantedBy = new Map<string, ReadonlyMap<string, string>>();
   #changed = new Map<string, Set<string>>();
   #flushing: NodeJS.Timeout | undefined;
+  #toldMs = Number.NEGATIVE_INFINITY;
   #listener: (changed: ChangedServices) => void = () => {};
   #settled: () => void = () => {};
 
@@ -282,12 +284,17 @@ export class Endpoints {
     this.#settled();
     const ofGroup = this.#changed.get(gatewayGroup) ?? new Set();
     this.#changed.set(gatewayGroup, ofGroup.add(key));
-    this.#flushing ??= setTimeout(() => {
-      this.#flushing = undefined;
-      const changed = this.#changed;
-      this.#changed = new Map();
-      this.#listener(changed);
-    }, COALESCE_MS);
+    const restMs = this.#toldMs + COALESCE_MS - performance.now();
+    this.#flushing ??= setTimeout(
+      () => {
+        this.#flushing = undefined;
+        this.#toldMs = performance.now();
+        const changed = this.#changed;
+        this.#changed = new Map();
+        this.#listener(changed);
+      },
+      Math.max(0, restMs),
+    );
   }
 
   #isWaiting(): boolean {
@@ -317,13 +324,6 @@ const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
 
 const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
   discoveryKey({ registry, service, namespace, group, cluster });
-
-function describeRegistry({ version, clusterIdentity, outage }: RegistrySupervisor): string {
-  const problem =
-    outage === undefined || outage.kind === "bug" ? undefined : { kind: outage.kind, message: outage.message };
-  const info: RegistryInfo = { identity: { version, clusterIdentity }, problem };
-  return JSON.stringify(info);
-}
 
 /** Whether two registries are reached alike, so that watches may go on. */
 function isSameWatch(a: Registry, b: Registry): boolean {

@@ -1,13 +1,12 @@
-import { lookup } from "node:dns/promises";
-
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { sleep } from "../backoff.ts";
+import { HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
-import { entriesOf, hostNamesOf, type Lookup, toSnapshot } from "./convert.ts";
+import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
 import type { QuestionSlots } from "./slots.ts";
@@ -60,6 +59,7 @@ class Watch {
   readonly #context: WatchContext;
   readonly #service: ServiceKey;
   readonly #signal: AbortSignal;
+  readonly #hostNames = new HostNames();
   #index = 0;
   /** The last answer, if instances in it are host names: their addresses may change without a word of Consul. */
   #named: ConsulAnswer | undefined;
@@ -122,7 +122,7 @@ class Watch {
     const names = hostNamesOf(entries);
     this.#named = names.length > 0 ? answer : undefined;
     this.#identity ??= await identity(this.#signal);
-    const snapshot = toSnapshot(this.#service, entries, await lookUp(names), {
+    const snapshot = toSnapshot(this.#service, entries, await this.#hostNames.resolve(names), {
       passingOnly: settings.passingOnly ?? false,
     });
     snapshot.revision = String(answer.index);
@@ -180,14 +180,4 @@ async function mayRead(client: ConsulClient, service: string, signal: AbortSigna
     // 401 where ACLs are switched off; whatever else it is doesn't concern the service.
     return true;
   }
-}
-
-async function lookUp(names: readonly string[]): Promise<Lookup> {
-  const found = await Promise.all(
-    names.map(async (name): Promise<[string, string[]]> => {
-      const addresses = await lookup(name, { all: true }).catch(() => []);
-      return [name, addresses.map(({ address }) => address)];
-    }),
-  );
-  return new Map(found);
 }
