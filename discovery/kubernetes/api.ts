@@ -1,4 +1,5 @@
 import { parseJson } from "../json.ts";
+import { networkWords } from "../network-words.ts";
 import { DiscoveryError, type DiscoveryErrorKind } from "../source.ts";
 
 import type { ClusterAccess, Credential } from "./access.ts";
@@ -110,7 +111,7 @@ export class KubernetesApi {
       if (reply.status === 200) return reply;
       throw await statusError(reply, signal);
     } catch (error) {
-      throw asDiscoveryError(error, signal);
+      throw asDiscoveryError(error, signal, `${this.access.server.origin}: `);
     }
   }
 
@@ -175,7 +176,7 @@ async function readAll(body: Reply["body"], bytesMax: number, signal: AbortSigna
   return Buffer.concat(chunks);
 }
 
-function asDiscoveryError(error: unknown, signal: AbortSignal): unknown {
+function asDiscoveryError(error: unknown, signal: AbortSignal, whom = ""): unknown {
   if (signal.aborted || error instanceof DiscoveryError) return signal.aborted ? signal.reason : error;
-  return new DiscoveryError("unreachable", error instanceof Error ? error.message : String(error), { cause: error });
+  return new DiscoveryError("unreachable", whom + networkWords(error), { cause: error });
 }
