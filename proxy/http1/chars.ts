@@ -24,12 +24,17 @@ for (const byte of bytesOf(UPPER)) TOKEN[byte] = 2;
 /** RFC 9110, 5.5 `field-vchar`, SP and HTAB: everything but the controls. */
 export const VALUE: Uint8Array = table([0x09, ...range(0x20, 0x7e), ...range(0x80, 0xff)]);
 
+/** The same, without a table. */
+export const isValueByte = (byte: number): boolean => (byte >= 0x20 && byte !== 0x7f) || byte === 0x09;
+
 /**
  * What a request target may hold: visible ASCII without "#". RFC 3986 also excludes `"<>\^`{|}`, which browsers and Envoy let through;
  * "\" is dealt with by path normalisation.
  */
 export const TARGET: Uint8Array = table(range(0x21, 0x7e));
 TARGET[0x23] = 0;
+// By which a scan tells whether a path may need to be normalised (filters/path.ts): what is or should be escaped, and slashes.
+for (const byte of bytesOf('%\\"<>^`{|}/')) TARGET[byte] = 2;
 
 /** RFC 3986, 3.2.2 `reg-name`; no userinfo, so no "@". */
 export const HOST: Uint8Array = table(bytesOf(`-._~!$&'()*+,;=%${DIGITS}${LOWER}${UPPER}`));
