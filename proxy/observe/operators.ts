@@ -26,6 +26,12 @@ const unset: Operator = () => undefined;
 /** Operators whose text is ours: printable ASCII without quotes and backslashes. */
 const plain = new WeakSet<Operator>();
 
+/** Operators that yield one of few values: what is configured, or what we say of a request. */
+const steady = new WeakSet<Operator>();
+
+/** Whether there are so few values of an operator that texts which are made of them can be kept. */
+export const isSteady = (operator: Operator): boolean => steady.has(operator);
+
 /** Whether what an operator yields can stand in a log line as it is; nobody has to look at its characters then. */
 export const isPlain = (operator: Operator): boolean => plain.has(operator);
 
@@ -97,6 +103,18 @@ for (const name of [
   "DOWNSTREAM_LOCAL_ADDRESS",
 ]) {
   plain.add(simple[name] as Operator);
+}
+
+for (const name of [
+  "PROTOCOL",
+  "RESPONSE_CODE",
+  "RESPONSE_CODE_DETAILS",
+  "RESPONSE_FLAGS",
+  "UPSTREAM_HOST",
+  "UPSTREAM_CLUSTER",
+  "ROUTE_NAME",
+]) {
+  steady.add(simple[name] as Operator);
 }
 
 /** Configured names as wire text, each made once; emptied when configurations have brought too many. */
