@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
 
 import type { Node } from "#envoy/config/core/v3/base_pb.ts";
+import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
@@ -8,13 +9,15 @@ import type { Watcher } from "./interest.ts";
 import type { Credentials, JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import { identityOf, nodeProblem, traitsOf } from "./node.ts";
-import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
 
 /** Who the client of a stream is, known from its first request on. */
 export interface Client {
   readonly identity: NodeIdentity;
   readonly traits: ClientTraits;
+  /** It can do with virtual hosts one by one instead of whole route configurations. */
+  readonly takesVirtualHosts: boolean;
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
@@ -23,7 +26,7 @@ export interface Client {
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
-  stream: Watcher & { readonly peer: string; readonly credentials: Credentials; report(): StreamReport },
+  stream: Watcher & ConnectedStream & { readonly peer: string; readonly credentials: Credentials },
   { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
@@ -43,8 +46,9 @@ export function enterClient(
     identity,
     credentials,
     traits: traitsOf(node),
+    takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
     audience: cache.attach(identity.gatewayGroup, stream),
-    connection: nodes.connect(identity, () => stream.report()),
+    connection: nodes.connect(identity, stream),
   };
 }
 

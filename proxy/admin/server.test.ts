@@ -2,6 +2,7 @@ import { fromJson, type Message, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
@@ -20,9 +21,10 @@ const messages = {
   EDS: assignment("a", 9101),
   LDS: listener("l", 8080, "r"),
   RDS: routes("r", { "/": "a" }),
+  VHDS: fromJson(VirtualHostSchema, { name: "v/one", domains: ["one.example.com"] }) as Message,
   SDS: fromJson(SecretSchema, { name: "s", genericSecret: { secret: { inlineString: "hush" } } }) as Message,
 };
-const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r", SDS: "s" };
+const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r", VHDS: "v/one", SDS: "s" };
 
 function active(type: ResourceType): Map<string, Resource> {
   const message = messages[type.shortName];
@@ -64,6 +66,9 @@ const source: AdminSource = {
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
   setWorkers: (count) => count === 3,
+  failHealth: (failed) => {
+    state = failed ? "DRAINING" : "LIVE";
+  },
   drainListeners: () => {
     drained++;
   },
@@ -115,6 +120,9 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(reopened).toBe(1);
   expect(await get("/workers?count=3", "POST")).toBe("200 OK\n");
   expect(await get("/workers?count=x", "POST")).toMatch(/^400 /);
+  expect(await get("/healthcheck/fail")).toMatch(/^405 /);
+  expect([await get("/healthcheck/fail", "POST"), await get("/ready")]).toEqual(["200 OK\n", "503 DRAINING\n"]);
+  expect([await get("/healthcheck/ok", "POST"), await get("/ready")]).toEqual(["200 OK\n", "200 LIVE\n"]);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
 });
