@@ -93,10 +93,9 @@ async function measure(services: number): Promise<Measured> {
   let proxy: Awaited<ReturnType<typeof startProxy>> | undefined;
   const xdsPort = await freePort();
   const firstSyncMs = await timed(async () => {
-    const starting = startProxy(xdsPort, { data: `${dir.path}/proxy` });
     control = await ControlPlane.start(`${dir.path}/data`, { xdsPort });
     stack.defer(() => control.program.stop());
-    proxy = await starting;
+    proxy = await startProxy(xdsPort, { data: `${dir.path}/proxy` });
     stack.defer(() => proxy?.program.stop());
     await waitFor("the first sync", answers(services - 1, "0"), 120_000);
   });
