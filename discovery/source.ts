@@ -35,6 +35,32 @@ export interface RegistryIdentity {
   readonly version: string;
 }
 
+/** What is wrong with a watched service; times in milliseconds since 1970. */
+export interface Failure {
+  readonly kind: DiscoveryErrorKind | "bug";
+  /** The registry's own words. */
+  readonly message: string;
+  /** Since when it has failed without a good answer between. */
+  readonly sinceMs: number;
+  /** In a row. */
+  readonly times: number;
+}
+
+/** Why an empty answer is not believed yet; times in milliseconds since 1970. */
+export interface Doubt {
+  /** For people. */
+  readonly reason: string;
+  readonly sinceMs: number;
+  /** When it is believed, if the registry hasn't said otherwise by then. */
+  readonly untilMs: number;
+}
+
+/** What somebody else who watches a service for us says of it, beside its endpoints. */
+export interface Remark {
+  readonly failure?: Failure;
+  readonly held?: Doubt;
+}
+
 /** A service that a registry has, for choosing one. */
 export interface ListedService {
   readonly key: ServiceKey;
@@ -55,7 +81,7 @@ export interface Source {
   /**
    * Yields all instances of a service as soon as they are known, and again whenever they change. To yield the same again is allowed, costs
    * little, and says that it still holds. The first snapshot of each call, and those marked `discontinuous`, may not follow from what
-   * was said before: the supervisor doesn't believe their emptiness at once.
+   * was said before: the supervisor doesn't believe their emptiness at once. What was yielded belongs to the supervisor, which takes it apart.
    *
    * Ends only by throwing, or by returning once `signal` is aborted; holds nothing then. Must notice by itself when a connection has
    * died in silence (a stall watchdog, TCP keep-alive or pings), in at most a minute; faster is what `probe` is for.
@@ -76,6 +102,9 @@ export interface Source {
    * @throws DiscoveryError
    */
   probe(signal: AbortSignal): Promise<RegistryIdentity>;
+
+  /** Only where somebody else watches for us: what is wrong with a service there. Undefined if nothing is. */
+  remark?(service: ServiceKey): Remark | undefined;
 
   /** Gives up all connections. Watches were ended before. */
   close(): Promise<void>;

@@ -7,6 +7,7 @@ import { resourceType } from "#proto/resource-types.ts";
 
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
+import { breakerSamples } from "./breaker-stats.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
@@ -217,7 +218,7 @@ class Proxy implements RunningProxy {
   }
 
   #state(): ServerState {
-    if (this.#draining !== undefined) return "DRAINING";
+    if (this.#draining !== undefined || this.#workers.healthFailed) return "DRAINING";
     // Workers that crash one after the other serve nothing, however good the configuration was found.
     return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
@@ -247,6 +248,7 @@ class Proxy implements RunningProxy {
       clusters: () => this.#workers.clusters(),
       setWorkers: (count) => this.#setWorkers(count),
       samples: () => this.#samples(),
+      failHealth: (failed) => this.#workers.failHealth(failed),
       drainListeners: () => void this.#drain(),
       reopenLogs: () => this.#workers.reopenLogs(),
     };
@@ -265,7 +267,9 @@ class Proxy implements RunningProxy {
       uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
     });
     const membership = membershipSamples((type) => this.#configuration.active(type));
-    return [...server, ...membership, ...this.#stats.samples()];
+    const { count } = this.#workers;
+    const breakers = breakerSamples((type) => this.#configuration.active(type), count, this.#stats.gauges("cluster"));
+    return [...server, ...membership, ...breakers, ...this.#stats.samples()];
   }
 }
 

@@ -22,6 +22,12 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/xds/",
     "control-plane/model/",
   ],
+  "control-plane/rollout/": [
+    "control-plane/xds/",
+    "control-plane/store/",
+    "control-plane/model/",
+    "control-plane/observe/",
+  ],
   "control-plane/endpoints/": ["discovery/", "control-plane/model/"],
   "control-plane/admin/": [
     "control-plane/endpoints/",
@@ -29,6 +35,7 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/store/",
     "control-plane/plugins/",
     "control-plane/xds/status.ts",
+    "control-plane/rollout/",
     "control-plane/observe/",
     // Its watches are in discovery, what they watch is reported to the admin API.
     "discovery/leases/",

@@ -9,6 +9,7 @@ import type {
   RegistryTls,
 } from "#sluice/model/v1/registry_pb.ts";
 
+import { checkUniqueNames } from "./names.ts";
 import { readCertificates } from "./pem.ts";
 import { quoted, type Report } from "./problem.ts";
 
@@ -23,8 +24,10 @@ export function checkRegistry({ kind }: Registry, report: Report): void {
       return checkNacos(kind.value, report);
     case "dns":
       return checkDns(kind.value, report);
+    case "leases":
+      return checkUniqueNames("leases.tokens", kind.value.tokens, report);
     default:
-      // A file's path has a rule; leases have no settings, and that a kind is missing is a rule's to say.
+      // A file's path has a rule, and that a kind is missing is a rule's to say.
       return;
   }
 }
@@ -54,6 +57,9 @@ function checkNacos(nacos: NacosRegistry, report: Report): void {
   if (nacos.tls !== undefined) checkTls("nacos.tls", nacos.tls, nacos.addresses, report);
   together("nacos", "username", nacos.username !== "", "password", nacos.password !== undefined, report);
   together("nacos", "accessKey", nacos.accessKey !== "", "secretKey", nacos.secretKey !== undefined, report);
+  if (nacos.signatureRegion !== "" && nacos.accessKey === "") {
+    report("nacos.signatureRegion", "not_applicable", "is for signatures; give an accessKey too, or leave it out");
+  }
 }
 
 function checkDns({ resolvers }: DnsRegistry, report: Report): void {

@@ -9,7 +9,7 @@ import type { Watcher } from "./interest.ts";
 import type { Credentials, JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import { identityOf, nodeProblem, traitsOf } from "./node.ts";
-import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
 
 /** Who the client of a stream is, known from its first request on. */
@@ -26,7 +26,7 @@ export interface Client {
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
-  stream: Watcher & { readonly peer: string; readonly credentials: Credentials; report(): StreamReport },
+  stream: Watcher & ConnectedStream & { readonly peer: string; readonly credentials: Credentials },
   { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
@@ -48,7 +48,7 @@ export function enterClient(
     traits: traitsOf(node),
     takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
     audience: cache.attach(identity.gatewayGroup, stream),
-    connection: nodes.connect(identity, () => stream.report()),
+    connection: nodes.connect(identity, stream),
   };
 }
 

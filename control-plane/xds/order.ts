@@ -14,6 +14,8 @@ type ShortName = ServedType["shortName"];
 /** What decides the order of one stream's pushes. */
 export interface Order {
   readonly subscriptions: Map<ShortName, Subscription>;
+  /** The same, in the order in which they are served; kept by {@link inOrder}. */
+  ordered: readonly Subscription[];
   /** Clusters that the client has and whose endpoints it has not accepted since, with the time from which they are waited for. */
   readonly warming: Map<string, number>;
   /** When the client last accepted listeners that it may need routes for. */
@@ -23,16 +25,21 @@ export interface Order {
 /** A stream that has sent nothing. */
 export const newOrder = (): Order => ({
   subscriptions: new Map(),
+  ordered: [],
   warming: new Map(),
   listenersAcceptedMs: Number.NEGATIVE_INFINITY,
 });
 
 /** The subscriptions of a stream in the order in which they are served. */
-export function* inOrder(order: Order): Generator<Subscription> {
-  for (const { shortName } of servedTypes) {
-    const sub = order.subscriptions.get(shortName);
-    if (sub?.started) yield sub;
+export function inOrder(order: Order): readonly Subscription[] {
+  // Subscriptions only ever come, and each has started by the time of the next look. Asked for several times for each push of each stream.
+  if (order.ordered.length !== order.subscriptions.size) {
+    order.ordered = servedTypes.flatMap(({ shortName }) => {
+      const sub = order.subscriptions.get(shortName);
+      return sub?.started ? [sub] : [];
+    });
   }
+  return order.ordered;
 }
 
 /**

@@ -20,6 +20,7 @@ import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import type { StreamProtocol } from "./protocol.ts";
+import { Publications } from "./publications.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
@@ -34,6 +35,8 @@ export interface XdsServerOptions {
   readonly log: Logger;
   /** Not set: plain text. */
   readonly tls?: XdsTls | undefined;
+  /** Numbers what is written to the cache as a publication. Default: nothing is followed. */
+  readonly publications?: Publications | undefined;
   /** Who may join which gateway group. Default: everybody. */
   readonly join?: JoinGuard | undefined;
   /** Where the server's metrics are added. One registry takes one server. */
@@ -69,6 +72,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
     nodes: options.nodes,
+    publications: options.publications ?? new Publications(),
     log: options.log,
     metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
     limits,

@@ -4,6 +4,7 @@ import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
+import { Alarm } from "./alarm.ts";
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
@@ -12,10 +13,12 @@ import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
 import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import type { StreamReport } from "./status.ts";
+import { outstanding, resourceStatuses } from "./progress.ts";
+import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
+  isWaiting,
   newSubscription,
   noteChanges,
   noteIdle,
@@ -39,7 +42,7 @@ const UNKNOWN_TYPE_LENGTH_MAX = 200;
  * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
  * write before has not left (lesson 36), and nothing is queued but names.
  */
-export class XdsStream implements Watcher {
+export class XdsStream implements Watcher, ConnectedStream {
   readonly #call: RawCall;
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
@@ -52,14 +55,16 @@ export class XdsStream implements Watcher {
   readonly #onClosed: () => void;
   #nonces = 0;
   #client: Client | undefined;
-  #writing = false;
+  /** When the write under way began; undefined without one. */
+  #writingSinceMs: number | undefined;
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
   /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
   #reconnects = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #alarm: Alarm;
+  readonly #firstRequestTimer: NodeJS.Timeout;
 
   constructor(
     call: RawCall,
@@ -80,7 +85,8 @@ export class XdsStream implements Watcher {
       this.#lastRequestCame = true;
       this.#schedule();
     });
-    this.#timer = setTimeout(() => {
+    this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
+    this.#firstRequestTimer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
   }
@@ -99,7 +105,9 @@ export class XdsStream implements Watcher {
     const sub = this.#subscription(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
-    noteChanges(sub, changes, { lingers, nowMs: this.#context.now() });
+    const publication = this.#context.publications.current;
+    noteChanges(sub, changes, { lingers, nowMs: this.#context.now(), publication });
+    if (publication !== undefined) this.#client?.connection.changed();
     this.#schedule();
   }
 
@@ -141,6 +149,14 @@ export class XdsStream implements Watcher {
     return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
   }
 
+  outstanding(): Outstanding {
+    return outstanding(inOrder(this.#order));
+  }
+
+  resources(typeUrl: string | undefined): Iterable<ResourceStatus> {
+    return resourceStatuses(inOrder(this.#order), typeUrl);
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#ended) return;
     let request: IncomingRequest;
@@ -172,13 +188,14 @@ export class XdsStream implements Watcher {
     }
     const set = servedSet(cache, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
       this.#reconnects = true;
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
     }
     client.connection.changed();
-    this.#schedule();
+    const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
+    if (!isMereAnswer || this.#hasMore) this.#schedule();
   }
 
   /** The client as its first request has named it; undefined if it may not go on. */
@@ -191,7 +208,7 @@ export class XdsStream implements Watcher {
     }
     if (before !== undefined) return before;
     this.#client = found;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
     const { log, firstSyncs, limits, now } = this.#context;
     const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
     if (startMs === undefined) {
@@ -251,7 +268,7 @@ export class XdsStream implements Watcher {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing) return;
+    if (this.#ended || this.#writingSinceMs !== undefined) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
     const { cache, limits, now } = this.#context;
@@ -274,7 +291,8 @@ export class XdsStream implements Watcher {
       this.#close();
       return;
     }
-    this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
+    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs);
+    if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
@@ -286,7 +304,10 @@ export class XdsStream implements Watcher {
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
     if (push === undefined) {
+      const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
+      // What waited turned out to be held already: nobody has to answer for it.
+      if (wasOwing) this.#client?.connection.changed();
       return false;
     }
     const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
@@ -297,26 +318,29 @@ export class XdsStream implements Watcher {
     metrics.pushes.add(1, type);
     metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
-    this.#writing = true;
-    this.#wakeAt(nowMs + limits.ackTimeoutMs);
+    this.#writingSinceMs = nowMs;
+    this.#alarm.at(nowMs + limits.ackTimeoutMs);
     this.#call.write(bytes, () => {
-      this.#writing = false;
-      this.#guard(() => this.#run());
+      this.#writingSinceMs = undefined;
+      if (this.#hasMore) this.#guard(() => this.#run());
     });
     this.#client?.connection.changed();
     return true;
   }
 
-  #wakeAt(timeMs: number | undefined): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (timeMs === undefined) return;
-    // Timers may fire a little early; a millisecond more keeps them from running twice.
-    const delayMs = Math.max(0, timeMs - this.#context.now()) + 1;
-    this.#timer = setTimeout(() => {
-      if (this.#writing) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
-      else this.#guard(() => this.#run());
-    }, delayMs).unref();
+  /** Whether a run could do anything now or later, but wait for answers, which a timer does. */
+  get #hasMore(): boolean {
+    return this.#lastRequestCame || inOrder(this.#order).some(isWaiting);
+  }
+
+  #wake(): void {
+    if (this.#writingSinceMs === undefined) {
+      this.#run();
+      return;
+    }
+    const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
+    if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
+    else this.#alarm.at(endMs);
   }
 
   /** About how many bytes of resources may be in the next response. */
@@ -353,7 +377,8 @@ export class XdsStream implements Watcher {
 
   #cleanUp(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
+    this.#alarm.clear();
     if (this.#client !== undefined) {
       const { connection, audience } = this.#client;
       for (const sub of inOrder(this.#order)) {

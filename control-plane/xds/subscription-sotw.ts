@@ -1,6 +1,7 @@
 /** The state-of-the-world half of the protocol's rules (S1-S18): what a request does to a subscription, and what a response has to hold. */
 import { type CachedResource, type ResourceSet, setVersion } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import { noteDropped, noteReplaced } from "./progress.ts";
 import {
   dropWildcard,
   forget,
@@ -110,7 +111,9 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   const changed: string[] = [];
   const keep = (resource: CachedResource) => {
     resources.push(resource);
-    if (sub.sent.get(resource.name) !== resource.version || sub.forced.has(resource.name)) changed.push(resource.name);
+    if (sub.sent.get(resource.name) === resource.version && !sub.forced.has(resource.name)) return;
+    changed.push(resource.name);
+    noteReplaced(sub, resource.name);
   };
   if (sub.wildcard) for (const resource of set.values()) keep(resource);
   else for (const name of sub.names) ifDefined(set.get(name), keep);
@@ -133,6 +136,9 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   for (const name of sub.names) if (!set.has(name)) sub.missing.add(name);
   sub.sent.clear();
   for (const { name, version: sent } of resources) sub.sent.set(name, sent);
+  for (const held of [sub.progress.unaccepted, sub.progress.refusals]) {
+    for (const name of held.keys()) if (!sub.sent.has(name)) noteDropped(sub, name);
+  }
   sub.dirty.clear();
   sub.forced.clear();
   sub.replyEvenIfEmpty = false;
@@ -149,6 +155,7 @@ function takePartial(
   let left = budgetBytes;
   // There is no signal for "gone" and "missing" (S15): the name is remembered, and sent when it springs into existence.
   const miss = (name: string) => {
+    noteDropped(sub, name);
     sub.sent.delete(name);
     if (sub.names.has(name)) sub.missing.add(name);
   };
@@ -163,6 +170,7 @@ function takePartial(
       if (resource === undefined) miss(name);
       else if (isDue(resource)) {
         resources.push(resource);
+        noteReplaced(sub, name);
         sub.sent.set(name, resource.version);
         sub.missing.delete(name);
         left -= resource.sotw.length;

@@ -70,26 +70,32 @@ export interface ResponseHead {
   readonly nonce: string;
 }
 
-/** An encoded DiscoveryResponse. */
-export function encodeResponse(head: ResponseHead, resources: readonly ResourceEntry[]): Buffer {
-  const fields: Buffer[] = [stringField(discoveryResponse.versionInfo, head.version)];
-  fields.push(stringField(discoveryResponse.typeUrl, head.typeUrl), stringField(discoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.sotw);
-  return Buffer.concat(fields);
+/**
+ * An encoded DiscoveryResponse.
+ *
+ * @param resources the `sotw` forms of all entries, one behind the other
+ */
+export function encodeResponse(head: ResponseHead, resources: Uint8Array): Buffer {
+  const { versionInfo, typeUrl, nonce } = discoveryResponse;
+  return Buffer.concat([
+    ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+  ]);
 }
 
-/** An encoded DeltaDiscoveryResponse. */
-export function encodeDeltaResponse(
-  head: ResponseHead,
-  resources: readonly ResourceEntry[],
-  removed: readonly string[],
-): Buffer {
-  const fields: Buffer[] = [stringField(deltaDiscoveryResponse.systemVersionInfo, head.version)];
-  fields.push(stringField(deltaDiscoveryResponse.typeUrl, head.typeUrl));
-  fields.push(stringField(deltaDiscoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.delta);
-  for (const name of removed) fields.push(stringField(deltaDiscoveryResponse.removedResources, name));
-  return Buffer.concat(fields);
+/**
+ * An encoded DeltaDiscoveryResponse.
+ *
+ * @param resources the `delta` forms of all entries, one behind the other
+ */
+export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, removed: readonly string[]): Buffer {
+  const { systemVersionInfo, typeUrl, nonce, removedResources } = deltaDiscoveryResponse;
+  return Buffer.concat([
+    stringField(systemVersionInfo, head.version),
+    ...[stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+    ...removed.map((name) => stringField(removedResources, name)),
+  ]);
 }
 
 function varintSize(value: number): number {

@@ -75,6 +75,7 @@ export const addressStatNames = {
     "downstream_cx_total",
     "downstream_cx_destroy",
     "downstream_global_cx_overflow",
+    "downstream_cx_overflow",
     "downstream_cx_transport_socket_connect_timeout",
     "no_filter_chain_match",
     "server_ssl_socket_factory.downstream_context_secrets_not_ready",
@@ -133,7 +134,13 @@ export const clusterStatNames = {
     "upstream_rq_retry_success",
     "upstream_rq_retry_limit_exceeded",
   ],
-  gauges: ["upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active"],
+  gauges: [
+    "upstream_cx_active",
+    "upstream_rq_active",
+    "upstream_rq_pending_active",
+    // The other breakers' are made of the gauges above (breaker-stats.ts).
+    "circuit_breakers.default.rq_retry_open",
+  ],
   histograms: ["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
 } as const;
 

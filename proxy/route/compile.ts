@@ -5,7 +5,6 @@ import {
   type RouteMatch,
   type VirtualHost,
 } from "#envoy/config/route/v3/route_components_pb.ts";
-import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
 
 import { routeConfigurationOf } from "#proto/resource-types.ts";
 
@@ -14,6 +13,7 @@ import { isGrpc } from "../grpc-status.ts";
 import { Domains, normalDomain } from "./domains.ts";
 import { compileForward } from "./forward.ts";
 import { compileMutations, type Mutations, nest, NO_MUTATIONS } from "./header-mutations.ts";
+import { compileFraction } from "./fraction.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
 import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.ts";
 import { compilePath, type PathMatch } from "./path.ts";
@@ -146,24 +146,6 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
   });
   if (match.grpc !== undefined) tests.push(({ headers }) => isGrpc(headers));
   return { tests, fraction: compileFraction(match, place) };
-}
-
-// Runtime values are not supported, so that the default is the value.
-const denominators: Readonly<Record<Denominator, number>> = {
-  [Denominator.HUNDRED]: 100,
-  [Denominator.TEN_THOUSAND]: 10_000,
-  [Denominator.MILLION]: 1_000_000,
-};
-
-function compileFraction({ runtimeFraction }: RouteMatch, place: Place): number {
-  if (runtimeFraction === undefined) return 1;
-  const at = place.field("runtime_fraction").field("default_value");
-  const denominator = denominators[runtimeFraction.defaultValue?.denominator ?? Denominator.HUNDRED];
-  if (runtimeFraction.defaultValue === undefined || denominator === undefined) {
-    at.refuse("must be set, and its denominator be known");
-    return 0;
-  }
-  return runtimeFraction.defaultValue.numerator / denominator;
 }
 
 function compileAction(

@@ -121,6 +121,13 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     priority: "used",
     hash_policy: "used",
     upgrade_configs: "used",
+    request_mirror_policies: "used",
+  },
+  "envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
+    cluster: "used",
+    cluster_header: "used",
+    runtime_fraction: "used",
+    disable_shadow_host_suffix_append: "used",
   },
   "envoy.config.route.v3.RouteAction.MaxStreamDuration": {
     max_stream_duration: "used",

@@ -151,6 +151,7 @@ const HTTP: HttpOptions = {
   requestTimeoutMs: 0,
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
+  drainTimeoutMs: 5_000,
   maxConnectionDurationMs: 0,
   maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,
@@ -178,6 +179,8 @@ export interface DataPathOptions {
   action?: Partial<ForwardAction>;
   route?: Route["action"] | null;
   cluster?: Cluster | null;
+  /** Further clusters, by name. */
+  clusters?: Readonly<Record<string, Cluster>>;
   /** By name; may change while it runs. */
   secrets?: ReadonlyMap<string, Secret>;
 }
@@ -201,7 +204,7 @@ export class DataPath implements AsyncDisposable {
     const runtime: Runtime = {
       stats: path.stats,
       secret: (name) => changes.secrets?.get(name),
-      cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
+      cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : changes.clusters?.[name]),
       routeTable: (name) =>
         name === "routes"
           ? {

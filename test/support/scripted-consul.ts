@@ -1,6 +1,9 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+/** How long a question may wait: "500ms". */
+const milliseconds = (wait: string) => Number.parseInt(wait, 10);
+
 /** An instance, as a test wants it found. */
 export interface ScriptedInstance {
   readonly id: string;
@@ -12,6 +15,8 @@ export class ScriptedConsul implements AsyncDisposable {
   readonly url: string;
   /** Questions that wait for a change now: one for each service that somebody watches. */
   readonly waiting = new Set<() => void>();
+  /** Services that nobody may read from their next question on. */
+  readonly denied = new Set<string>();
   readonly #byService = new Map<string, { instances: readonly ScriptedInstance[]; index: number }>();
   readonly #waitingFor = new Map<string, Set<() => void>>();
   readonly #close: () => Promise<void>;
@@ -63,6 +68,10 @@ export class ScriptedConsul implements AsyncDisposable {
       return;
     }
     const service = decodeURIComponent(pathname.slice("/v1/health/service/".length));
+    if (this.denied.has(service)) {
+      response.writeHead(403).end(`Permission denied: lacks permission 'service:read' on "${service}"`);
+      return;
+    }
     const waiting = this.#waitingFor.get(service) ?? new Set();
     this.#waitingFor.set(service, waiting);
     const now = () => this.#byService.get(service) ?? { instances: this.#instances, index: this.#index };
@@ -86,6 +95,10 @@ export class ScriptedConsul implements AsyncDisposable {
     }
     this.waiting.add(answer);
     waiting.add(answer);
-    response.on("close", forget);
+    const waited = setTimeout(answer, milliseconds(searchParams.get("wait") ?? "300000ms"));
+    response.on("close", () => {
+      clearTimeout(waited);
+      forget();
+    });
   }
 }

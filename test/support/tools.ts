@@ -3,7 +3,8 @@
  * repository (SLUICE_TEST_CACHE, else ~/.cache/sluice-test).
  */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -51,6 +52,20 @@ export const grpcurl = () => goInstall("grpcurl", "github.com/fullstorydev/grpcu
 /** The conformance tests of RFC 9113's predecessor for servers. */
 export const h2spec = () => goInstall("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@latest");
 
+/**
+ * Our own Go programs, built from a folder that holds a go.mod and a folder for each program. Returns the folder of the programs; they are
+ * built again when a source changes.
+ */
+export async function goPrograms(name: string, folder: string): Promise<string> {
+  const sources = createHash("sha256");
+  for (const file of globSync(["go.*", "**/*.go"], { cwd: folder }).sort()) {
+    sources.update(file).update(readFileSync(join(folder, file)));
+  }
+  return await cached(`${name}-${sources.digest("hex").slice(0, 12)}`, async (to) => {
+    await run("go", ["build", "-o", to, "./..."], { cwd: folder });
+  });
+}
+
 /** A program from Debian's packages, unpacked rather than installed: no root needed, nothing of the machine is changed. */
 async function debian(name: string, packages: string[]): Promise<string> {
   return await cached(`debian-${name}`, async (to) => {
@@ -77,6 +92,14 @@ export async function wrk(): Promise<Tool> {
   const dir = await debian("wrk", ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"]);
   const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
   return { path: join(dir, "usr/bin/wrk"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
+}
+
+/** Loads servers with HTTP/2. */
+export async function h2load(): Promise<Tool> {
+  const packages = ["nghttp2-client", "libnghttp2-14", "libev4", "libjansson4", "libjemalloc2", "libxml2"];
+  const dir = await debian("h2load", packages);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/bin/h2load"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
 }
 
 export async function nginx(): Promise<Tool> {
