@@ -83,13 +83,17 @@ test("status and config_dump show virtual hosts", async () => {
 
 test("a proxy that is killed starts with the last change, without a control plane and with the one that comes back", async () => {
   const file = `${dir}/proxy/proxy/px-1.snapshot.journal`;
-  await update(service("b", ["b.test"], ["/*", "b3"]));
-  await becomes("b.test", "b3");
-  await waitFor("the journal", async () => (await readFile(file, "latin1")).includes("b3"), START_MS_MAX);
+  await update(service("b", ["b.test"], ["/*", "the third answer of b"]));
+  await becomes("b.test", "the third answer of b");
+  await waitFor(
+    "the journal",
+    async () => (await readFile(file, "latin1")).includes("the third answer of b"),
+    START_MS_MAX,
+  );
   await control.program.stop("SIGKILL");
   await proxy.program.stop("SIGKILL");
   proxy = await startProxy(control.xdsPort, { data: `${dir}/proxy` });
-  await becomes("b.test", "b3");
+  await becomes("b.test", "the third answer of b");
   expect(await get("a.test")).toBe("a1");
 
   control = await ControlPlane.start(`${dir}/data`, { adminPort: control.adminPort, xdsPort: control.xdsPort });
