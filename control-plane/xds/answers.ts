@@ -67,7 +67,11 @@ const answering: ReadonlyMap<string, ResourceSet> = new Map([
  *
  * @returns undefined while the group doesn't exist or the cache is not ready
  */
-export function servedSet(cache: ResourceCache, group: string, { typeUrl }: ServedType): ResourceSet | undefined {
+export function servedSet(
+  cache: Pick<ResourceCache, "resources">,
+  group: string,
+  { typeUrl }: ServedType,
+): ResourceSet | undefined {
   const set = cache.resources(group, typeUrl);
   if (set === undefined || resourceTypeByUrl.has(typeUrl)) return set;
   return answering.get(typeUrl) ?? set;

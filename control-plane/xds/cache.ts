@@ -166,7 +166,7 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
     set.sum -= before.setHash;
     return { name, before, after: undefined };
   }
-  const version = hash("sha256", bytes, "hex").slice(0, 16);
+  const version = versionOf(bytes);
   if (before?.version === version) return undefined;
   const after = cached(typeUrl, name, version, bytes);
   if (set === undefined) group.types.set(typeUrl, (set = new MutableResourceSet()));
@@ -174,6 +174,13 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
   set.sum += after.setHash - (before?.setHash ?? 0n);
   return { name, before, after };
 }
+
+/** A hash of the content: the version of a resource with these bytes. */
+export const versionOf = (bytes: Uint8Array): string => hash("sha256", bytes, "hex").slice(0, 16);
+
+/** A resource as the cache would have it. */
+export const cachedResource = (typeUrl: string, name: string, bytes: Uint8Array): CachedResource =>
+  cached(typeUrl, name, versionOf(bytes), bytes);
 
 function cached(typeUrl: string, name: string, version: string, bytes: Uint8Array): CachedResource {
   const setHash = BigInt(`0x${hash("sha256", `${version} ${name}`, "hex").slice(0, SET_HASH_BITS / 4)}`);

@@ -106,11 +106,11 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   groupChanged(): void {
-    const { cache, now } = this.#context;
+    const { now } = this.#context;
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = servedSet(cache, gatewayGroup, sub.type);
+      const set = servedSet(this.#client.view, gatewayGroup, sub.type);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
@@ -164,7 +164,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (client === undefined) return;
     const sub = this.#subscriptionFor(request);
     if (sub === undefined) return;
-    const { cache, now, limits } = this.#context;
+    const { now, limits } = this.#context;
     const excess = excessOfRequest(request, limits);
     if (excess !== undefined) {
       this.end(excess.code, excess.details);
@@ -180,7 +180,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
+    const set = servedSet(client.view, client.identity.gatewayGroup, sub.type);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
@@ -260,7 +260,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#ended || this.#writing) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
-    const { cache, limits, now } = this.#context;
+    const { limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {
       if (inFlight !== undefined && nowMs - inFlight.sinceMs >= limits.ackTimeoutMs) {
@@ -268,12 +268,13 @@ export class XdsStream implements Watcher, ConnectedStream {
         return;
       }
     }
-    const { gatewayGroup } = this.#client.identity;
-    const endpoints = cache.resources(gatewayGroup, EDS);
+    const { view, identity } = this.#client;
+    const { gatewayGroup } = identity;
+    const endpoints = view.resources(gatewayGroup, EDS);
     if (endpoints !== undefined && nowMs >= this.#quietUntilMs) {
       pruneWarming(this.#order, endpoints, limits, nowMs);
       for (const sub of inOrder(this.#order)) {
-        if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
+        if (this.#push(sub, this.#client, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
     if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
@@ -284,9 +285,9 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
-  #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
-    const { cache, limits, metrics } = this.#context;
-    const set = servedSet(cache, gatewayGroup, sub.type);
+  #push(sub: Subscription, { view, identity, connection }: Client, endpoints: ResourceSet, nowMs: number): boolean {
+    const { limits, metrics } = this.#context;
+    const set = servedSet(view, identity.gatewayGroup, sub.type);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
@@ -295,7 +296,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
       // What waited turned out to be held already: nobody has to answer for it.
-      if (wasOwing) this.#client?.connection.changed();
+      if (wasOwing) connection.changed();
       return false;
     }
     const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
@@ -312,7 +313,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#writing = false;
       this.#guard(() => this.#run());
     });
-    this.#client?.connection.changed();
+    connection.changed();
     return true;
   }
 
