@@ -30,6 +30,7 @@ import { healthService, type Readiness } from "./health.ts";
 import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
 import { interceptors } from "./interceptors.ts";
 import { leaseService } from "./lease-service.ts";
+import { isLeaseToken } from "./lease-tokens.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
@@ -46,6 +47,9 @@ const READ_BYTES_MAX = 64 * 1024 * 1024;
 
 /** For the services that need no token: their requests hold a name or two. */
 const OPEN_READ_BYTES_MAX = 64 * 1024;
+
+/** Of programs that may report instances and nothing else: 1,000 instances of 8 KiB and their names. */
+const LEASE_READ_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly address: Address;
@@ -110,7 +114,7 @@ function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal):
   const handle = connectNodeAdapter({
     routes: (router) => addRoutes(router, options),
     fallback: (request, response) => servePage(request, response as Parameters<Handler>[1], pages),
-    requestGate: authenticate(token, record),
+    requestGate: authenticate(token, record, (given) => isLeaseToken(options.store, given)),
     interceptors: interceptors(record),
     readMaxBytes: READ_BYTES_MAX,
     // A misspelt field is an error, not one that is read and ignored.
@@ -149,7 +153,7 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(StatusService, statusService(options))
     .service(RolloutService, rolloutService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
-    .service(LeaseService, leaseService(store, options.endpoints.leases))
+    .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)
     .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);

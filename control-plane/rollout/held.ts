@@ -1,4 +1,5 @@
-import { type ResourceCache, type ResourceUpdate, versionOf } from "../xds/cache.ts";
+import type { ResourceCache, ResourceUpdate } from "../xds/cache.ts";
+import { versionOf } from "../xds/resource.ts";
 
 /** The resources of a gateway group that differ from what is published: one, the newest, of each name. */
 export class HeldUpdates {

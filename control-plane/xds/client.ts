@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
 
 import type { Node } from "#envoy/config/core/v3/base_pb.ts";
+import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
@@ -15,6 +16,8 @@ import type { ClientTraits } from "./subscription-delta.ts";
 export interface Client {
   readonly identity: NodeIdentity;
   readonly traits: ClientTraits;
+  /** It can do with virtual hosts one by one instead of whole route configurations. */
+  readonly takesVirtualHosts: boolean;
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
@@ -46,7 +49,8 @@ export function enterClient(
     credentials,
     traits: traitsOf(node),
     audience: withCandidates(cache.attach(identity.gatewayGroup, stream), candidates.attach(identity, stream)),
-    view: { resources: (_, typeUrl) => candidates.resources(identity, typeUrl) },
+    view: { resources: (_, view) => candidates.resources(identity, view) },
+    takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
     connection: nodes.connect(identity, stream),
   };
 }

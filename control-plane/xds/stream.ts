@@ -4,6 +4,7 @@ import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
+import { Alarm } from "./alarm.ts";
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
@@ -17,6 +18,7 @@ import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from 
 import type { StreamContext } from "./stream-context.ts";
 import {
   isFullState,
+  isWaiting,
   newSubscription,
   noteChanges,
   noteIdle,
@@ -27,6 +29,7 @@ import {
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
+import { typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -52,14 +55,16 @@ export class XdsStream implements Watcher, ConnectedStream {
   readonly #onClosed: () => void;
   #nonces = 0;
   #client: Client | undefined;
-  #writing = false;
+  /** When the write under way began; undefined without one. */
+  #writingSinceMs: number | undefined;
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
   /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
   #reconnects = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #alarm: Alarm;
+  readonly #firstRequestTimer: NodeJS.Timeout;
 
   constructor(
     call: RawCall,
@@ -80,7 +85,8 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#lastRequestCame = true;
       this.#schedule();
     });
-    this.#timer = setTimeout(() => {
+    this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
+    this.#firstRequestTimer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
   }
@@ -95,8 +101,8 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#call.emit("error", { code, details });
   }
 
-  changed(typeUrl: string, changes: readonly ResourceChange[]): void {
-    const sub = this.#subscription(typeUrl);
+  changed(view: string, changes: readonly ResourceChange[]): void {
+    const sub = this.#subscription(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
     const publication = this.#context.publications.current;
@@ -110,7 +116,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = servedSet(this.#client.view, gatewayGroup, sub.type);
+      const set = servedSet(this.#client.view, gatewayGroup, sub);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
@@ -162,7 +168,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     }
     const client = this.#identify(request);
     if (client === undefined) return;
-    const sub = this.#subscriptionFor(request);
+    const sub = this.#subscriptionFor(request, client);
     if (sub === undefined) return;
     const { now, limits } = this.#context;
     const excess = excessOfRequest(request, limits);
@@ -171,16 +177,16 @@ export class XdsStream implements Watcher, ConnectedStream {
       return;
     }
     const outcome = request.apply(sub, client.traits, now());
-    const { typeUrl } = sub.type;
+    const { view } = sub;
     // A name may be in both: then it ends unsubscribed (D8).
-    for (const name of outcome.watch) client.audience.interest.add(typeUrl, name, this);
-    for (const name of outcome.unwatch) client.audience.interest.remove(typeUrl, name, this);
+    for (const name of outcome.watch) client.audience.interest.add(view, name, this);
+    for (const name of outcome.unwatch) client.audience.interest.remove(view, name, this);
     const tooMuch = excessOfSubscription(sub, limits);
     if (tooMuch !== undefined) {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = servedSet(client.view, client.identity.gatewayGroup, sub.type);
+    const set = servedSet(client.view, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
@@ -188,7 +194,8 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
     }
     client.connection.changed();
-    this.#schedule();
+    const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
+    if (!isMereAnswer || this.#hasMore) this.#schedule();
   }
 
   /** The client as its first request has named it; undefined if it may not go on. */
@@ -201,7 +208,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     }
     if (before !== undefined) return before;
     this.#client = found;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
     const { log, firstSyncs, limits, now } = this.#context;
     const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
     if (startMs === undefined) {
@@ -216,7 +223,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   /** The subscription that a request is for; undefined if it gets no answer. */
-  #subscriptionFor(request: IncomingRequest): Subscription | undefined {
+  #subscriptionFor(request: IncomingRequest, client: Client): Subscription | undefined {
     const type = typeOfRequest(request, this.#onlyType, this.#protocol);
     if (type === "unknown") {
       // T4: the other types of the stream must not suffer.
@@ -232,7 +239,11 @@ export class XdsStream implements Watcher, ConnectedStream {
       return undefined;
     }
     let sub = this.#order.subscriptions.get(type.shortName);
-    if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
+    if (sub === undefined) {
+      // Virtual hosts come on the same stream as the route configuration that they belong to, and only in delta.
+      const oneByOne = this.#takesVirtualHosts(client);
+      this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type, viewOf(type, oneByOne))));
+    }
     return sub;
   }
 
@@ -257,7 +268,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing) return;
+    if (this.#ended || this.#writingSinceMs !== undefined) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
     const { limits, now } = this.#context;
@@ -281,17 +292,18 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#close();
       return;
     }
-    this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
+    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs);
+    if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
   #push(sub: Subscription, { view, identity, connection }: Client, endpoints: ResourceSet, nowMs: number): boolean {
     const { limits, metrics } = this.#context;
-    const set = servedSet(view, identity.gatewayGroup, sub.type);
+    const set = servedSet(view, identity.gatewayGroup, sub);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
-    const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
+    const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
     if (push === undefined) {
       const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
@@ -307,26 +319,41 @@ export class XdsStream implements Watcher, ConnectedStream {
     metrics.pushes.add(1, type);
     metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
-    this.#writing = true;
-    this.#wakeAt(nowMs + limits.ackTimeoutMs);
+    this.#writingSinceMs = nowMs;
+    this.#alarm.at(nowMs + limits.ackTimeoutMs);
     this.#call.write(bytes, () => {
-      this.#writing = false;
-      this.#guard(() => this.#run());
+      this.#writingSinceMs = undefined;
+      if (this.#hasMore) this.#guard(() => this.#run());
     });
     connection.changed();
     return true;
   }
 
-  #wakeAt(timeMs: number | undefined): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (timeMs === undefined) return;
-    // Timers may fire a little early; a millisecond more keeps them from running twice.
-    const delayMs = Math.max(0, timeMs - this.#context.now()) + 1;
-    this.#timer = setTimeout(() => {
-      if (this.#writing) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
-      else this.#guard(() => this.#run());
-    }, delayMs).unref();
+  /** Whether a run could do anything now or later, but wait for answers, which a timer does. */
+  get #hasMore(): boolean {
+    return this.#lastRequestCame || inOrder(this.#order).some(isWaiting);
+  }
+
+  #wake(): void {
+    if (this.#writingSinceMs === undefined) {
+      this.#run();
+      return;
+    }
+    const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
+    if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
+    else this.#alarm.at(endMs);
+  }
+
+  /** About how many bytes of resources may be in the next response. */
+  #budgetOf({ type, fresh }: Subscription): number {
+    const { limits } = this.#context;
+    // Nothing on the wire says that a first answer is complete, and a data plane that opens its ports with half of its hosts answers 404.
+    const together = type.shortName === "VHDS" && fresh && this.#client && this.#takesVirtualHosts(this.#client);
+    return together ? limits.firstHostsBytes : limits.responseBytes;
+  }
+
+  #takesVirtualHosts({ takesVirtualHosts }: Client): boolean {
+    return takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
   }
 
   #subscription(typeUrl: string): Subscription | undefined {
@@ -351,11 +378,12 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   #cleanUp(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
+    this.#alarm.clear();
     if (this.#client !== undefined) {
       const { connection, audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
-        for (const name of watched(sub)) audience.interest.remove(sub.type.typeUrl, name, this);
+        for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
       audience.detach();
       connection.close();

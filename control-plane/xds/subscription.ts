@@ -24,6 +24,8 @@ export interface InFlight {
  */
 export interface Subscription {
   readonly type: ServedType;
+  /** What of the cache it reads: the type's resources, or a view of them (whole-routes.ts). */
+  readonly view: string;
   /** Whether a first request has come. */
   started: boolean;
   /** It wants every resource of the type. */
@@ -70,8 +72,9 @@ export interface Subscription {
 }
 
 /** A client that has asked for nothing yet. */
-export const newSubscription = (type: ServedType): Subscription => ({
+export const newSubscription = (type: ServedType, view: string = type.typeUrl): Subscription => ({
   type,
+  view,
   started: false,
   wildcard: false,
   hasNamed: false,
@@ -134,7 +137,7 @@ export interface Push {
 export const wants = (sub: Subscription, name: string): boolean => sub.wildcard || sub.names.has(name);
 
 /** Whether there is something to tell the client, or to compare with what it holds. */
-const isWaiting = (sub: Subscription): boolean =>
+export const isWaiting = (sub: Subscription): boolean =>
   sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */
@@ -190,9 +193,9 @@ export function noteChanges(
   options: { readonly lingers: boolean; readonly nowMs: number; readonly publication?: number | undefined },
 ): void {
   const { publication } = options;
-  for (const { name, before, after } of changes) {
+  for (const { name, before, exists } of changes) {
     if (!wants(sub, name)) continue;
-    if (after === undefined) {
+    if (!exists) {
       sub.dirty.delete(name);
       if (!sub.sent.has(name)) continue;
       if (publication !== undefined) noteOwed(sub.progress, name, publication);
@@ -224,7 +227,10 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
   if (sub.wildcard) {
     for (const { name, version } of set.values()) if (sub.sent.get(name) !== version) sub.dirty.add(name);
   } else {
-    for (const name of sub.names) if (sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    for (const name of sub.names) {
+      // What is forced is sent in any case, and then in the version that it has by then.
+      if (!sub.forced.has(name) && sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    }
   }
   if (isWaiting(sub)) sub.waitingSinceMs ??= nowMs;
 }

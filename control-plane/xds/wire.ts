@@ -23,7 +23,12 @@ export interface ResourceEntry {
   readonly delta: Buffer;
   /** The field `resources` of a DiscoveryResponse: tag, length, `Any`. The same memory as the end of `delta`. */
   readonly sotw: Buffer;
+  /** How many bytes at the end of both are the resource message itself. */
+  readonly bodySize: number;
 }
+
+/** The bytes of the resource message inside an entry, in its memory. */
+export const bodyOf = ({ delta, bodySize }: ResourceEntry): Buffer => delta.subarray(delta.length - bodySize);
 
 /**
  * Encodes one resource for both kinds of streams at once: `Resource.resource` and `DiscoveryResponse.resources` are both field 2 and both
@@ -44,7 +49,7 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   at = writeString(out, at, any.typeUrl, typeUrl);
   at = writeHead(out, at, any.value, bytes.length);
   out.set(bytes, at);
-  return { delta: out, sotw: out.subarray(total - sotwSize) };
+  return { delta: out, sotw: out.subarray(total - sotwSize), bodySize: bytes.length };
 }
 
 /** A delta resource without a body: the name is known, and stands for nothing (O1). There is no such thing in state of the world. */
@@ -54,7 +59,7 @@ export function encodeBodiless(name: string, version: string, aliases: readonly 
   const size = fields.reduce((sum, { length }) => sum + length, 0);
   const head = Buffer.allocUnsafe(fieldSize(deltaDiscoveryResponse.resources, size) - size);
   writeHead(head, 0, deltaDiscoveryResponse.resources, size);
-  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0) };
+  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0), bodySize: 0 };
 }
 
 /** What a response says besides its resources. */
@@ -65,26 +70,32 @@ export interface ResponseHead {
   readonly nonce: string;
 }
 
-/** An encoded DiscoveryResponse. */
-export function encodeResponse(head: ResponseHead, resources: readonly ResourceEntry[]): Buffer {
-  const fields: Buffer[] = [stringField(discoveryResponse.versionInfo, head.version)];
-  fields.push(stringField(discoveryResponse.typeUrl, head.typeUrl), stringField(discoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.sotw);
-  return Buffer.concat(fields);
+/**
+ * An encoded DiscoveryResponse.
+ *
+ * @param resources the `sotw` forms of all entries, one behind the other
+ */
+export function encodeResponse(head: ResponseHead, resources: Uint8Array): Buffer {
+  const { versionInfo, typeUrl, nonce } = discoveryResponse;
+  return Buffer.concat([
+    ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+  ]);
 }
 
-/** An encoded DeltaDiscoveryResponse. */
-export function encodeDeltaResponse(
-  head: ResponseHead,
-  resources: readonly ResourceEntry[],
-  removed: readonly string[],
-): Buffer {
-  const fields: Buffer[] = [stringField(deltaDiscoveryResponse.systemVersionInfo, head.version)];
-  fields.push(stringField(deltaDiscoveryResponse.typeUrl, head.typeUrl));
-  fields.push(stringField(deltaDiscoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.delta);
-  for (const name of removed) fields.push(stringField(deltaDiscoveryResponse.removedResources, name));
-  return Buffer.concat(fields);
+/**
+ * An encoded DeltaDiscoveryResponse.
+ *
+ * @param resources the `delta` forms of all entries, one behind the other
+ */
+export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, removed: readonly string[]): Buffer {
+  const { systemVersionInfo, typeUrl, nonce, removedResources } = deltaDiscoveryResponse;
+  return Buffer.concat([
+    stringField(systemVersionInfo, head.version),
+    ...[stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+    ...removed.map((name) => stringField(removedResources, name)),
+  ]);
 }
 
 function varintSize(value: number): number {
@@ -109,6 +120,13 @@ const writeHead = (out: Buffer, at: number, field: number, length: number) =>
 function writeString(out: Buffer, at: number, field: number, value: string): number {
   const start = writeHead(out, at, field, Buffer.byteLength(value));
   return start + out.write(value, start);
+}
+
+/** A field of a message that holds bytes, an encoded message among them, with its head. */
+export function encodeField(field: number, bytes: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(fieldSize(field, bytes.length));
+  out.set(bytes, writeHead(out, 0, field, bytes.length));
+  return out;
 }
 
 function stringField(field: number, value: string): Buffer {

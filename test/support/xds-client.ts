@@ -29,7 +29,12 @@ export type Answer = "ack" | "none" | { readonly refuse: string };
 
 export interface RecordingOptions {
   /** Default: the id "test" in the group "default". */
-  readonly node?: { readonly id: string; readonly cluster: string; readonly userAgentName?: string };
+  readonly node?: {
+    readonly id: string;
+    readonly cluster: string;
+    readonly userAgentName?: string;
+    readonly clientFeatures?: string[];
+  };
   /** Default: plain text. */
   readonly channel?: ChannelCredentials;
   /** Sent with the stream. */
