@@ -136,3 +136,25 @@ test("a revision that comes during a trial joins it, and one with nobody to try 
   const rollout = await rig.rolloutIs(first, isOver);
   expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ firstRevision: first, revision: second }] });
 });
+
+test("endpoints that a program reports reach everybody during a trial, which the revision's own do not", async () => {
+  await using rig = await startRolloutRig();
+  const [cds, eds] = [resourceType("CDS").typeUrl, resourceType("EDS").typeUrl];
+  const { b, answers } = await twoPlanes(rig, { trialTimeout: { seconds: 600n } });
+  const upstreams = [{ name: "default", discovery: { registry: "own", service: "live" } }];
+  await rig.apply({
+    registries: [{ name: "own", kind: { case: "leases", value: {} } }],
+    services: [{ ...aService("live"), upstreams }],
+  });
+  await waitFor("both to have it", () => b.held(cds).has("live/default"));
+  await rig.report("own", "live", 9_000);
+  await waitFor("its first endpoints", () => b.held(eds).has("live/default"));
+  const [live, pay] = [b.held(eds).get("live/default")?.version, b.held(eds).get("pay/default")?.version];
+  answers.a = "none";
+  const revision = await rig.apply({ services: [aService("pay", "/v2", 81), aService("orders")] });
+  await rig.rolloutIs(revision, ({ groups }) => groups[0]?.state === RolloutState.TRIAL);
+  await rig.report("own", "live", 9_001);
+  await waitFor("its other endpoints", () => b.held(eds).get("live/default")?.version !== live);
+  expect(b.held(eds).get("pay/default")?.version).toBe(pay);
+  expect(b.held(cds).has("orders/default")).toBe(false);
+});
