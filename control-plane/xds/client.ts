@@ -6,10 +6,10 @@ import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
 import type { Watcher } from "./interest.ts";
-import type { Credentials, JoinGuard } from "./join.ts";
-import type { XdsLimits } from "./limits.ts";
+import type { Credentials } from "./join.ts";
 import { identityOf, nodeProblem, traitsOf } from "./node.ts";
-import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
 
 /** Who the client of a stream is, known from its first request on. */
@@ -21,13 +21,15 @@ export interface Client {
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
+  /** The resources that the client is served: those of the cache, or a view of its own. */
+  readonly view: Pick<ResourceCache, "resources">;
 }
 
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
   stream: Watcher & ConnectedStream & { readonly peer: string; readonly credentials: Credentials },
-  { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
+  { cache, candidates, nodes, limits, join }: Pick<StreamContext, "cache" | "candidates" | "nodes" | "limits" | "join">,
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
@@ -46,11 +48,20 @@ export function enterClient(
     identity,
     credentials,
     traits: traitsOf(node),
+    audience: withCandidates(cache.attach(identity.gatewayGroup, stream), candidates.attach(identity, stream)),
+    view: { resources: (_, view) => candidates.resources(identity, view) },
     takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
-    audience: cache.attach(identity.gatewayGroup, stream),
     connection: nodes.connect(identity, stream),
   };
 }
+
+const withCandidates = (audience: Client["audience"], detach: () => void): Client["audience"] => ({
+  interest: audience.interest,
+  detach: () => {
+    audience.detach();
+    detach();
+  },
+});
 
 /** What is wrong with the node of a later request: it may be left out, but not differ (T1). */
 export function nodeChange({ identity }: Client, node: Node | undefined): Refusal | undefined {
