@@ -43,7 +43,7 @@ const RTDS = servedType("RTDS").typeUrl;
 function emptyLayer(name: string): CachedResource {
   const bytes = toBinary(RuntimeSchema, create(RuntimeSchema, { name, layer: {} }));
   const version = hash("sha256", bytes, "hex").slice(0, 16);
-  return { name, version, setHash: 0n, ...encodeEntry(name, version, RTDS, bytes) };
+  return { name, version, setHash: 0n, sinceMs: 0, ...encodeEntry(name, version, RTDS, bytes) };
 }
 
 /** The version of what doesn't exist; clients show it, so it is a word. */
@@ -54,6 +54,7 @@ const absentHost = (name: string): CachedResource => ({
   name,
   version: ABSENT,
   setHash: 0n,
+  sinceMs: 0,
   ...encodeBodiless(name, ABSENT, [name]),
 });
 

@@ -10,6 +10,8 @@ export interface CachedResource extends ResourceEntry {
   readonly version: string;
   /** What the resource adds to the hash of a set. */
   readonly setHash: bigint;
+  /** Since when this content is served, in milliseconds since the epoch; 0 for what is made when it is asked for. */
+  readonly sinceMs: number;
 }
 
 /** What happened to one name: `after` is undefined when the resource is gone, `before` when it is new. */
@@ -177,5 +179,5 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
 
 function cached(typeUrl: string, name: string, version: string, bytes: Uint8Array): CachedResource {
   const setHash = BigInt(`0x${hash("sha256", `${version} ${name}`, "hex").slice(0, SET_HASH_BITS / 4)}`);
-  return { name, version, setHash, ...encodeEntry(name, version, typeUrl, bytes) };
+  return { name, version, setHash, sinceMs: Date.now(), ...encodeEntry(name, version, typeUrl, bytes) };
 }

@@ -4,10 +4,12 @@ import type { Node } from "#envoy/config/core/v3/base_pb.ts";
 
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
+import type { ConnectedClients } from "./connected-clients.ts";
 import type { Watcher } from "./interest.ts";
 import type { Credentials, JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
-import { identityOf, nodeProblem, traitsOf } from "./node.ts";
+import { identityOf, nodeProblem, shownNode, traitsOf } from "./node.ts";
+import type { ResourceStatus } from "./resource-status.ts";
 import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
 
@@ -18,13 +20,32 @@ export interface Client {
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
+  /** Takes it out of every list, when its stream has ended. */
+  leave(): void;
+}
+
+/** The stream of a client, as far as others are told of it. */
+interface ClientStream extends Watcher {
+  readonly peer: string;
+  readonly credentials: Credentials;
+  report(): StreamReport;
+  resources(): Iterable<ResourceStatus>;
+}
+
+/** Where clients are entered, and what decides whether they are. */
+interface Entrance {
+  readonly cache: ResourceCache;
+  readonly nodes: NodeRegistry;
+  readonly clients: ConnectedClients;
+  readonly limits: XdsLimits;
+  readonly join: JoinGuard;
 }
 
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
-  stream: Watcher & { readonly peer: string; readonly credentials: Credentials; report(): StreamReport },
-  { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
+  stream: ClientStream,
+  { cache, nodes, clients, limits, join }: Entrance,
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
@@ -39,13 +60,16 @@ export function enterClient(
     const details = `the node has ${limits.streamsPerNodeMax} streams already`;
     return { code: status.RESOURCE_EXHAUSTED, details };
   }
-  return {
-    identity,
-    credentials,
-    traits: traitsOf(node),
-    audience: cache.attach(identity.gatewayGroup, stream),
-    connection: nodes.connect(identity, () => stream.report()),
+  const { gatewayGroup } = identity;
+  const audience = cache.attach(gatewayGroup, stream);
+  const connection = nodes.connect(identity, () => stream.report());
+  const unlist = clients.add({ node: shownNode(node), gatewayGroup, resources: () => stream.resources() });
+  const leave = () => {
+    audience.detach();
+    connection.close();
+    unlist();
   };
+  return { identity, credentials, traits: traitsOf(node), audience, connection, leave };
 }
 
 /** What is wrong with the node of a later request: it may be left out, but not differ (T1). */

@@ -13,12 +13,14 @@ import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
+import { ConnectedClients } from "./connected-clients.ts";
 import { ReplaceableTls, type XdsTls } from "./credentials.ts";
 import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
 import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { registerXdsMetrics } from "./metrics.ts";
+import { type PortService, typedMethods } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
@@ -39,6 +41,10 @@ export interface XdsServerOptions {
   /** Where the server's metrics are added. One registry takes one server. */
   readonly metrics?: MetricsRegistry;
   readonly limits?: Partial<XdsLimits>;
+  /** Where open streams are listed, for reports. */
+  readonly clients?: ConnectedClients;
+  /** What the port offers besides discovery, health and reflection. */
+  readonly services?: readonly PortService[];
 }
 
 export interface XdsServer {
@@ -69,6 +75,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
     nodes: options.nodes,
+    clients: options.clients ?? new ConnectedClients(),
     log: options.log,
     metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
     limits,
@@ -93,7 +100,10 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
   }
 
-  const endHealth = addIntrospection(server, [...new Set(methods.map(([{ parent }]) => parent))]);
+  const { services = [] } = options;
+  for (const { service, handlers } of services) server.addService(typedMethods(service.methods), handlers);
+  const served = [...new Set(methods.map(([{ parent }]) => parent)), ...services.map(({ service }) => service)];
+  const endHealth = addIntrospection(server, served);
   const tls = options.tls && new ReplaceableTls(options.tls);
   const port = await listen(server, options, tls ?? ServerCredentials.createInsecure());
   const stopChecking = join.onChange(() => {
@@ -111,6 +121,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     close: (graceMs = 5_000) => {
       stopChecking();
       endHealth();
+      for (const service of services) service.close?.();
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;

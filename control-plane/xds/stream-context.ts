@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 
 import type { ResourceCache } from "./cache.ts";
+import type { ConnectedClients } from "./connected-clients.ts";
 import type { FirstSyncs } from "./first-sync.ts";
 import type { JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
@@ -11,6 +12,7 @@ import type { NodeRegistry } from "./status.ts";
 export interface StreamContext {
   readonly cache: ResourceCache;
   readonly nodes: NodeRegistry;
+  readonly clients: ConnectedClients;
   readonly log: Logger;
   readonly metrics: XdsMetrics;
   readonly limits: XdsLimits;

@@ -12,8 +12,10 @@ import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
 import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
+import { type ResourceStatus, resourceStatuses } from "./resource-status.ts";
 import type { StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
+import { streamReport } from "./stream-report.ts";
 import {
   isFullState,
   newSubscription,
@@ -22,7 +24,6 @@ import {
   noteSent,
   rescan,
   type Subscription,
-  typeStatus,
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
@@ -134,10 +135,16 @@ export class XdsStream implements Watcher {
 
   /** For the registry. */
   report(): StreamReport {
-    const problems = [...this.#unknownTypes].map((typeUrl) => `asked for the unknown resource type ${typeUrl}`);
-    const { gatewayGroup } = this.#client?.identity ?? { gatewayGroup: "" };
-    if (!this.#groupExists) problems.unshift(`the gateway group ${JSON.stringify(gatewayGroup)} doesn't exist`);
-    return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
+    const group = { name: this.#client?.identity.gatewayGroup ?? "", exists: this.#groupExists };
+    return streamReport(group, inOrder(this.#order), this.#unknownTypes);
+  }
+
+  /** For reports on each resource. */
+  *resources(): Iterable<ResourceStatus> {
+    const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
+    for (const sub of inOrder(this.#order)) {
+      yield* resourceStatuses(sub, servedSet(this.#context.cache, gatewayGroup, sub.type));
+    }
   }
 
   #receive(bytes: Buffer): void {
@@ -338,12 +345,11 @@ export class XdsStream implements Watcher {
     this.#ended = true;
     clearTimeout(this.#timer);
     if (this.#client !== undefined) {
-      const { connection, audience } = this.#client;
+      const { audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
         for (const name of watched(sub)) audience.interest.remove(sub.type.typeUrl, name, this);
       }
-      audience.detach();
-      connection.close();
+      this.#client.leave();
     }
     this.#onClosed();
   }

@@ -53,12 +53,16 @@ export interface Subscription {
   lastNonce: string;
   /** The client refused the newest response. */
   refused: boolean;
+  /** Of each resource that a refused response brought, the refused version, until the client accepts the resource or drops it (L2). */
+  readonly refusedVersions: Map<string, string>;
   /** Since when something has waited to be sent, for time limits. */
   waitingSinceMs: number | undefined;
   /** For status. */
   sentVersion: string;
   acceptedVersion: string;
   nack: string;
+  /** Of the newest refusal, be it settled since or not. */
+  lastNack: string;
   lastAckTimeMs: number | undefined;
   lastNackTimeMs: number | undefined;
 }
@@ -83,10 +87,12 @@ export const newSubscription = (type: ServedType): Subscription => ({
   inFlight: undefined,
   lastNonce: "",
   refused: false,
+  refusedVersions: new Map(),
   waitingSinceMs: undefined,
   sentVersion: "",
   acceptedVersion: "",
   nack: "",
+  lastNack: "",
   lastAckTimeMs: undefined,
   lastNackTimeMs: undefined,
 });
@@ -156,11 +162,14 @@ export function settle(
   if (refusal !== undefined) {
     sub.refused = true;
     sub.nack = refusal.slice(0, NACK_TEXT_MAX) || "refused without a reason";
+    sub.lastNack = sub.nack;
+    for (const name of settled?.changed ?? []) sub.refusedVersions.set(name, sub.sent.get(name) ?? "");
     sub.lastNackTimeMs = nowMs;
     return { verdict: "nack", settled };
   }
   sub.refused = false;
   sub.nack = "";
+  if (sub.refusedVersions.size > 0) for (const name of settled?.changed ?? []) sub.refusedVersions.delete(name);
   sub.acceptedVersion = settled?.version ?? sub.acceptedVersion;
   sub.lastAckTimeMs = nowMs;
   return { verdict: "ack", settled };
@@ -224,6 +233,7 @@ export function forget(sub: Subscription, name: string): void {
   sub.lingering.delete(name);
   sub.missing.delete(name);
   sub.unanswered.delete(name);
+  sub.refusedVersions.delete(name);
 }
 
 /** The client no longer wants everything; what it names besides stays. */

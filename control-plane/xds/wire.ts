@@ -2,6 +2,9 @@
  * Writes discovery responses around resources that are encoded already. A message of protobuf is the concatenation of its fields, in any
  * order (protobuf encoding guide, "Message structure"), so that a response is assembled without a look into the resources' bytes.
  */
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 
 const BYTES = 2; // The wire type of strings, bytes and messages.
 
@@ -45,6 +48,14 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   at = writeHead(out, at, any.value, bytes.length);
   out.set(bytes, at);
   return { delta: out, sotw: out.subarray(total - sotwSize) };
+}
+
+/** The resource that an entry carries; empty for one without a body. */
+export function anyOf({ sotw }: ResourceEntry): Any {
+  if (sotw.length === 0) return create(AnySchema);
+  const reader = new BinaryReader(sotw);
+  reader.tag();
+  return fromBinary(AnySchema, reader.bytes());
 }
 
 /** A delta resource without a body: the name is known, and stands for nothing (O1). There is no such thing in state of the world. */
