@@ -157,6 +157,9 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const { accessLogFile = STDOUT, loadReportIntervalMs } = options;
   const reports = makeReports({ clients, cache, join, metrics, log, accessLogFile, loadReportIntervalMs });
   undo.defer(() => reports.close());
+  const takeRateLimits = () => reports.rateLimits.set(rateLimitDomains(store));
+  takeRateLimits();
+  undo.defer(store.subscribe(takeRateLimits));
   const xdsOptions = { ...xdsAt, cache, nodes, clients, log, metrics, join, tls: xdsKeys && toXdsTls(xdsKeys) };
   const xds = await startXdsServer({ ...xdsOptions, services: reports.services }).catch((error: unknown) => {
     throw xdsError(error, xdsAt);
@@ -221,6 +224,15 @@ function reloadXdsTls(xds: XdsServer, files: TlsFiles, log: Logger): void {
     log.info({ cert: files.cert }, "took the new certificate of the xDS port");
   } catch (error) {
     log.error({ err: error }, "the xDS port keeps its old certificate");
+  }
+}
+
+/** The rate limits of every gateway group. */
+function* rateLimitDomains({ state }: Store) {
+  for (const { object } of state.gatewayGroupEntries()) {
+    if (object.kind !== "gatewayGroup") continue;
+    const { name: gatewayGroup, rateLimits } = object.value;
+    for (const domain of rateLimits) yield { gatewayGroup, domain };
   }
 }
 

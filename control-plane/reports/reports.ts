@@ -11,6 +11,9 @@ import { loadReportingService } from "./load-reporting-service.ts";
 import { Loads } from "./loads.ts";
 import { LogFile } from "./log-file.ts";
 
+import { MemoryCounters } from "./rate-limit-counters.ts";
+import { RateLimits, rateLimitService } from "./rate-limit-service.ts";
+
 export interface ReportsOptions {
   readonly clients: ConnectedClients;
   readonly cache: ResourceCache;
@@ -27,6 +30,7 @@ export interface ReportsOptions {
 export interface Reports {
   readonly services: readonly PortService[];
   readonly loads: Loads;
+  readonly rateLimits: RateLimits;
   /** Opens log files anew, after they were moved away. */
   reopenLogs(): void;
   /** Writes what waits to be written. */
@@ -40,12 +44,29 @@ export function makeReports(options: ReportsOptions): Reports {
   const file = new LogFile(accessLogFile, (error) =>
     log.error({ err: error, accessLogFile }, "access log entries are lost"),
   );
+  const rateLimits = new RateLimits();
+  const counters = new MemoryCounters();
+  metrics.observe(
+    { name: "sluice_rate_limit_counters", help: "Counters that the rate limit service keeps." },
+    "gauge",
+    () => counters.size,
+  );
+  metrics.observe(
+    {
+      name: "sluice_rate_limit_evicted_total",
+      help: "Counters that were forgotten before their time, for want of room.",
+    },
+    "counter",
+    () => counters.evicted,
+  );
   return {
     loads,
+    rateLimits,
     services: [
       clientStatusService(clients, join, log),
       loadReportingService({ loads, cache, join, log, ...(intervalMs !== undefined && { intervalMs }) }),
       accessLogService({ file, join, metrics, log }),
+      rateLimitService({ limits: rateLimits, counters, join, metrics, log }),
     ],
     reopenLogs: () => file.reopen(),
     close: () => file.close(),
