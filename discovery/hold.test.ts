@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { canonical, isUsable } from "./canonical.ts";
+import { EndpointHealth } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { canonical } from "./canonical.ts";
 import { type Admitted, admit, release } from "./hold.ts";
 import { snapshotOf } from "./testing/scripted-source.ts";
 
@@ -28,9 +30,9 @@ test("whatever a registry says: its newest instances are served, and nothing onl
       for (const { addresses, waitMs, first, ...more } of said) {
         nowMs += waitMs;
         now = release(now, nowMs);
-        const before = now.served?.snapshot.endpoints.some(isUsable) === true;
+        const before = (now.served?.usableCount ?? 0) > 0;
         now = admit(now, canonical(snapshotOf("s", addresses, more)), { nowMs, first, holdEmptyMs: HOLD_MS });
-        const served = now.served?.snapshot.endpoints.map(({ address }) => address);
+        const served = now.served?.decode().endpoints.map(({ address }) => address);
         if (addresses.length > 0) {
           emptySinceMs = undefined;
           expect(served).toEqual([...addresses].sort());
@@ -46,6 +48,19 @@ test("whatever a registry says: its newest instances are served, and nothing onl
       }
     }),
   );
+});
+
+test("a registry that is connected to again and calls all instances unhealthy is doubted, and one that goes on is not", () => {
+  const unhealthy = snapshotOf("s", ["10.0.0.1"]);
+  for (const endpoint of unhealthy.endpoints) endpoint.health = EndpointHealth.UNHEALTHY;
+  const before: Admitted = { served: canonical(snapshotOf("s", ["10.0.0.1"])), held: undefined };
+  const arrival = { nowMs: 0, holdEmptyMs: HOLD_MS };
+  const again = admit(before, canonical(unhealthy), { ...arrival, first: true });
+  expect(again.served).toBe(before.served);
+  expect(again.held?.reason).toBe("the registry calls all instances unusable right after it was connected to again");
+  expect(admit(before, canonical(unhealthy), { ...arrival, first: false }).served?.decode().endpoints).toMatchObject([
+    { health: EndpointHealth.UNHEALTHY },
+  ]);
 });
 
 test("canonical form doesn't depend on the order of anything", () => {

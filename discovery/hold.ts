@@ -1,13 +1,9 @@
-import { type Canonical, isUsable } from "./canonical.ts";
+import type { Canonical } from "./canonical.ts";
+import type { Doubt } from "./source.ts";
 
 /** An empty answer that is not believed yet. */
-export interface Held {
+export interface Held extends Doubt {
   readonly answer: Canonical;
-  readonly sinceMs: number;
-  /** When it is believed, if the registry hasn't said otherwise by then. */
-  readonly untilMs: number;
-  /** Why it is doubted, for people. */
-  readonly reason: string;
 }
 
 /** What is served of a service, and what is held back. */
@@ -30,10 +26,13 @@ export interface Arrival {
  * Decides whether an answer is served. A registry that comes back with nothing has more likely lost its memory than all instances of a
  * service: such an answer is held for a time, while the last good one is served on. In the normal course of one watch, what the
  * registry takes away is gone at once.
+ *
+ * Instances of which none is usable count as nothing: a registry that has just started calls them unhealthy until its checks have run
+ * (Consul's begin critical), and to serve none of them is worse than to serve those that were good a moment ago.
  */
 export function admit(current: Admitted, answer: Canonical, { nowMs, first, holdEmptyMs }: Arrival): Admitted {
   const { served, held } = current;
-  const losesAll = !answer.snapshot.endpoints.some(isUsable) && served?.snapshot.endpoints.some(isUsable) === true;
+  const losesAll = answer.usableCount === 0 && served !== undefined && served.usableCount > 0;
   if (!losesAll || holdEmptyMs === 0) return { served: answer, held: undefined };
   if (held !== undefined) {
     // Still empty: the time that was set runs on.
@@ -51,9 +50,11 @@ export function release(current: Admitted, nowMs: number): Admitted {
 }
 
 function doubt(served: Canonical, answer: Canonical, first: boolean): string | undefined {
-  const before = served.snapshot.clusterIdentity;
-  const now = answer.snapshot.clusterIdentity;
+  const before = served.clusterIdentity;
+  const now = answer.clusterIdentity;
   if (before !== "" && now !== "" && before !== now) return "the registry is another cluster than before";
-  if (answer.snapshot.discontinuous) return "the registry started anew";
-  return first ? "the registry has no instances right after it was connected to again" : undefined;
+  if (answer.discontinuous) return "the registry started anew";
+  if (!first) return undefined;
+  const what = answer.endpointCount === 0 ? "has no instances" : "calls all instances unusable";
+  return `the registry ${what} right after it was connected to again`;
 }

@@ -35,6 +35,32 @@ export interface RegistryIdentity {
   readonly version: string;
 }
 
+/** What is wrong with a watched service; times in milliseconds since 1970. */
+export interface Failure {
+  readonly kind: DiscoveryErrorKind | "bug";
+  /** The registry's own words. */
+  readonly message: string;
+  /** Since when it has failed without a good answer between. */
+  readonly sinceMs: number;
+  /** In a row. */
+  readonly times: number;
+}
+
+/** Why an empty answer is not believed yet; times in milliseconds since 1970. */
+export interface Doubt {
+  /** For people. */
+  readonly reason: string;
+  readonly sinceMs: number;
+  /** When it is believed, if the registry hasn't said otherwise by then. */
+  readonly untilMs: number;
+}
+
+/** What somebody else who watches a service for us says of it, beside its endpoints. */
+export interface Remark {
+  readonly failure?: Failure;
+  readonly held?: Doubt;
+}
+
 /** A service that a registry has, for choosing one. */
 export interface ListedService {
   readonly key: ServiceKey;
@@ -76,6 +102,9 @@ export interface Source {
    * @throws DiscoveryError
    */
   probe(signal: AbortSignal): Promise<RegistryIdentity>;
+
+  /** Only where somebody else watches for us: what is wrong with a service there. Undefined if nothing is. */
+  remark?(service: ServiceKey): Remark | undefined;
 
   /** Gives up all connections. Watches were ended before. */
   close(): Promise<void>;

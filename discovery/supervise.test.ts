@@ -1,8 +1,11 @@
+import { setImmediate } from "node:timers";
+
 import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { EndpointHealth, type ServiceSnapshot, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
 
+import { canonical } from "./canonical.ts";
 import { DiscoveryError } from "./source.ts";
 import { RegistrySupervisor } from "./supervise.ts";
 import { ScriptedSource, serviceKey, snapshotOf } from "./testing/scripted-source.ts";
@@ -19,20 +22,24 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-/** Lets everything happen that needs no time. */
-const settle = () => vi.advanceTimersByTimeAsync(0);
+/** Lets everything happen that needs no time, but perhaps another round of the event loop (turns.ts). */
+async function settle(): Promise<void> {
+  await vi.advanceTimersByTimeAsync(0);
+  for (let round = 0; round < 2; round++) await new Promise((resolve) => setImmediate(resolve));
+  await vi.advanceTimersByTimeAsync(0);
+}
 
 async function start(restored?: ServiceSnapshot) {
   const source = new ScriptedSource();
   const changes: string[][] = [];
   const supervisor = new RegistrySupervisor({
     ...{ source, holdEmptyMs: HOLD_MS },
-    events: { changed: (_, { endpoints }) => changes.push(endpoints.map(({ address }) => address)) },
+    events: { changed: (_, served) => changes.push(served.decode().endpoints.map(({ address }) => address)) },
   });
   cleanups.push(() => supervisor.close());
   const key = serviceKey("orders");
   let answered = false;
-  void supervisor.add(key, restored).then(() => (answered = true));
+  void supervisor.add(key, restored && canonical(restored)).then(() => (answered = true));
   await settle();
   const say = async (addresses: readonly string[], more: Partial<ServiceSnapshot> = {}) => {
     source.say("orders", { snapshot: snapshotOf("orders", addresses, more) });
@@ -45,7 +52,7 @@ async function start(restored?: ServiceSnapshot) {
   const report = () => {
     const found = supervisor.report(key);
     if (found === undefined) throw new Error("orders is not watched");
-    return found;
+    return { ...found, snapshot: found.served?.decode() };
   };
   return { source, supervisor, changes, say, fail, report, answered: () => answered };
 }

@@ -2,11 +2,12 @@
  * Keeps a registry's watches running: this, and the watched services it holds, is the only place that retries, waits, and remembers what
  * was good. It also asks the registry for a sign of life every few seconds, since a registry that hangs breaks no connection.
  */
-import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { sleep } from "./backoff.ts";
-import { DiscoveryError, type DiscoveryErrorKind, keyText, type Source } from "./source.ts";
-import { type Failure, WatchedService, type WatchView } from "./watched-service.ts";
+import type { Canonical } from "./canonical.ts";
+import { DiscoveryError, type DiscoveryErrorKind, type Failure, keyText, type Remark, type Source } from "./source.ts";
+import { WatchedService, type WatchView } from "./watched-service.ts";
 
 /** With the timeout: an outage shows within 6 s. */
 const PROBE_INTERVAL_MS = 2_500;
@@ -52,7 +53,7 @@ export interface ServiceReport extends WatchView {
 /** What the owner of a supervisor hears. */
 export interface SuperviseEvents {
   /** There is something else to serve for this service. */
-  changed(key: ServiceKey, snapshot: ServiceSnapshot): void;
+  changed(key: ServiceKey, served: Canonical): void;
   /** The registry's health, for the log. Called once per change. */
   health?(change: HealthChange): void;
   /** A watch failed for a reason that is not one of the registry's: a bug. */
@@ -117,7 +118,7 @@ export class RegistrySupervisor {
    * @param restored the last good answer of an earlier run
    * @returns fulfilled with the registry's first answer, or first failure, in this run
    */
-  add(key: ServiceKey, restored?: ServiceSnapshot): Promise<void> {
+  add(key: ServiceKey, restored?: Canonical): Promise<void> {
     const text = keyText(key);
     if (this.#services.has(text)) return Promise.resolve();
     const settled = Promise.withResolvers<void>();
@@ -149,13 +150,13 @@ export class RegistrySupervisor {
 
   /** All watched services, in no order. */
   *reports(): Iterable<ServiceReport> {
-    for (const service of this.#services.values()) yield reportOf(service, this.#outage);
+    for (const service of this.#services.values()) yield this.#report(service);
   }
 
   /** One watched service. */
   report(key: ServiceKey): ServiceReport | undefined {
     const service = this.#services.get(keyText(key));
-    return service && reportOf(service, this.#outage);
+    return service && this.#report(service);
   }
 
   /** The services that the registry has. @throws DiscoveryError */
@@ -170,6 +171,10 @@ export class RegistrySupervisor {
     for (const text of [...this.#unsettled.keys()]) this.#settle(text);
     await this.#probing;
     await this.#options.source.close();
+  }
+
+  #report(service: WatchedService): ServiceReport {
+    return reportOf(service, this.#outage, this.#options.source.remark?.(service.key));
   }
 
   #settle(text: string): void {
@@ -243,19 +248,21 @@ export class RegistrySupervisor {
 
 const denials: ReadonlySet<string> = new Set<DiscoveryErrorKind>(["permission_denied", "unauthenticated"]);
 
-function reportOf(service: WatchedService, outage: Failure | undefined): ServiceReport {
-  const problem = service.failure ?? outage;
-  const { key, snapshot, restored, held, failure, lastEventMs, lastChangeMs, counts } = service;
-  const view = { key, snapshot, restored, held, failure, lastEventMs, lastChangeMs, counts };
-  return { ...view, problem, state: stateOf(service, problem) };
+function reportOf(service: WatchedService, outage: Failure | undefined, remark: Remark | undefined): ServiceReport {
+  const { key, served, restored, lastEventMs, lastChangeMs, counts } = service;
+  const failure = service.failure ?? remark?.failure;
+  const held = service.held ?? remark?.held;
+  const problem = failure ?? outage;
+  const view = { key, served, restored, held, failure, lastEventMs, lastChangeMs, counts };
+  return { ...view, problem, state: stateOf(view, problem) };
 }
 
-function stateOf({ snapshot, restored, held }: WatchedService, problem: Failure | undefined): WatchState {
+function stateOf({ served, restored, held }: WatchView, problem: Failure | undefined): WatchState {
   if (problem !== undefined && denials.has(problem.kind)) return "permission_denied";
   if (problem?.kind === "unknown_service") return "unknown_service";
-  if (problem !== undefined) return snapshot === undefined ? "failing" : "stale";
-  if (snapshot === undefined) return "waiting";
+  if (problem !== undefined) return served === undefined ? "failing" : "stale";
+  if (served === undefined) return "waiting";
   if (held !== undefined) return "held";
   if (restored) return "stale";
-  return snapshot.unknownService ? "unknown_service" : "fresh";
+  return served.unknownService ? "unknown_service" : "fresh";
 }

@@ -1,29 +1,21 @@
-import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+
+import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
-import { type Admitted, admit, type Held, release } from "./hold.ts";
-import { DiscoveryError, type DiscoveryErrorKind, type Source } from "./source.ts";
-
-/** What is wrong with a watch at the moment. */
-export interface Failure {
-  readonly kind: DiscoveryErrorKind | "bug";
-  /** The registry's own words. */
-  readonly message: string;
-  /** Since when it has failed without a good answer between. Milliseconds since 1970. */
-  readonly sinceMs: number;
-  /** In a row. */
-  readonly times: number;
-}
+import { type Admitted, admit, release } from "./hold.ts";
+import { DiscoveryError, type Doubt, type Failure, type Source } from "./source.ts";
+import { turn } from "./turns.ts";
 
 /** All that is known of one watched service; times in milliseconds since 1970. */
 export interface WatchView {
   readonly key: ServiceKey;
   /** What is served: the last answer that was believed. Undefined before the first. */
-  readonly snapshot: ServiceSnapshot | undefined;
-  /** Whether the snapshot is of an earlier run and nothing was heard since. */
+  readonly served: Canonical | undefined;
+  /** Whether that is of an earlier run and nothing was heard since. */
   readonly restored: boolean;
-  readonly held: Held | undefined;
+  readonly held: Doubt | undefined;
   readonly failure: Failure | undefined;
   /** When the registry last said anything about the service. */
   readonly lastEventMs: number | undefined;
@@ -35,7 +27,7 @@ export interface WatchView {
 /** What happens to a watched service. */
 export interface WatchEvents {
   /** There is something else to serve. */
-  changed(key: ServiceKey, snapshot: ServiceSnapshot): void;
+  changed(key: ServiceKey, served: Canonical): void;
   /** The registry's first answer, or first failure, in this run: whoever waited for it need wait no longer. */
   settled(): void;
   /** Anything of the view may be different. */
@@ -47,7 +39,7 @@ export interface WatchOptions {
   readonly key: ServiceKey;
   readonly holdEmptyMs: number;
   /** The last good answer of an earlier run. */
-  readonly restored?: ServiceSnapshot | undefined;
+  readonly restored?: Canonical | undefined;
   readonly events: WatchEvents;
 }
 
@@ -74,15 +66,15 @@ export class WatchedService implements WatchView {
     this.key = key;
     this.#options = options;
     this.restored = restored !== undefined;
-    this.#admitted = { served: restored && canonical(restored), held: undefined };
+    this.#admitted = { served: restored, held: undefined };
     this.#done = this.#watch();
   }
 
-  get snapshot(): ServiceSnapshot | undefined {
-    return this.#admitted.served?.snapshot;
+  get served(): Canonical | undefined {
+    return this.#admitted.served;
   }
 
-  get held(): Held | undefined {
+  get held(): Doubt | undefined {
     return this.#admitted.held;
   }
 
@@ -118,7 +110,9 @@ export class WatchedService implements WatchView {
     let first = true;
     try {
       for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
-        this.#take(canonical(snapshot), first);
+        await turn();
+        if (signal.aborted) return undefined;
+        this.#take(canonical(snapshot), first, snapshot.observeTime && timestampMs(snapshot.observeTime));
         first = false;
       }
       return signal.aborted ? undefined : new Error("the source ended by itself");
@@ -127,14 +121,14 @@ export class WatchedService implements WatchView {
     }
   }
 
-  #take(answer: Canonical, first: boolean): void {
+  #take(answer: Canonical, first: boolean, saidMs: number | undefined): void {
     const nowMs = Date.now();
     const { holdEmptyMs } = this.#options;
     const before = this.#admitted;
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     this.#admitted = admit(before, answer, { nowMs, first, holdEmptyMs });
     this.counts.events++;
-    this.lastEventMs = nowMs;
+    this.lastEventMs = saidMs ?? nowMs;
     this.failure = undefined;
     this.restored = false;
     this.#setHoldTimer();
@@ -180,10 +174,10 @@ export class WatchedService implements WatchView {
 
   #publish(before: Canonical | undefined): void {
     const { served } = this.#admitted;
-    if (served !== undefined && (before === undefined || Buffer.compare(before.content, served.content) !== 0)) {
+    if (served !== undefined && !(before?.isSameAs(served) ?? false)) {
       this.counts.changes++;
       this.lastChangeMs = Date.now();
-      this.#options.events.changed(this.key, served.snapshot);
+      this.#options.events.changed(this.key, served);
     }
     this.#options.events.touched();
   }

@@ -42,6 +42,11 @@ export class ListenerSet {
     return this.#open.size === 0 && this.#missing.size > 0;
   }
 
+  /** To be called when the context's `healthFailed` says something else than before. */
+  healthChanged(): void {
+    for (const { running } of this.#open.values()) running.healthChanged();
+  }
+
   /** When all changes asked for so far are carried out. */
   settled(): Promise<void> {
     return this.#queue;

@@ -209,7 +209,7 @@ class Proxy implements RunningProxy {
   }
 
   #state(): ServerState {
-    if (this.#draining !== undefined) return "DRAINING";
+    if (this.#draining !== undefined || this.#workers.healthFailed) return "DRAINING";
     // Workers that crash one after the other serve nothing, however good the configuration was found.
     return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
@@ -239,6 +239,7 @@ class Proxy implements RunningProxy {
       clusters: () => this.#workers.clusters(),
       setWorkers: (count) => this.#setWorkers(count),
       samples: () => this.#samples(),
+      failHealth: (failed) => this.#workers.failHealth(failed),
       drainListeners: () => void this.#drain(),
       reopenLogs: () => this.#workers.reopenLogs(),
     };

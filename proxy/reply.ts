@@ -48,6 +48,9 @@ export const replies = {
   misdirected: reply(421, "misdirected_request"),
   requestTimeout: reply(408, "request_overall_timeout", undefined, "request timeout"),
   requestHeadersTimeout: reply(408, "request_header_timeout", undefined, "request header timeout"),
+  /** The client sends its body too slowly, or takes the response so. Envoy has no such bounds. */
+  slowBody: reply(408, "request_body_too_slow", undefined, "request timeout"),
+  slowReader: reply(408, "response_reader_too_slow"),
   /** The stream was idle while its request was still coming in. */
   idleRequest: reply(408, "stream_idle_timeout", "SI", "stream timeout"),
   /** The stream was idle while its response was awaited. */

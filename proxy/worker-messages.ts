@@ -11,6 +11,8 @@ export interface WorkerSettings {
   readonly index: number;
   /** Where open connections are counted (listen/connection-counts.ts). */
   readonly connections: SharedArrayBuffer;
+  /** The same by client (listen/address-counts.ts). */
+  readonly addresses: SharedArrayBuffer;
   /** Open connections of all workers together at most; 0: any number. */
   readonly connectionsMax: number;
   /** The key for TLS session tickets. Secret. */
@@ -33,6 +35,8 @@ export type ToWorker =
   | { readonly kind: "list-sockets"; readonly id: number }
   /** Close the inherited sockets that no listener took: there are no more listeners to come. */
   | { readonly kind: "close-unclaimed" }
+  /** Whether clients are to be sent elsewhere. */
+  | { readonly kind: "health"; readonly failed: boolean }
   /** Open the access logs' files anew, after a rotation. */
   | { readonly kind: "reopen-logs" }
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */

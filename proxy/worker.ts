@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
@@ -14,8 +15,9 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
 const settings = workerData as WorkerSettings;
-const { drainTimeMs, ticketKey, inherited, index, connections, connectionsMax, node } = settings;
+const { drainTimeMs, ticketKey, inherited, index, connections, addresses, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
+let healthFailed = false;
 const legacy = new InheritedSockets(inherited);
 
 const tell = (message: FromWorker) => port.postMessage(message);
@@ -31,8 +33,10 @@ const listeners: ListenerSet = new ListenerSet(
     runtime,
     reusePort: true,
     counts: new ConnectionCounts(connections, index),
+    addressCounts: new AddressCounts(addresses, index),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
+    healthFailed: () => healthFailed,
     inherited: (at) => legacy.take(at),
   },
   drainTimeMs,
@@ -69,6 +73,10 @@ async function handle(message: ToWorker): Promise<void> {
       break;
     case "close-unclaimed":
       legacy.closeRest();
+      break;
+    case "health":
+      healthFailed = message.failed;
+      listeners.healthChanged();
       break;
     case "reopen-logs":
       runtime.sinks.reopen();

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import { mergeClusters } from "./cluster-status.ts";
+import { AddressCounts, addressCountsMemory } from "./listen/address-counts.ts";
 import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
 import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
@@ -86,10 +87,13 @@ export class Workers {
   #ending = false;
   readonly #connections = connectionCountsMemory(WORKERS_MAX);
   readonly #counts = new ConnectionCounts(this.#connections, 0);
+  readonly #addresses = addressCountsMemory(WORKERS_MAX);
+  readonly #addressCounts = new AddressCounts(this.#addresses, 0);
   /** How many workers there shall be. */
   #count: number;
   #ticketKey: Uint8Array;
   readonly #ticketTimer: NodeJS.Timeout;
+  #healthFailed = false;
   /** Crashes since the start, for the statistics. */
   crashes = 0;
 
@@ -162,6 +166,17 @@ export class Workers {
     return mergeClusters(answers);
   }
 
+  /** Whether the proxy was told to fail health checks. */
+  get healthFailed(): boolean {
+    return this.#healthFailed;
+  }
+
+  /** Has clients go elsewhere, or has them stay from now on. */
+  failHealth(failed: boolean): void {
+    this.#healthFailed = failed;
+    for (const { worker } of this.#slots) post(worker, { kind: "health", failed });
+  }
+
   /** Has all workers open their access logs' files anew. */
   reopenLogs(): void {
     for (const { worker } of this.#slots) post(worker, { kind: "reopen-logs" });
@@ -216,9 +231,14 @@ export class Workers {
     worker.once("exit", () => {
       if (this.#slots[index] !== undefined) return;
       this.#options.stats.forget(index);
-      this.#counts.forget(index);
+      this.#forgetConnections(index);
     });
     post(worker, { kind: "drain", timeMs: this.#options.drainTimeMs });
+  }
+
+  #forgetConnections(worker: number): void {
+    this.#counts.forget(worker);
+    this.#addressCounts.forget(worker);
   }
 
   #rotateTicketKey(): void {
@@ -249,10 +269,12 @@ export class Workers {
       node: this.#options.node,
       index,
       connections: this.#connections,
+      addresses: this.#addresses,
       connectionsMax: this.#options.connectionsMax ?? 0,
       ticketKey: this.#ticketKey,
       inherited: shareOf(sockets, index, this.#options.count),
     });
+    if (this.#healthFailed) post(worker, { kind: "health", failed: true });
     let reason: unknown;
     worker.on("error", (error) => {
       reason = error;
@@ -298,7 +320,7 @@ export class Workers {
     if (this.#ending) return;
     this.crashes++;
     this.#options.stats.forget(index);
-    this.#counts.forget(index);
+    this.#forgetConnections(index);
     const now = performance.now();
     slot.crashedAt = [...slot.crashedAt.filter((at) => now - at < CRASH_WINDOW_MS), now];
     const delayMs =

@@ -21,7 +21,7 @@ const LOOK_MS = 500;
 /** What a watcher was told of a service. */
 interface Told {
   readonly summary: string;
-  readonly snapshot: unknown;
+  readonly served: unknown;
 }
 
 /** Streams of services as they change. A watcher costs no queue: it is told how things are when it is ready to hear. */
@@ -58,14 +58,14 @@ export class ServiceWatches {
     const seen = new Set<string>();
     for (const each of selected(this.#endpoints, request)) {
       const { gatewayGroup, registry } = each.registry;
-      const { key, snapshot } = each.report;
+      const { key, served } = each.report;
       const text = JSON.stringify([gatewayGroup, registry.name, key.service, key.namespace, key.group, key.cluster]);
       seen.add(text);
       const summary = summaryOf(each);
       const before = told.get(text);
-      if (before?.summary === summary && before.snapshot === snapshot) continue;
+      if (before?.summary === summary && before.served === served) continue;
       const gone = before?.gone ?? create(WatchedServiceSchema, { gatewayGroup, registry: registry.name, key });
-      told.set(text, { summary, snapshot, gone });
+      told.set(text, { summary, served, gone });
       changed.push(serviceMessage(each, request.endpoints));
     }
     for (const [text, { gone }] of told) {

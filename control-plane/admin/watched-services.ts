@@ -8,7 +8,6 @@ import {
   WatchedServiceSchema,
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
-import { EndpointHealth } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import type { Endpoints, WatchedRegistry } from "../endpoints/endpoints.ts";
 
@@ -75,8 +74,8 @@ const states: Record<Report["state"], WatchState> = {
 
 /** A watched service as operators see it. */
 export function serviceMessage({ registry, report, users }: SelectedService, withEndpoints: boolean): WatchedService {
-  const { key, state, snapshot, held, problem, lastEventMs, lastChangeMs } = report;
-  const endpoints = snapshot?.endpoints ?? [];
+  const { key, state, served, held, problem, lastEventMs, lastChangeMs } = report;
+  const snapshot = withEndpoints ? served?.decode() : served?.decodeHead();
   const doubt = held && { kind: "held", message: held.reason, sinceMs: held.sinceMs };
   return create(WatchedServiceSchema, {
     ...{ gatewayGroup: registry.gatewayGroup, registry: registry.registry.name, key, state: states[state] },
@@ -84,10 +83,10 @@ export function serviceMessage({ registry, report, users }: SelectedService, wit
     // Of an answer of the run before, when it came.
     lastEventTime: timeOf(lastEventMs) ?? snapshot?.observeTime,
     lastChangeTime: timeOf(lastChangeMs),
-    endpointCount: endpoints.length,
-    usableCount: endpoints.filter(({ health, weight }) => health !== EndpointHealth.UNHEALTHY && weight !== 0).length,
+    endpointCount: served?.endpointCount ?? 0,
+    usableCount: served?.usableCount ?? 0,
     users: [...users],
-    endpoints: withEndpoints ? endpoints : [],
+    endpoints: snapshot?.endpoints ?? [],
     heldUntilTime: timeOf(held?.untilMs),
     revision: snapshot?.revision ?? "",
   });

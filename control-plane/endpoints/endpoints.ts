@@ -5,7 +5,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 
-import { SavedSnapshotSchema, type SavedSnapshot } from "#sluice/discovery/v1/saved_pb.ts";
 import {
   type ServiceKey,
   ServiceKeySchema,
@@ -15,14 +14,16 @@ import {
 import { type Registry, RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
+import { type Canonical, canonical } from "../../discovery/canonical.ts";
 import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { FollowerSource, type RegistryInfo } from "./follower-source.ts";
+import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
+import { describeRegistry } from "./registry-info.ts";
 import { RotatingSource } from "./rotating-source.ts";
-import { SavedFile } from "./saved.ts";
+import { type Saved, SavedFile } from "./saved.ts";
 import type { SharedEndpoints } from "./shared.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
@@ -62,7 +63,7 @@ interface Demand {
   readonly discovery: Discovery;
   /** "service/upstream" */
   users: Set<string>;
-  snapshot: ServiceSnapshot | undefined;
+  served: Canonical | undefined;
   /** The registry had its time to answer. */
   overdue: boolean;
   readonly timer: NodeJS.Timeout;
@@ -77,7 +78,7 @@ export class Endpoints {
   readonly #shared: SharedEndpoints | undefined;
   readonly #saved: SavedFile;
   /** Of the last run, until they are asked for: by group and discoveryKey. */
-  readonly #restored = new Map<string, ServiceSnapshot>();
+  readonly #restored = new Map<string, Canonical>();
   readonly #registries = new Map<string, WatchedRegistry>();
   readonly #demands = new Map<string, Map<string, Demand>>();
   #changed = new Map<string, Set<string>>();
@@ -93,9 +94,8 @@ export class Endpoints {
       () => this.#toSave(),
       (message) => log.warn({}, message),
     );
-    for (const { gatewayGroup, registry, snapshot } of this.#saved.load()) {
-      if (snapshot?.service === undefined) continue;
-      this.#restored.set(`${gatewayGroup} ${keyOf(registry, snapshot.service)}`, snapshot);
+    for (const { gatewayGroup, registry, service, served } of this.#saved.load()) {
+      this.#restored.set(`${gatewayGroup} ${keyOf(registry, service)}`, served);
     }
   }
 
@@ -119,7 +119,7 @@ export class Endpoints {
   /** What to serve for an upstream: undefined while the registry may still be about to answer for the first time. */
   latest(gatewayGroup: string, discovery: Discovery): ServiceSnapshot | undefined {
     const demand = this.#demands.get(gatewayGroup)?.get(discoveryKey(discovery));
-    return demand?.snapshot ?? (demand?.overdue === true ? nothing : undefined);
+    return demand?.served?.decode() ?? (demand?.overdue === true ? nothing : undefined);
   }
 
   /** A registry object was written, or deleted (undefined). */
@@ -151,10 +151,10 @@ export class Endpoints {
       // Whoever watches has doubted already.
       holdEmptyMs: follows ? 0 : holdEmptyMs,
       events: {
-        changed: (key, snapshot) => {
+        changed: (key, served) => {
           if (this.#registries.get(id)?.supervisor !== supervisor) return;
-          if (!follows) shared?.publish(id, keyText(key), snapshot);
-          this.#take(gatewayGroup, keyOf(registry.name, key), snapshot);
+          if (!follows) shared?.publish(id, keyText(key), served.decode());
+          this.#take(gatewayGroup, keyOf(registry.name, key), served);
         },
         health: (change) => this.#logHealth(id, change),
         bug: (key, message) => this.#log.warn({ registry: id, service: key.service }, `discovery: a bug: ${message}`),
@@ -175,13 +175,14 @@ export class Endpoints {
   /** Has a demand watched. What another replica found before goes before what the last run of this one did. */
   #add(id: string, supervisor: RegistrySupervisor, demand: Demand): void {
     const key = toKey(demand.discovery);
-    const found = this.#shared?.latest(id, keyText(key));
-    if (found === undefined && demand.snapshot !== undefined && this.#shared?.isHolder(id) === true) {
-      this.#shared.publish(id, keyText(key), demand.snapshot);
+    const shared = this.#shared?.latest(id, keyText(key));
+    const found = shared && canonical(shared);
+    if (found === undefined && demand.served !== undefined && this.#shared?.isHolder(id) === true) {
+      this.#shared.publish(id, keyText(key), demand.served.decode());
     }
-    void supervisor.add(key, found ?? demand.snapshot);
-    if (found === undefined || found === demand.snapshot) return;
-    demand.snapshot = found;
+    void supervisor.add(key, found ?? demand.served);
+    if (found === undefined || (demand.served?.isSameAs(found) ?? false)) return;
+    demand.served = found;
     this.#tell(demand.gatewayGroup, discoveryKey(demand.discovery));
   }
 
@@ -251,20 +252,20 @@ export class Endpoints {
     this.#restored.delete(`${gatewayGroup} ${key}`);
     const overdue = () => {
       demand.overdue = true;
-      if (demand.snapshot === undefined) this.#tell(gatewayGroup, key);
+      if (demand.served === undefined) this.#tell(gatewayGroup, key);
     };
     const timer = setTimeout(overdue, FIRST_ANSWER_MS_MAX);
-    const demand: Demand = { gatewayGroup, discovery, users: new Set(), snapshot: restored, overdue: false, timer };
+    const demand: Demand = { gatewayGroup, discovery, users: new Set(), served: restored, overdue: false, timer };
     const id = `${gatewayGroup}/${discovery.registry}`;
     const supervisor = this.#registries.get(id)?.supervisor;
     if (supervisor !== undefined) this.#add(id, supervisor, demand);
     return demand;
   }
 
-  #take(gatewayGroup: string, key: string, snapshot: ServiceSnapshot): void {
+  #take(gatewayGroup: string, key: string, served: Canonical): void {
     const demand = this.#demands.get(gatewayGroup)?.get(key);
     if (demand === undefined) return;
-    demand.snapshot = snapshot;
+    demand.served = served;
     this.#saved.touch();
     this.#tell(gatewayGroup, key);
   }
@@ -283,23 +284,18 @@ export class Endpoints {
 
   #isWaiting(): boolean {
     for (const demands of this.#demands.values()) {
-      for (const { snapshot, overdue } of demands.values()) if (snapshot === undefined && !overdue) return true;
+      for (const { served, overdue } of demands.values()) if (served === undefined && !overdue) return true;
     }
     return false;
   }
 
-  #toSave(): SavedSnapshot[] {
-    const saved: SavedSnapshot[] = [];
+  *#toSave(): Iterable<Saved> {
     for (const [gatewayGroup, demands] of this.#demands) {
-      for (const { discovery, snapshot } of demands.values()) {
-        if (snapshot === undefined) continue;
-        const { registry } = discovery;
-        saved.push(
-          create(SavedSnapshotSchema, { gatewayGroup, registry, snapshot: { ...snapshot, service: toKey(discovery) } }),
-        );
+      for (const { discovery, served } of demands.values()) {
+        if (served === undefined) continue;
+        yield { gatewayGroup, registry: discovery.registry, service: toKey(discovery), served };
       }
     }
-    return saved;
   }
 
   #logHealth(registry: string, { failure }: HealthChange): void {
@@ -313,13 +309,6 @@ const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
 
 const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
   discoveryKey({ registry, service, namespace, group, cluster });
-
-function describeRegistry({ version, clusterIdentity, outage }: RegistrySupervisor): string {
-  const problem =
-    outage === undefined || outage.kind === "bug" ? undefined : { kind: outage.kind, message: outage.message };
-  const info: RegistryInfo = { identity: { version, clusterIdentity }, problem };
-  return JSON.stringify(info);
-}
 
 /** Whether two registries are reached alike, so that watches may go on. */
 function isSameWatch(a: Registry, b: Registry): boolean {

@@ -1,25 +1,16 @@
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import {
-  DiscoveryError,
-  type DiscoveryErrorKind,
-  keyText,
-  type RegistryIdentity,
-  type Source,
-} from "../../discovery/source.ts";
+import { DiscoveryError, keyText, type RegistryIdentity, type Remark, type Source } from "../../discovery/source.ts";
+import { parseRegistryInfo, type RegistryInfo } from "./registry-info.ts";
 import type { SharedEndpoints } from "./shared.ts";
-
-/** What the replica that watches a registry says of it, for the others. */
-export interface RegistryInfo {
-  readonly identity: RegistryIdentity;
-  readonly problem?: { readonly kind: DiscoveryErrorKind; readonly message: string } | undefined;
-}
 
 /** A registry that another replica watches: what that one serves, and what it says of the registry. */
 export class FollowerSource implements Source {
   readonly #shared: SharedEndpoints;
   readonly #registry: string;
   readonly #direct: Source;
+  /** Read once, and asked for each of thousands of services. */
+  #read: { readonly text: string; readonly info: RegistryInfo } | undefined;
 
   /** @param direct the registry itself, for what is asked once in a while */
   constructor(shared: SharedEndpoints, registry: string, direct: Source) {
@@ -59,24 +50,26 @@ export class FollowerSource implements Source {
   }
 
   async probe(): Promise<RegistryIdentity> {
-    const watcher = this.#shared.watcher(this.#registry);
-    if (watcher === undefined) throw new DiscoveryError("unreachable", "no replica watches the registry yet");
-    const { identity, problem } = parse(watcher.info);
+    const info = this.#info();
+    if (info === undefined) throw new DiscoveryError("unreachable", "no replica watches the registry yet");
+    const { identity, problem } = info;
     if (problem !== undefined) throw new DiscoveryError(problem.kind, problem.message);
     return identity;
+  }
+
+  remark(key: ServiceKey): Remark | undefined {
+    return this.#info()?.services?.[keyText(key)];
   }
 
   async close(): Promise<void> {
     await this.#direct.close();
   }
-}
 
-/** As another replica wrote it, which may be of another version. */
-function parse(info: string): RegistryInfo {
-  const identity = { clusterIdentity: "", version: "" };
-  try {
-    return { identity, ...(JSON.parse(info) as Partial<RegistryInfo>) };
-  } catch {
-    return { identity };
+  /** What whoever watches the registry says of it now; undefined while nobody does. */
+  #info(): RegistryInfo | undefined {
+    const text = this.#shared.watcher(this.#registry)?.info;
+    if (text === undefined) return undefined;
+    if (this.#read?.text !== text) this.#read = { text, info: parseRegistryInfo(text) };
+    return this.#read.info;
   }
 }

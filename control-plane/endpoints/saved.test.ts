@@ -2,14 +2,12 @@ import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { create } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { type SavedSnapshot, SavedSnapshotSchema } from "#sluice/discovery/v1/saved_pb.ts";
-
-import { snapshotOf } from "../../discovery/testing/scripted-source.ts";
+import { canonical } from "../../discovery/canonical.ts";
+import { serviceKey, snapshotOf } from "../../discovery/testing/scripted-source.ts";
 import { waitFor } from "../../test/support/wait.ts";
-import { SavedFile } from "./saved.ts";
+import { type Saved, SavedFile } from "./saved.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -19,8 +17,13 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-const saved = (...addresses: string[]): SavedSnapshot[] => [
-  create(SavedSnapshotSchema, { gatewayGroup: "g", registry: "r", snapshot: snapshotOf("orders", addresses) }),
+const saved = (...addresses: string[]): Saved[] => [
+  { gatewayGroup: "g", registry: "r", service, served: canonical(snapshotOf("orders", addresses)) },
+];
+const service = serviceKey("orders");
+const loaded = (file: SavedFile) => file.load().map(({ served, ...more }) => ({ ...more, snapshot: served.decode() }));
+const expected = (...addresses: string[]) => [
+  { gatewayGroup: "g", registry: "r", service, snapshot: snapshotOf("orders", addresses) },
 ];
 
 test("what was touched is on the disk soon, whole, for its owner alone, and with nothing beside it", async () => {
@@ -40,7 +43,7 @@ test("what was touched is on the disk soon, whole, for its owner alone, and with
   now = saved("10.0.0.2");
   file.touch();
   await file.close();
-  expect(new SavedFile(dir, snapshots, () => {}).load()).toEqual(saved("10.0.0.2"));
+  expect(loaded(new SavedFile(dir, snapshots, () => {}))).toEqual(expected("10.0.0.2"));
   expect(warnings).toEqual([]);
   expect(await readdir(dir)).toEqual(["endpoints.bin"]);
 });
@@ -63,11 +66,10 @@ test("a disk that takes nothing is warned of, and what was there stays", async (
   file.touch();
   await file.close();
   expect(warnings).toEqual([expect.stringContaining("can't be saved")]);
-  expect(
-    new SavedFile(
-      dir,
-      () => [],
-      () => {},
-    ).load(),
-  ).toEqual(saved("10.0.0.1"));
+  const again = new SavedFile(
+    dir,
+    () => [],
+    () => {},
+  );
+  expect(loaded(again)).toEqual(expected("10.0.0.1"));
 });

@@ -3,8 +3,13 @@ import { open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
-import { type SavedSnapshot, SavedEndpointsSchema } from "#sluice/discovery/v1/saved_pb.ts";
+import { SavedEndpointsSchema, SavedSnapshotSchema } from "#sluice/discovery/v1/saved_pb.ts";
+import { type ServiceKey, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { type Canonical, canonical } from "../../discovery/canonical.ts";
+import { turn } from "../../discovery/turns.ts";
 
 /** Changes are gathered so long; and a write may take only this share of the time. */
 const DELAY_MS_MIN = 1_000;
@@ -12,10 +17,21 @@ const SHARE = 0.02;
 /** However slow the disk is: a control plane that is killed has lost no more. */
 const DELAY_MS_MAX = 10_000;
 
+/** Written in one go. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** The last good answer for one service of one registry. */
+export interface Saved {
+  readonly gatewayGroup: string;
+  readonly registry: string;
+  readonly service: ServiceKey;
+  readonly served: Canonical;
+}
+
 /** The last good endpoints on disk, so that a control plane that starts while a registry is away still serves them. */
 export class SavedFile {
   readonly #file: string;
-  readonly #snapshots: () => readonly SavedSnapshot[];
+  readonly #snapshots: () => Iterable<Saved>;
   readonly #warn: (message: string) => void;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
@@ -24,16 +40,16 @@ export class SavedFile {
   #closed = false;
 
   /** @param snapshots what is to be saved now */
-  constructor(dataDir: string, snapshots: () => readonly SavedSnapshot[], warn: (message: string) => void) {
+  constructor(dataDir: string, snapshots: () => Iterable<Saved>, warn: (message: string) => void) {
     this.#file = join(dataDir, "endpoints.bin");
     this.#snapshots = snapshots;
     this.#warn = warn;
   }
 
   /** What an earlier run saved; nothing if there was none or it can't be read, which is warned of. */
-  load(): readonly SavedSnapshot[] {
+  load(): readonly Saved[] {
     try {
-      return fromBinary(SavedEndpointsSchema, readFileSync(this.#file)).snapshots;
+      return [...recordsIn(readFileSync(this.#file))];
     } catch (error) {
       if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) {
         this.#warn(`${this.#file}: the endpoints of the last run can't be read: ${String(error)}`);
@@ -65,10 +81,9 @@ export class SavedFile {
     const started = performance.now();
     const draft = `${this.#file}.${process.pid}`;
     try {
-      const bytes = toBinary(SavedEndpointsSchema, create(SavedEndpointsSchema, { snapshots: [...this.#snapshots()] }));
       const handle = await open(draft, "w", 0o600);
       try {
-        await handle.writeFile(bytes);
+        for await (const chunk of chunksOf(this.#snapshots())) await handle.writeFile(chunk);
         await handle.sync();
       } finally {
         await handle.close();
@@ -81,5 +96,44 @@ export class SavedFile {
     const restMs = (performance.now() - started) / SHARE;
     this.#delayMs = Math.min(DELAY_MS_MAX, Math.max(DELAY_MS_MIN, restMs));
     if (this.#dirty) this.touch();
+  }
+}
+
+const { number: recordField } = SavedEndpointsSchema.field.snapshots;
+const { number: snapshotField } = SavedSnapshotSchema.field.snapshot;
+
+/** An encoded SavedEndpoints, piece by piece: others have their turn between them. */
+async function* chunksOf(all: Iterable<Saved>): AsyncGenerator<Uint8Array> {
+  let writer = new BinaryWriter();
+  let bytes = 0;
+  for (const { gatewayGroup, registry, service, served } of all) {
+    await turn();
+    const head = toBinary(SavedSnapshotSchema, create(SavedSnapshotSchema, { gatewayGroup, registry }));
+    const key = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, { service }));
+    // The same message in parts, one after the other, is the whole of it.
+    const snapshot = Buffer.concat([served.encode(), key]);
+    writer.tag(recordField, WireType.LengthDelimited).fork().raw(head);
+    writer.tag(snapshotField, WireType.LengthDelimited).bytes(snapshot).join();
+    bytes += snapshot.length;
+    if (bytes < CHUNK_BYTES) continue;
+    yield writer.finish();
+    writer = new BinaryWriter();
+    bytes = 0;
+  }
+  yield writer.finish();
+}
+
+/** The records of an encoded SavedEndpoints, one at a time: as objects all of them would fill the memory. @throws if it is no such */
+function* recordsIn(bytes: Uint8Array): Iterable<Saved> {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wireType] = reader.tag();
+    if (field !== recordField) {
+      reader.skip(wireType, field);
+      continue;
+    }
+    const { gatewayGroup, registry, snapshot } = fromBinary(SavedSnapshotSchema, reader.bytes());
+    if (snapshot?.service === undefined) continue;
+    yield { gatewayGroup, registry, service: snapshot.service, served: canonical(snapshot) };
   }
 }

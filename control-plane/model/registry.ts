@@ -54,6 +54,9 @@ function checkNacos(nacos: NacosRegistry, report: Report): void {
   if (nacos.tls !== undefined) checkTls("nacos.tls", nacos.tls, nacos.addresses, report);
   together("nacos", "username", nacos.username !== "", "password", nacos.password !== undefined, report);
   together("nacos", "accessKey", nacos.accessKey !== "", "secretKey", nacos.secretKey !== undefined, report);
+  if (nacos.signatureRegion !== "" && nacos.accessKey === "") {
+    report("nacos.signatureRegion", "not_applicable", "is for signatures; give an accessKey too, or leave it out");
+  }
 }
 
 function checkDns({ resolvers }: DnsRegistry, report: Report): void {

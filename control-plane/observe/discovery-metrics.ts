@@ -7,12 +7,12 @@ interface WatchedRegistry {
   readonly supervisor: {
     readonly outage: unknown;
     readonly lastAnswerMs: number | undefined;
-    reports(): Iterable<{ readonly state: string; readonly counts: Counts; readonly snapshot: Snapshot | undefined }>;
+    reports(): Iterable<{ readonly state: string; readonly counts: Counts; readonly served: Served | undefined }>;
   };
 }
 
-interface Snapshot {
-  readonly endpoints: readonly unknown[];
+interface Served {
+  readonly endpointCount: number;
 }
 
 interface Counts {
@@ -56,7 +56,7 @@ export function discoveryMetrics(metrics: MetricsRegistry, registries: () => Ite
     },
   );
   each("sluice_discovery_endpoints", "Endpoints that are served of the watched services.", ({ supervisor }) =>
-    [...supervisor.reports()].reduce((total, { snapshot }) => total + (snapshot?.endpoints.length ?? 0), 0),
+    [...supervisor.reports()].reduce((total, { served }) => total + (served?.endpointCount ?? 0), 0),
   );
   // Gauges, since a service that is no longer watched takes its numbers with it.
   each(

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 
-import { type TransportSocket, TransportSocketSchema } from "#envoy/config/core/v3/base_pb.ts";
+import { type Metadata, type TransportSocket, TransportSocketSchema } from "#envoy/config/core/v3/base_pb.ts";
 import { type Filter, type FilterChain, FilterChainSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
 import {
   TlsParameters_TlsProtocol,
@@ -26,12 +26,13 @@ export type CertificateIndex = ReadonlyMap<string, CertificateFacts>;
 
 /**
  * The filter chains of a TLS listener: one for each set of certificates that the same server names lead to, and one without a match for
- * all other clients, where a certificate is for them. All have the same network filters. None if there is no certificate.
+ * all other clients, where a certificate is for them. All have the same network filters and metadata. None if there is no certificate.
  */
 export function toTlsFilterChains(
   listener: Listener,
   certificates: CertificateIndex,
   filters: readonly Filter[],
+  metadata: Metadata | undefined,
 ): FilterChain[] {
   const bySet = new Map<string, { readonly names: readonly string[]; readonly snis: string[] }>();
   const claims = [...claimsOf(listener, certificates)].sort(([a], [b]) => compareText(a, b));
@@ -45,7 +46,7 @@ export function toTlsFilterChains(
     // Where everybody gets the same, there is nothing to choose.
     const snis = bySet.size === 1 && all.includes(ANY_SNI) ? [ANY_SNI] : all;
     const transportSocket = toTransportSocket(listener, names);
-    const chain = { filters: [...filters], transportSocket };
+    const chain = { filters: [...filters], transportSocket, metadata };
     const serverNames = snis.filter((sni) => sni !== ANY_SNI);
     return [
       ...(serverNames.length > 0

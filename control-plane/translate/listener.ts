@@ -20,6 +20,7 @@ import { type CertificateIndex, toTlsFilterChains } from "./filter-chains.ts";
 import { speaksHttp2, toHttp2Options } from "./http2-options.ts";
 import { toHttpOptions } from "./http-options.ts";
 import { toLocalReplies } from "./local-replies.ts";
+import { toBodyRates, toConnectionLimits } from "./own-metadata.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { toTracing } from "./tracing.ts";
 
@@ -44,10 +45,11 @@ export function toListener(
     ),
   );
   const filters = [...connectionLimit(listener), filter];
+  const metadata = toBodyRates(listener.http?.bodyRates);
   const isTls = listener.protocol === ListenerProtocol.HTTPS;
   const filterChains = isTls
-    ? toTlsFilterChains(listener, certificates, filters)
-    : [create(FilterChainSchema, { filters })];
+    ? toTlsFilterChains(listener, certificates, filters, metadata)
+    : [create(FilterChainSchema, { filters, metadata })];
   if (filterChains.length === 0) return undefined;
   return create(ListenerSchema, {
     name: listener.name,
@@ -71,6 +73,7 @@ export function toListener(
         : []),
     ],
     filterChains,
+    metadata: toConnectionLimits(listener),
   });
 }
 

@@ -10,6 +10,7 @@ import {
   ServiceSnapshotSchema,
 } from "#sluice/discovery/v1/snapshot_pb.ts";
 
+import type { Addresses } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
 
 /** What is read of an entry of /v1/health/service/NAME. */
@@ -37,9 +38,6 @@ export interface ConvertOptions {
   readonly passingOnly: boolean;
 }
 
-/** The addresses of a host name; what can't be looked up has none. */
-export type Lookup = ReadonlyMap<string, readonly string[]>;
-
 /** Entries of an answer, checked as far as they are read. @throws DiscoveryError "bad_answer" */
 export function entriesOf(body: unknown): readonly HealthEntry[] {
   const isEntry = (entry: unknown): entry is HealthEntry =>
@@ -59,7 +57,7 @@ export const hostNamesOf = (entries: readonly HealthEntry[]): string[] => [
 export function toSnapshot(
   service: ServiceKey,
   entries: readonly HealthEntry[],
-  lookup: Lookup,
+  lookup: Addresses,
   options: ConvertOptions,
 ): ServiceSnapshot {
   const endpoints = entries.flatMap((entry) => {

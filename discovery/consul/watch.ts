@@ -1,13 +1,12 @@
-import { lookup } from "node:dns/promises";
-
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { sleep } from "../backoff.ts";
+import { HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
-import { entriesOf, hostNamesOf, type Lookup, toSnapshot } from "./convert.ts";
+import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
 
@@ -32,6 +31,7 @@ export async function* watch(
 ): AsyncGenerator<ServiceSnapshot> {
   const path = `/v1/health/service/${encodeURIComponent(service.service)}`;
   const passingOnly = settings.passingOnly ?? false;
+  const hostNames = new HostNames();
   let index = 0;
   let hasNames = false;
   let discontinuous = false;
@@ -46,7 +46,7 @@ export async function* watch(
     hasNames = names.length > 0;
     const next = nextIndex(index, answer.index);
     // A wait that ran out: nothing changed, but Consul lives, and names may have other addresses now.
-    const snapshot = toSnapshot(service, entries, await lookUp(names), { passingOnly });
+    const snapshot = toSnapshot(service, entries, await hostNames.resolve(names), { passingOnly });
     snapshot.revision = String(answer.index);
     snapshot.observeTime = timestampFromMs(Date.now());
     snapshot.discontinuous = discontinuous;
@@ -119,14 +119,4 @@ async function mayRead(client: ConsulClient, service: string, signal: AbortSigna
     // 401 where ACLs are switched off; whatever else it is doesn't concern the service.
     return true;
   }
-}
-
-async function lookUp(names: readonly string[]): Promise<Lookup> {
-  const found = await Promise.all(
-    names.map(async (name): Promise<[string, string[]]> => {
-      const addresses = await lookup(name, { all: true }).catch(() => []);
-      return [name, addresses.map(({ address }) => address)];
-    }),
-  );
-  return new Map(found);
 }

@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
+import { turn } from "../turns.ts";
 
 import type { ClusterAccess } from "./access.ts";
 import { KubernetesApi, StatusError } from "./api.ts";
@@ -67,6 +68,8 @@ export class KubernetesSource implements Source {
         if (signal.aborted) return;
         if (failure !== undefined) throw failure.error;
         if (changed) {
+          // A list may have changed thousands of services at once.
+          await turn();
           changed = false;
           const state = { ...used.scope.get(id), clusterIdentity };
           yield toSnapshot(key, state, { ipFamily, observedAtMs: Date.now() });

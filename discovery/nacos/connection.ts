@@ -9,6 +9,7 @@ import type { TlsSettings } from "../tls.ts";
 
 import { decode, deserialize, encode, type NacosMessage, type NacosResponse, serialize } from "./payload.ts";
 import type { NacosServer } from "./settings.ts";
+import type { NacosResource } from "./signature.ts";
 
 /** The server wants us to go to another one (ConnectResetRequest), which is nothing wrong. */
 export class ConnectionMovedError extends Error {
@@ -20,8 +21,8 @@ export interface ConnectionOptions {
   readonly server: NacosServer;
   readonly tls: TlsSettings;
   readonly namespace: string;
-  /** The headers that authenticate a request, now. */
-  headers(): Promise<Readonly<Record<string, string>>>;
+  /** The headers that authenticate a request, now; `about` is the service that it concerns, if any. */
+  headers(about?: NacosResource): Promise<Readonly<Record<string, string>>>;
   /** The server tells something that it was not asked for; it is acknowledged in any case. */
   pushed(message: NacosMessage): void;
 }
@@ -80,6 +81,8 @@ export class NacosConnection {
       "grpc.use_local_subchannel_pool": 1,
       "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
       "grpc.enable_retries": 0,
+      // As with every other registry: what the environment says of proxies is for the way out, not for the own network.
+      "grpc.enable_http_proxy": 0,
       ...(serverName === undefined ? {} : { "grpc.ssl_target_name_override": serverName }),
     });
   }
@@ -202,7 +205,7 @@ export class NacosConnection {
   }
 
   async #ask(type: string, body: object, timeoutMs: number): Promise<NacosMessage> {
-    const payload = encode(type, body, await this.#options.headers());
+    const payload = encode(type, body, await this.#options.headers(resourceOf(body)));
     return await new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
         "/Request/request",
@@ -235,4 +238,10 @@ export class NacosConnection {
     if (error.code === status.UNAUTHENTICATED) return new DiscoveryError("unauthenticated", text);
     return new DiscoveryError(error.code === status.UNIMPLEMENTED ? "bad_answer" : "unreachable", text);
   }
+}
+
+/** The service that a request concerns: all that concern one name it alike. */
+function resourceOf(body: object): NacosResource | undefined {
+  const { groupName, serviceName = "" } = body as { groupName?: string; serviceName?: string };
+  return groupName === undefined ? undefined : { group: groupName, service: serviceName };
 }

@@ -61,8 +61,18 @@ test("nothing is nothing", () => {
   expect(of({}).endpoints).toEqual([]);
 });
 
-test("an instance at a name instead of an address is a bad answer that says so", () => {
-  expect(() => of({ hosts: [host({ ip: "db.example" })] })).toThrow(/db\.example.*no IP address/);
+test("a host name stands for each of its addresses; an unknown one for none", () => {
+  const info = { hosts: [host({ ip: "db.example" }), host({ ip: "gone.example" })] };
+  const addresses = new Map([["db.example", ["10.0.0.1", "2001:db8::1"]]]);
+  const { endpoints } = toSnapshot(key(), info, { observedAtMs: 0, addresses });
+  expect(endpoints.map(({ address, hostname }) => [address, hostname])).toEqual([
+    ["10.0.0.1", "db.example"],
+    ["2001:db8::1", "db.example"],
+  ]);
+});
+
+test.each([{ ip: "" }, { port: -1 }, { port: 65_536 }, { port: 1.5 }])("an instance at %j is a bad answer", (where) => {
+  expect(() => of({ hosts: [host(where)] })).toThrow(/an instance is at/);
 });
 
 test("weights keep their proportions, and only 0 means no traffic", () => {

@@ -14,6 +14,7 @@ import { waitFor } from "../../test/support/wait.ts";
 import { startWatching } from "../../test/support/watching.ts";
 
 import { NacosHttp } from "./http.ts";
+import { NacosIdentity } from "./identity.ts";
 import { NacosLogin } from "./login.ts";
 import { NacosPoll } from "./poll.ts";
 import { nacosSource } from "./registry.ts";
@@ -58,7 +59,7 @@ function open(credentials: { username?: string; password?: string } = {}, now: (
   const client = new NacosHttp({ addresses: ["http://127.0.0.1:1", url] });
   cleanups.push(() => client.close());
   const login = new NacosLogin(client, credentials.username, credentials.password, now);
-  return { login, poll: new NacosPoll(client, login) };
+  return { login, poll: new NacosPoll(client, new NacosIdentity(client, {}, login)) };
 }
 
 test.each([

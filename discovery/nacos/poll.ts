@@ -2,7 +2,7 @@ import { DiscoveryError } from "../source.ts";
 
 import type { NacosServiceInfo } from "./convert.ts";
 import { type HttpAnswer, type NacosHttp, wordsOf } from "./http.ts";
-import type { NacosLogin } from "./login.ts";
+import type { NacosIdentity } from "./identity.ts";
 import { PUBLIC_NAMESPACE } from "./settings.ts";
 
 /** A service in Nacos' words, nothing empty. */
@@ -31,18 +31,18 @@ const instancePaths: Record<Api, string> = {
 /** Asks over HTTP for what newer servers push. It remembers which API the servers have. */
 export class NacosPoll {
   readonly #http: NacosHttp;
-  readonly #login: NacosLogin;
+  readonly #identity: NacosIdentity;
   #api: Api | undefined;
 
-  constructor(http: NacosHttp, login: NacosLogin) {
+  constructor(http: NacosHttp, identity: NacosIdentity) {
     this.#http = http;
-    this.#login = login;
+    this.#identity = identity;
   }
 
   /** A service's instances, now. @throws {DiscoveryError} */
   async instances(name: NacosServiceName, signal: AbortSignal): Promise<NacosServiceInfo> {
     for (const api of this.#api === undefined ? apis : [this.#api]) {
-      const answer = await this.#get(instancePaths[api], queryOf(api, name), signal);
+      const answer = await this.#get(instancePaths[api], queryOf(api, name), name, signal);
       // 404 and 501: a path that this server doesn't know; 410: one that it was told not to know any more.
       if (this.#api === undefined && [404, 410, 501].includes(answer.status) && api !== apis.at(-1)) continue;
       const info = infoOf(api, answer);
@@ -52,16 +52,18 @@ export class NacosPoll {
     throw new DiscoveryError("bad_answer", "the server has no API to list instances with");
   }
 
-  async #get(path: string, query: Record<string, string>, signal: AbortSignal): Promise<HttpAnswer> {
-    for (let attempt = 1; ; attempt++) {
-      const token = await this.#login.token();
-      const withToken = token === "" ? query : { ...query, accessToken: token };
-      const answer = await this.#http.ask({ method: "GET", path, query: withToken, signal });
+  async #get(
+    path: string,
+    query: Record<string, string>,
+    about: NacosServiceName,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    return await this.#identity.asking(async () => {
+      const parameters = await this.#identity.parameters(about);
+      const answer = await this.#http.ask({ method: "GET", path, query: { ...query, ...parameters }, signal });
       if (answer.status !== 403 && answer.status !== 401) return answer;
-      // The token may have been forgotten by a server that restarted: another one is tried once.
-      if (token === "" || attempt === 2) throw new DiscoveryError("permission_denied", wordsOf(answer));
-      this.#login.refused(token);
-    }
+      throw new DiscoveryError("permission_denied", wordsOf(answer));
+    });
   }
 }
 

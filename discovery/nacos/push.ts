@@ -3,7 +3,7 @@ import type { TlsSettings } from "../tls.ts";
 
 import { ConnectionMovedError, NacosConnection } from "./connection.ts";
 import type { NacosServiceInfo } from "./convert.ts";
-import type { NacosLogin } from "./login.ts";
+import type { NacosIdentity } from "./identity.ts";
 import type { NacosMessage } from "./payload.ts";
 import type { NacosServiceName } from "./poll.ts";
 import type { NacosServer } from "./settings.ts";
@@ -45,16 +45,16 @@ export class NacosPush {
   readonly #servers: readonly NacosServer[];
   readonly #tls: TlsSettings;
   readonly #namespace: string;
-  readonly #login: NacosLogin;
+  readonly #identity: NacosIdentity;
   readonly #closed = new AbortController();
   #at = 0;
   #current: Promise<PushConnection> | undefined;
 
-  constructor(servers: readonly NacosServer[], tls: TlsSettings, namespace: string, login: NacosLogin) {
+  constructor(servers: readonly NacosServer[], tls: TlsSettings, namespace: string, identity: NacosIdentity) {
     this.#servers = servers;
     this.#tls = tls;
     this.#namespace = namespace;
-    this.#login = login;
+    this.#identity = identity;
   }
 
   /** Sees to it that there is a connection, and that it answers. @throws {DiscoveryError} */
@@ -67,7 +67,7 @@ export class NacosPush {
   /** Asks the server that we are connected to. @throws {DiscoveryError} */
   async request<T>(type: string, body: object): Promise<T> {
     const { connection } = await this.#connected();
-    return await this.#ask<T>(connection, type, body);
+    return await this.#identity.asking(() => connection.request<T>(type, body));
   }
 
   /**
@@ -152,11 +152,9 @@ export class NacosPush {
       known.listeners.add(listener);
       return known;
     }
-    const subscribed = this.#ask<{ serviceInfo?: NacosServiceInfo }>(
-      push.connection,
-      "SubscribeServiceRequest",
-      subscribeBody(name, true),
-    ).then(({ serviceInfo }) => {
+    const subscribe = () =>
+      push.connection.request<{ serviceInfo?: NacosServiceInfo }>("SubscribeServiceRequest", subscribeBody(name, true));
+    const subscribed = this.#identity.asking(subscribe).then(({ serviceInfo }) => {
       if (serviceInfo === undefined) throw new DiscoveryError("bad_answer", `${id}: subscribed, and told nothing`);
       accept(subscription, serviceInfo);
     });
@@ -174,20 +172,6 @@ export class NacosPush {
     if (push.connection.isEnded) return;
     // What is pushed for it until then goes nowhere.
     push.connection.request("SubscribeServiceRequest", subscribeBody(subscription.name, false)).catch(() => undefined);
-  }
-
-  /** Asks with a token; with another one if the first is refused, which happens when a server restarted. */
-  async #ask<T>(connection: NacosConnection, type: string, body: object): Promise<T> {
-    const token = await this.#login.token();
-    try {
-      return await connection.request<T>(type, body);
-    } catch (error) {
-      const denied = error instanceof DiscoveryError && error.kind === "permission_denied";
-      if (!denied) throw error;
-      if (!this.#login.needed) throw new DiscoveryError("unauthenticated", error.message, { cause: error });
-      this.#login.refused(token);
-      return await connection.request<T>(type, body);
-    }
   }
 
   async #connected(): Promise<PushConnection> {
@@ -218,10 +202,7 @@ export class NacosPush {
             server,
             tls: this.#tls,
             namespace: this.#namespace,
-            headers: async (): Promise<Record<string, string>> => {
-              const accessToken = await this.#login.token();
-              return accessToken === "" ? {} : { accessToken };
-            },
+            headers: (about) => this.#identity.parameters(about),
             pushed: (message) => receive(subscriptions, message),
           },
           this.#closed.signal,

@@ -11,7 +11,18 @@ import { NacosSource } from "./source.ts";
  * @throws {DiscoveryError} bad_settings, with all that is wrong
  */
 export function nacosSource(registry: NacosRegistry, read: (secret: SecretValue) => string): NacosSource {
-  const { namespace, group, grpcPortOffset, username, password, accessKey, secretKey, contextPath, tls } = registry;
+  const {
+    namespace,
+    group,
+    grpcPortOffset,
+    username,
+    password,
+    accessKey,
+    secretKey,
+    signatureRegion,
+    contextPath,
+    tls,
+  } = registry;
   const problems: string[] = [];
   const addresses = registry.addresses.map((address) => {
     const url = URL.parse(address);
@@ -22,8 +33,8 @@ export function nacosSource(registry: NacosRegistry, read: (secret: SecretValue)
     if (contextPath) url.pathname = contextPath;
     return url.href;
   });
-  if (accessKey || secretKey !== undefined)
-    problems.push("access_key: signed requests are not supported, log in instead");
+  if ((accessKey === "") !== (secretKey === undefined)) problems.push("access_key: goes together with a secret_key");
+  if (signatureRegion !== "" && accessKey === "") problems.push("signature_region: goes together with an access_key");
   if ((username === "") !== (password === undefined)) problems.push("username: goes together with a password");
   if (Boolean(tls?.certificateChain) !== (tls?.privateKey !== undefined)) {
     problems.push("tls: certificate_chain and private_key go together");
@@ -36,6 +47,9 @@ export function nacosSource(registry: NacosRegistry, read: (secret: SecretValue)
     grpcPortOffset,
     username,
     ...(password === undefined ? {} : { password: read(password) }),
+    ...(secretKey === undefined
+      ? {}
+      : { keys: { accessKey, secretKey: read(secretKey), region: signatureRegion || undefined } }),
     tls: {
       ca: tls?.caCertificates || undefined,
       cert: tls?.certificateChain || undefined,

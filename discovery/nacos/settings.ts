@@ -1,5 +1,7 @@
 import type { TlsSettings } from "../tls.ts";
 
+import type { NacosKeys } from "./signature.ts";
+
 /**
  * How instances are followed. `auto` takes gRPC pushes, and asks over HTTP every few seconds only where a server is older than Nacos 2 and
  * can't push; `grpc` and `http` leave no choice.
@@ -19,6 +21,8 @@ export interface NacosSettings {
   readonly group?: string | undefined;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
+  /** Requests about services are signed with them, besides or instead of a login. */
+  readonly keys?: NacosKeys | undefined;
   /** For HTTP where an address says https, and for gRPC then as well. */
   readonly tls?: TlsSettings | undefined;
   readonly protocol?: NacosProtocol | undefined;

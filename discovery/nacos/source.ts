@@ -4,11 +4,12 @@ import { create } from "@bufbuild/protobuf";
 
 import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
+import { HostNames, NAMES_INTERVAL_MS, repeated } from "../host-names.ts";
 import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
 
-import { toSnapshot } from "./convert.ts";
+import { hostNamesOf, type NacosServiceInfo, toSnapshot } from "./convert.ts";
 import { NacosHttp } from "./http.ts";
-import { NacosLogin } from "./login.ts";
+import { NacosIdentity } from "./identity.ts";
 import { NacosPoll, type NacosServiceName } from "./poll.ts";
 import { NacosPush } from "./push.ts";
 import { DEFAULT_GROUP, type NacosSettings, PUBLIC_NAMESPACE, serversOf } from "./settings.ts";
@@ -26,7 +27,7 @@ const OLD_MS = 60_000;
 export class NacosSource implements Source {
   readonly #settings: NacosSettings;
   readonly #http: NacosHttp;
-  readonly #login: NacosLogin;
+  readonly #identity: NacosIdentity;
   /** By namespace. */
   readonly #pushes = new Map<string, NacosPush>();
   readonly #poll: NacosPoll;
@@ -38,8 +39,8 @@ export class NacosSource implements Source {
   constructor(settings: NacosSettings) {
     this.#settings = settings;
     this.#http = new NacosHttp(settings);
-    this.#login = new NacosLogin(this.#http, settings.username, settings.password);
-    this.#poll = new NacosPoll(this.#http, this.#login);
+    this.#identity = new NacosIdentity(this.#http, settings);
+    this.#poll = new NacosPoll(this.#http, this.#identity);
   }
 
   async *watch(key: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {
@@ -48,8 +49,13 @@ export class NacosSource implements Source {
       yield* this.#watchByPolling(key, name, signal);
       return;
     }
-    for await (const { info, moved } of this.#push(name.namespace).watch(name, signal)) {
-      yield toSnapshot(key, info, { observedAtMs: Date.now(), discontinuous: moved });
+    const hostNames = new HostNames();
+    const pushed = this.#push(name.namespace).watch(name, signal);
+    const intervalMs = ({ info }: { info: NacosServiceInfo }) =>
+      hostNamesOf(info).length > 0 ? NAMES_INTERVAL_MS : undefined;
+    for await (const { info, moved } of repeated(pushed, intervalMs, signal)) {
+      const addresses = await hostNames.resolve(hostNamesOf(info));
+      yield toSnapshot(key, info, { observedAtMs: Date.now(), discontinuous: moved, addresses });
     }
   }
 
@@ -102,7 +108,7 @@ export class NacosSource implements Source {
   #push(namespace: string): NacosPush {
     const known = this.#pushes.get(namespace);
     if (known !== undefined) return known;
-    const push = new NacosPush(serversOf(this.#settings), this.#settings.tls ?? {}, namespace, this.#login);
+    const push = new NacosPush(serversOf(this.#settings), this.#settings.tls ?? {}, namespace, this.#identity);
     this.#pushes.set(namespace, push);
     return push;
   }
@@ -125,11 +131,13 @@ export class NacosSource implements Source {
     name: NacosServiceName,
     signal: AbortSignal,
   ): AsyncGenerator<ServiceSnapshot> {
+    const hostNames = new HostNames();
     this.#polls++;
     try {
       while (!signal.aborted) {
         const info = await this.#poll.instances(name, signal);
-        yield toSnapshot(key, info, { observedAtMs: Date.now() });
+        const addresses = await hostNames.resolve(hostNamesOf(info));
+        yield toSnapshot(key, info, { observedAtMs: Date.now(), addresses });
         // Not all in step.
         await sleep(this.#pollMs * (0.9 + 0.2 * Math.random()), undefined, { signal, ref: false });
       }

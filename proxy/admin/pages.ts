@@ -39,6 +39,22 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
       return text("OK");
     },
   },
+  "/healthcheck/fail": {
+    method: "POST",
+    help: "be no longer ready, and end each connection after its next answer, so that clients go elsewhere",
+    answer: (source) => {
+      source.failHealth(true);
+      return text("OK");
+    },
+  },
+  "/healthcheck/ok": {
+    method: "POST",
+    help: "take /healthcheck/fail back",
+    answer: (source) => {
+      source.failHealth(false);
+      return text("OK");
+    },
+  },
   "/listeners": {
     method: "GET",
     help: "listeners and their addresses (?format=text|json)",

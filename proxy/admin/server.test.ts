@@ -64,6 +64,9 @@ const source: AdminSource = {
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
   setWorkers: (count) => count === 3,
+  failHealth: (failed) => {
+    state = failed ? "DRAINING" : "LIVE";
+  },
   drainListeners: () => {
     drained++;
   },
@@ -115,6 +118,9 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(reopened).toBe(1);
   expect(await get("/workers?count=3", "POST")).toBe("200 OK\n");
   expect(await get("/workers?count=x", "POST")).toMatch(/^400 /);
+  expect(await get("/healthcheck/fail")).toMatch(/^405 /);
+  expect([await get("/healthcheck/fail", "POST"), await get("/ready")]).toEqual(["200 OK\n", "503 DRAINING\n"]);
+  expect([await get("/healthcheck/ok", "POST"), await get("/ready")]).toEqual(["200 OK\n", "200 LIVE\n"]);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
 });

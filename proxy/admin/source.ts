@@ -49,6 +49,8 @@ export interface AdminSource {
   clusters(): Promise<readonly ClusterStatus[]>;
   /** All statistics as they are now, in no order. */
   samples(): Iterable<Sample>;
+  /** Says whether this proxy is to be taken for unhealthy, and clients are to go elsewhere. */
+  failHealth(failed: boolean): void;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
   /** Changes the number of worker threads; false: that number is not allowed. */

@@ -5,11 +5,15 @@ import type { Stream } from "./stream.ts";
 export function checkStreamTimes(stream: Stream, now: number): number {
   if (stream.ended) return Number.POSITIVE_INFINITY;
   const { idleTimeoutMs, maxDurationMs, listener } = stream;
-  const whole = maxDurationMs === 0 ? Number.POSITIVE_INFINITY : stream.record.startedAt + maxDurationMs - now;
+  let whole = maxDurationMs === 0 ? Number.POSITIVE_INFINITY : stream.record.startedAt + maxDurationMs - now;
   if (whole <= 0) {
     listener.stats.downstream_rq_max_duration_reached.inc();
     stream.reply(replies.streamDuration);
     return Number.POSITIVE_INFINITY;
+  }
+  if (stream.paces !== undefined) {
+    whole = Math.min(whole, stream.paces.check(stream, now));
+    if (stream.ended) return Number.POSITIVE_INFINITY;
   }
   if (idleTimeoutMs === 0) return whole;
   const left = stream.movedAt + idleTimeoutMs - now;

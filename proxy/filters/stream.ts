@@ -11,6 +11,7 @@ import type { HeaderMutation } from "../route/header-mutations.ts";
 import type { RouteTable } from "../route/route.ts";
 import { withoutPort } from "../route/domains.ts";
 import type { UpstreamRequest } from "../upstream/upstream-request.ts";
+import { BodyPaces } from "./body-paces.ts";
 import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { addServiceTime, mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
@@ -53,6 +54,8 @@ export class Stream implements FilterStream, ChainEnds {
   maxDurationMs = 0;
   /** When anything of it moved last (performance.now()). */
   movedAt: number;
+  /** Whether the client keeps up; undefined: nobody has waited for it yet. */
+  paces: BodyPaces | undefined = undefined;
 
   readonly #downstream: Downstream;
   #forward: UpstreamRequest | undefined = undefined;
@@ -77,6 +80,11 @@ export class Stream implements FilterStream, ChainEnds {
     return this.#ended;
   }
 
+  /** Body bytes handed over for sending so far. */
+  get sentBytes(): number {
+    return this.#downstream.sentBytes;
+  }
+
   /** Whether the response has begun, and so no other can be given. */
   get responding(): boolean {
     return this.#responding;
@@ -90,7 +98,10 @@ export class Stream implements FilterStream, ChainEnds {
       // The request is one head, which came just now.
       this.requestDone = true;
       record.requestEndAt = record.startedAt;
-    } else this.requestFraming = message.chunked ? "chunked" : "length";
+    } else {
+      this.requestFraming = message.chunked ? "chunked" : "length";
+      BodyPaces.awaitBody(this);
+    }
     if (this.idleTimeoutMs > 0) this.#downstream.wakeWithin(this.idleTimeoutMs);
     if (options.maxStreamDurationMs > 0) this.setMaxDuration(options.maxStreamDurationMs);
     if (message.method === "CONNECT") this.upgrade = "CONNECT";
@@ -115,7 +126,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
     if (this.#chain === undefined) return this.requestHead();
     this.#chain.requestHead(head, end);
-    if (this.#chain.waiting) this.#downstream.pauseRequest();
+    if (this.#chain.waiting) this.pauseRequest();
   }
 
   /** A piece of the request's body; the bytes stay as they are. */
@@ -152,7 +163,7 @@ export class Stream implements FilterStream, ChainEnds {
     if (chain === undefined || this.#ended || !chain.waiting) return;
     chain.continue();
     if (chain.waiting || this.#ended) return;
-    this.#downstream.resumeRequest();
+    this.resumeRequest();
     this.flushRequest();
     this.#downstream.flush();
   }
@@ -179,11 +190,18 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   pauseRequest(): void {
+    this.paces?.requestPaused(this, true);
     this.#downstream.pauseRequest();
   }
 
   resumeRequest(): void {
+    this.paces?.requestPaused(this, false);
     this.#downstream.resumeRequest();
+  }
+
+  /** Asks for a look at the stream's times within so many ms at most. */
+  wakeWithin(ms: number): void {
+    this.#downstream.wakeWithin(ms);
   }
 
   /** Notes a response flag of Envoy's. */
@@ -287,8 +305,12 @@ export class Stream implements FilterStream, ChainEnds {
   onUpstreamData(bytes: Buffer, from: number, to: number): boolean {
     if (this.#ended) return true;
     this.movedAt = performance.now();
-    if (this.#chain === undefined || this.upgraded) return this.#downstream.sendData(bytes, from, to);
-    return this.#chain.responseData(bytes, from, to);
+    const taken =
+      this.#chain === undefined || this.upgraded
+        ? this.#downstream.sendData(bytes, from, to)
+        : this.#chain.responseData(bytes, from, to);
+    if (!taken) BodyPaces.awaitReader(this);
+    return taken;
   }
 
   onUpstreamEnd(untrusted?: Headers): void {
@@ -328,6 +350,7 @@ export class Stream implements FilterStream, ChainEnds {
 
   onDownstreamWritable(): void {
     this.movedAt = performance.now();
+    this.paces?.caughtUp(this);
     this.#forward?.onDownstreamWritable();
   }
 

@@ -52,6 +52,18 @@ export class ConnectionTimes {
     return Math.min(idle, life);
   }
 
+  /** How long a client may leave the end of a response untaken, in ms; Infinity: as long as it likes. */
+  get takingLimitMs(): number {
+    return this.#listener.options.http.streamIdleTimeoutMs || Number.POSITIVE_INFINITY;
+  }
+
+  /** ms until a client that has not taken all of the last response yet is to be cut off; 0 or less: now, and it is counted. */
+  checkTaking(now: number): number {
+    const left = this.idleSince + this.takingLimitMs - now;
+    if (left <= 0) this.#listener.stats.downstream_rq_idle_timeout.inc();
+    return left;
+  }
+
   /**
    * ms until a connection without a request, whose listener drains, is to be closed. Not at once: a client that is busy is about to send its next
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.

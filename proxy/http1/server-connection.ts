@@ -71,7 +71,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     socket
       .on("data", (bytes: Buffer) => this.#onData(bytes))
       .on("end", () => this.#onEnd())
-      .on("drain", () => this.#stream?.onDownstreamWritable())
+      .on("drain", () => this.#onDrain())
       // What matters of an error is that "close" follows.
       .on("error", () => {})
       .on("close", () => this.#onClose());
@@ -137,7 +137,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     let bytes: Buffer | undefined = input;
     while (bytes !== undefined) {
       this.#read(bytes);
-      bytes = this.#state === READING || this.#state === RAW ? this.#input.take() : undefined;
+      bytes = this.#mayBegin || this.#state === RAW ? this.#input.take() : undefined;
     }
     this.#consuming = false;
     this.#stream?.flushRequest();
@@ -148,11 +148,22 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const { http } = this.#listener.options;
     let at = 0;
     while (at < bytes.length) {
+      if (this.#state === READING && !this.#mayBegin) return this.#input.hold(bytes.subarray(at));
       if (this.#state === READING) at = this.#request.read(bytes, at, http.maxRequestHeadersKb * 1024, http);
       else if (this.#state === RESPONSE) return this.#input.hold(bytes.subarray(at));
       else if (this.#state === RAW) return this.#stream?.onRequestData(at === 0 ? bytes : bytes.subarray(at));
       else return;
     }
+  }
+
+  /** Whether the next request's turn has come. Who takes no responses gets no more of them, or they would pile up here. */
+  get #mayBegin(): boolean {
+    return this.#state === READING && (this.#request.inBody || !this.#socket.writableNeedDrain);
+  }
+
+  #onDrain(): void {
+    if (this.#stream !== undefined) return this.#stream.onDownstreamWritable();
+    if (this.#state === READING && !this.#consuming) this.#goOn();
   }
 
   onHeadBegun(): void {
@@ -275,9 +286,14 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
-    if (this.#consuming) return;
-    this.#consumeHeld();
-    if (this.#clientEnded && this.#state === READING) this.#closeGracefully();
+    if (this.#socket.writableLength > 0) this.wakeWithin(this.#times.takingLimitMs);
+    if (!this.#consuming) this.#goOn();
+  }
+
+  /** Turns to what the client sent ahead. */
+  #goOn(): void {
+    if (this.#mayBegin) this.#consumeHeld();
+    if (this.#clientEnded && this.#state === READING && this.#input.held === undefined) this.#closeGracefully();
     else this.#input.resume();
   }
 
@@ -303,9 +319,9 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#clientEnded = true;
     switch (this.#state) {
       case READING:
-        // Amid a body the client has gone; between requests it is done.
+        // Amid a body the client has gone; between requests it is done, unless some of its requests still wait.
         if (this.#request.inBody) this.destroy();
-        else this.#socket.end();
+        else if (this.#mayBegin || this.#input.held === undefined) this.#socket.end();
         return;
       case RESPONSE:
         this.wakeWithin(this.#times.checkGrace(this.#socket.bytesWritten));
@@ -364,8 +380,10 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       this.#replyToNone(left);
       return Number.POSITIVE_INFINITY;
     }
+    const taking = this.#socket.writableLength > 0 ? times.checkTaking(now) : Number.POSITIVE_INFINITY;
+    if (taking <= 0) this.destroy();
     const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);
     if (left <= 0) this.#closeGracefully();
-    return left;
+    return Math.min(left, taking);
   }
 }

@@ -19,8 +19,6 @@ const ON_CHECK = 0;
 const ON_DRAINED = 1;
 const ON_KEEPALIVE = 2;
 
-/** How long a client may take to answer the PING that tells us that it knows of the coming end (RFC 9113, 6.8). */
-const DRAIN_NOTICE_MS = 1_000;
 /** RFC 9113, 6.8: "a GOAWAY frame with the last stream identifier set to 2^31-1" announces the end. */
 const LAST_STREAM_ID_MAX = 2 ** 31 - 1;
 
@@ -132,14 +130,14 @@ export class Http2Connection implements StreamOwner, TimerOwner {
 
   /**
    * Lets the streams that are there end, and takes no new ones. The client is told first, and refused only once it must have heard
-   * (RFC 9113, 6.8), so that no request that it sent meanwhile is lost.
+   * (RFC 9113, 6.8): when it has answered a PING that came behind, at the latest after drain_timeout. So no request that it sent meanwhile is lost.
    */
   drain(): void {
     if (this.#draining || this.#session.destroyed) return;
     this.#draining = true;
     if (this.#listener.draining) this.#listener.stats.downstream_cx_drain_close.inc();
     this.#session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID_MAX);
-    timers.schedule(this.#drainTimer, DRAIN_NOTICE_MS);
+    timers.schedule(this.#drainTimer, this.#listener.options.http.drainTimeoutMs);
     this.#session.ping(() => this.onTimer(ON_DRAINED));
   }
 

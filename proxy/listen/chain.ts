@@ -92,6 +92,16 @@ export class Chain {
     timers.cancel(cutOff);
   }
 
+  /**
+   * Whether clients are to go elsewhere, without the chain itself coming to an end: each connection, those that still come among them, has one more
+   * answer. What was told to end so stays told.
+   */
+  sendAway(away: boolean): void {
+    if (this.#drained !== undefined || this.#state.draining === away) return;
+    this.#state.draining = away;
+    if (away) for (const connection of this.#connections) connection.drain();
+  }
+
   /** Closes all connections at once. */
   destroy(): void {
     for (const connection of this.#connections) connection.destroy();

@@ -23,6 +23,7 @@ import { compileRouteConfiguration } from "../route/compile.ts";
 import type { RouteTable } from "../route/route.ts";
 import { compileHttpOptions } from "./compile-http.ts";
 import { compileDownstreamTls } from "./compile-tls.ts";
+import { compileBodyRates } from "./compile-body-rates.ts";
 import type { FilterChainOptions } from "./options.ts";
 
 /** Compiles a FilterChain, without its match. Undefined: a problem was reported. */
@@ -40,6 +41,7 @@ export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place):
     connectionsMax: connectionsMax.length === 0 ? undefined : Math.min(...connectionsMax),
     http: {
       ...compileHttpOptions(http, at),
+      bodyRates: compileBodyRates(chain, place),
       ...(filters !== undefined && { filters }),
       ...compileRoutes(http, at),
       accessLogs: compileAccessLogs(http.accessLog, sinks, at),

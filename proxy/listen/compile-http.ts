@@ -20,6 +20,7 @@ const defaults = {
   connectionIdleTimeoutMs: 3_600_000,
   streamIdleTimeoutMs: 300_000,
   delayedCloseTimeoutMs: 1_000,
+  drainTimeoutMs: 5_000,
   maxRequestHeadersKb: 60,
   maxHeadersCount: 100,
 } as const;
@@ -51,6 +52,7 @@ export function compileHttpOptions(
     requestTimeoutMs: durationMs(message.requestTimeout, 0),
     requestHeadersTimeoutMs: durationMs(message.requestHeadersTimeout, 0),
     delayedCloseTimeoutMs: durationMs(message.delayedCloseTimeout, defaults.delayedCloseTimeoutMs),
+    drainTimeoutMs: durationMs(message.drainTimeout, defaults.drainTimeoutMs),
     normalizePath: message.normalizePath ?? false,
     mergeSlashes: message.mergeSlashes,
     escapedSlashes: known(

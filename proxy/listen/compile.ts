@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 
 import { type FilterChain, FilterChainMatchSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
-import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import { type Listener, Listener_DrainType as DrainType } from "#envoy/config/listener/v3/listener_pb.ts";
 
 import { compileSocketAddress } from "../cluster/assignment.ts";
 import { type Compiled, Place } from "../compile.ts";
@@ -10,6 +10,7 @@ import { ChainTable } from "./chain-match.ts";
 import { compileChain } from "./compile-chain.ts";
 import { compileInspection } from "./compile-inspection.ts";
 import type { FilterChainOptions, ListenerOptions } from "./options.ts";
+import { ownNumbers } from "./own-metadata.ts";
 
 /** As Node's net.Server.listen; the kernel cuts it at net.core.somaxconn. */
 const BACKLOG_DEFAULT = 511;
@@ -22,6 +23,9 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
     ({ address }, index) =>
       compileSocketAddress(address, false, place.item("additional_addresses", index).field("address")) ?? [],
   );
+  if (message.enableReusePort === false) {
+    place.field("enable_reuse_port").refuse("only true is supported: each worker has a listening socket of its own");
+  }
   const { filterChains, defaultFilterChain: otherwise } = message;
   if (filterChains.length === 0 && otherwise === undefined) {
     place.field("filter_chains").refuse("at least one filter chain, or default_filter_chain, must be set");
@@ -38,12 +42,16 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
   if (otherwise?.filterChainMatch !== undefined) defaultAt.field("filter_chain_match").refuse("has no use here");
   const defaultChain = otherwise && compileChain(otherwise, sinks, defaultAt);
   const all = defaultChain === undefined ? chains : [...chains, defaultChain];
+  const limits = ownNumbers(message.metadata, "sluice.connections", ["max", "max_per_address"], place);
   const takesAll = all.length === 1 && !filterChains.some(hasMatch);
   return place.result({
     name: message.name,
     ...(socket ?? { address: "", port: 0 }),
     additionalAddresses,
     backlog: message.tcpBacklogSize ?? BACKLOG_DEFAULT,
+    drainsWithHealth: message.drainType === DrainType.DEFAULT,
+    connectionsMax: limits.max,
+    connectionsPerAddressMax: limits.max_per_address,
     chains: all,
     table: takesAll ? undefined : table,
     defaultChain,

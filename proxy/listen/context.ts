@@ -75,6 +75,7 @@ export const addressStatNames = {
     "downstream_cx_total",
     "downstream_cx_destroy",
     "downstream_global_cx_overflow",
+    "downstream_cx_overflow",
     "downstream_cx_transport_socket_connect_timeout",
     "no_filter_chain_match",
     "server_ssl_socket_factory.downstream_context_secrets_not_ready",

@@ -10,15 +10,14 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     listener_filters_timeout: "used",
     continue_on_listener_filters_timeout: "used",
     tcp_backlog_size: "used",
-    // Either way nothing but a change or the end of the listener drains it: POST /healthcheck/fail, which would too, is not there.
-    drain_type: "ignored",
-    // Workers always share the port by SO_REUSEPORT, on and off differ in how the kernel hands connections out.
-    enable_reuse_port: "ignored",
+    drain_type: "used",
+    enable_reuse_port: "used",
     stat_prefix: "ignored",
-    metadata: "ignored",
+    // Only names of our own mean anything (listen/own-metadata.ts).
+    metadata: "used",
     traffic_direction: "ignored",
-    connection_balance_config: "ignored",
   },
+  "envoy.config.core.v3.Metadata": { filter_metadata: "used", typed_filter_metadata: "ignored" },
   "envoy.config.listener.v3.AdditionalAddress": { address: "used" },
   "envoy.config.listener.v3.FilterChain": {
     name: "ignored",
@@ -26,7 +25,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     filters: "used",
     transport_socket: "used",
     transport_socket_connect_timeout: "used",
-    metadata: "ignored",
+    metadata: "used",
   },
   "envoy.config.listener.v3.FilterChainMatch": {
     destination_port: "used",
@@ -104,8 +103,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     stream_idle_timeout: "used",
     request_timeout: "used",
     request_headers_timeout: "used",
-    // How long HTTP/2 clients are warned of a drain; HTTP/1 has only "connection: close".
-    drain_timeout: "ignored",
+    drain_timeout: "used",
     delayed_close_timeout: "used",
     access_log: "used",
     local_reply_config: "used",
@@ -165,9 +163,8 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   },
   "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": {},
   "envoy.extensions.filters.http.router.v3.Router": {
-    // Statistics and traces only.
+    // Statistics only.
     dynamic_stats: "ignored",
-    start_child_span: "ignored",
     suppress_grpc_request_failure_code_stats: "ignored",
   },
   "envoy.config.core.v3.HttpProtocolOptions": {

@@ -5,6 +5,7 @@ import type { TicketKeys } from "../tls/secret.ts";
 import { bind, ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
+import { AddressCounts, addressCountsMemory, clientGroup } from "./address-counts.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { AddressStats, Runtime } from "./context.ts";
 import { descriptorOf } from "./descriptor.ts";
@@ -24,11 +25,18 @@ export interface ListenContext {
   readonly ticketKeys?: () => TicketKeys | undefined;
   /** Open connections, counted with those of the other workers; without it only limits of filter chains hold, for this listener alone. */
   readonly counts?: ConnectionCounts;
+  /** Open connections by client, likewise. */
+  readonly addressCounts?: AddressCounts;
   /** Open connections of all workers together at most; what is above is closed. */
   readonly connectionsMax?: number;
+  /** Whether the proxy was told to fail health checks, so that clients go elsewhere. */
+  readonly healthFailed?: () => boolean;
   /** The listening sockets that a former process left us, each given once. */
   readonly inherited?: (address: BindAddress) => readonly number[];
 }
+
+/** What a connection too many is counted as. */
+type Overflow = "downstream_cx_overflow" | "downstream_global_cx_overflow";
 
 /** A listener that accepts connections. */
 export interface RunningListener {
@@ -41,6 +49,8 @@ export interface RunningListener {
    * after their response, within so many ms.
    */
   update(options: ListenerOptions, drainTimeMs: number): void;
+  /** To be called when `healthFailed` says something else than before. */
+  healthChanged(): void;
   /**
    * Accepts what waits and then no more, closes idle connections, and has the others close after their response. Resolves when none is left, or after so many
    * ms, when the rest is cut off.
@@ -73,6 +83,7 @@ class TcpListener implements RunningListener {
   readonly #leaving = new Set<Chain>();
   readonly #inspecting = new Set<Socket>();
   readonly #limits: ConnectionCounts;
+  readonly #addresses: AddressCounts;
   readonly #all: ConnectionCounter | undefined;
   #port = 0;
 
@@ -80,6 +91,7 @@ class TcpListener implements RunningListener {
     this.#options = options;
     this.#context = context;
     this.#limits = context.counts ?? new ConnectionCounts(connectionCountsMemory(1), 0);
+    this.#addresses = context.addressCounts ?? new AddressCounts(addressCountsMemory(1), 0);
     this.#all = context.counts?.counter("all");
   }
 
@@ -121,6 +133,11 @@ class TcpListener implements RunningListener {
     this.#takeChains(drainTimeMs);
   }
 
+  healthChanged(): void {
+    const away = this.#options.drainsWithHealth === true && this.#context.healthFailed?.() === true;
+    for (const chain of this.#chains.values()) chain.sendAway(away);
+  }
+
   async drain(timeMs: number): Promise<void> {
     const chains = [...this.#chains.values()];
     const draining = chains.map((chain) => chain.drain(timeMs));
@@ -155,6 +172,7 @@ class TcpListener implements RunningListener {
     }
     for (const [id, chain] of this.#chains) if (!chains.has(id)) this.#retire(chain, drainTimeMs);
     this.#chains = chains;
+    this.healthChanged();
   }
 
   #retire(chain: Chain, drainTimeMs: number): void {
@@ -167,16 +185,20 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
-    if (this.#all !== undefined && !this.#count(socket, this.#all, this.#context.connectionsMax)) {
-      this.#statsOf(socket).downstream_global_cx_overflow.inc();
-      return;
-    }
-    const { inspection } = this.#options;
+    const global = "downstream_global_cx_overflow";
+    if (!this.#count(socket, this.#all, this.#context.connectionsMax, global)) return;
+    const { name, connectionsMax, inspection } = this.#options;
+    const own = connectionsMax === undefined ? undefined : this.#limits.counter(`listener ${name}`);
+    if (!this.#count(socket, own, connectionsMax, "downstream_cx_overflow")) return;
+    // Behind a PROXY header is another client than the peer.
+    if (inspection?.proxyProtocol === undefined && !this.#countClient(socket, socket.remoteAddress)) return;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
     this.#inspecting.add(socket);
     new Inspector(socket, inspection, (found) => {
       this.#inspecting.delete(socket);
-      if (found !== undefined) this.#choose(socket, found);
+      if (found === undefined) return;
+      const client = found.source?.sourceAddress ?? socket.remoteAddress;
+      if (inspection.proxyProtocol === undefined || this.#countClient(socket, client)) this.#choose(socket, found);
     });
   }
 
@@ -192,13 +214,9 @@ class TcpListener implements RunningListener {
     }
     // As in Envoy, a connection counts from here on.
     countConnection(socket, stats);
-    const { connectionsMax } = chain.options;
-    if (
-      connectionsMax !== undefined &&
-      !this.#count(socket, this.#limits.counter(`${this.#options.name} ${chain.options.id}`), connectionsMax)
-    ) {
-      return;
-    }
+    const { id, connectionsMax } = chain.options;
+    const own = connectionsMax === undefined ? undefined : this.#limits.counter(`${this.#options.name} ${id}`);
+    if (!this.#count(socket, own, connectionsMax, "downstream_cx_overflow")) return;
     chain.accept(socket, found.serverName, found.source && peerFrom(found.source), stats);
   }
 
@@ -207,14 +225,29 @@ class TcpListener implements RunningListener {
   }
 
   /** Counts a connection as long as it is open; false: there are too many, and it is closed. */
-  #count(socket: Socket, counter: ConnectionCounter | undefined, max = Number.POSITIVE_INFINITY): boolean {
+  #count(socket: Socket, counter: ConnectionCounter | undefined, max: number | undefined, overflow: Overflow): boolean {
     if (counter === undefined) return true;
-    if (counter.take(max)) {
-      socket.once("close", () => counter.release());
-      return true;
-    }
+    if (!counter.take(max ?? Number.POSITIVE_INFINITY)) return this.#refuse(socket, overflow);
+    socket.once("close", () => counter.release());
+    return true;
+  }
+
+  #refuse(socket: Socket, overflow: Overflow): false {
+    // A socket that is destroyed does not know its address any more.
+    this.#statsOf(socket)[overflow].inc();
     socket.destroy();
     return false;
+  }
+
+  /** The same for the connections of one client; what headers of requests say does not matter. */
+  #countClient(socket: Socket, address = ""): boolean {
+    const { name, connectionsPerAddressMax } = this.#options;
+    const client = connectionsPerAddressMax === undefined ? undefined : clientGroup(address);
+    if (connectionsPerAddressMax === undefined || client === undefined) return true;
+    const release = this.#addresses.take(`${client} ${name}`, connectionsPerAddressMax);
+    if (release === undefined) return this.#refuse(socket, "downstream_cx_overflow");
+    socket.once("close", release);
+    return true;
   }
 
   /** Resolves when the listening sockets are closed and no connection is left. */

@@ -1,6 +1,7 @@
 import type { IdentityOptions } from "../filters/client-address.ts";
 import type { ClientCertOptions } from "../filters/client-cert.ts";
 import type { FilterFactory } from "../filters/filter.ts";
+import type { BodyRates } from "../filters/pace.ts";
 import type { Http2Options } from "../http2/options.ts";
 import type { ReplyRewrite } from "../filters/local-reply.ts";
 import type { AccessLog } from "../observe/access-log.ts";
@@ -22,6 +23,12 @@ export interface ListenerOptions extends BindAddress {
   /** Listened on as well. */
   readonly additionalAddresses?: readonly BindAddress[];
   readonly backlog: number;
+  /** Open connections at most, in all workers together, whatever chains they are on; undefined: any number. */
+  readonly connectionsMax?: number | undefined;
+  /** The same for each client: an IPv4 address, or an IPv6 /64. */
+  readonly connectionsPerAddressMax?: number | undefined;
+  /** Whether connections end after an answer while the proxy is told to fail health checks (drain_type). */
+  readonly drainsWithHealth?: boolean;
   /** All filter chains, the default one among them. */
   readonly chains: readonly FilterChainOptions[];
   /** Finds the chain of a connection; undefined: there is one chain only, and it takes every connection. */
@@ -38,7 +45,7 @@ export interface FilterChainOptions {
   readonly id: string;
   /** TLS; undefined: plain text. */
   readonly tls?: DownstreamTls | undefined;
-  /** Open connections at most, in all workers together (the connection_limit filter); undefined: any number. */
+  /** Open connections of this chain at most, in all workers together (the connection_limit filter); undefined: any number. */
   readonly connectionsMax?: number | undefined;
   readonly http: HttpOptions;
 }
@@ -61,6 +68,8 @@ export interface HttpOptions {
   readonly requestTimeoutMs: number;
   readonly requestHeadersTimeoutMs: number;
   readonly delayedCloseTimeoutMs: number;
+  /** How long HTTP/2 clients may take to hear of the end of their connection, before new streams are refused. */
+  readonly drainTimeoutMs: number;
   readonly maxConnectionDurationMs: number;
   readonly maxStreamDurationMs: number;
   /** 0: no limit. */
@@ -83,6 +92,8 @@ export interface HttpOptions {
   readonly alwaysSetRequestIdInResponse: boolean;
   readonly acceptHttp10: boolean;
   readonly via: string;
+  /** What clients must come to; undefined: any pace will do. */
+  readonly bodyRates?: BodyRates | undefined;
   /** Upgrade types (lower case) that routes may use, and whether they do by default. */
   readonly upgrades: ReadonlyMap<string, boolean>;
   readonly accessLogs: readonly AccessLog[];

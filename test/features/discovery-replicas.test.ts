@@ -116,6 +116,56 @@ test.each(["SIGKILL", "SIGTERM"] as const)(
   },
 );
 
+test("a replica that stands still loses its registries, and goes on as one that follows when it wakes", async () => {
+  const { one, two, consul, set, both } = await start();
+  const [holder = ""] = await watchers(one);
+  const [stopped, other] = holder.includes(`-${one.control.program.pid}-`) ? [one, two] : [two, one];
+  const loads = [startSteadyLoad(one.port, 2), startSteadyLoad(two.port, 2)];
+  const pid = stopped.control.program.pid;
+  process.kill(pid, "SIGSTOP");
+  try {
+    await waitFor("the other to watch everything", async () => {
+      const now = new Set(await watchers(other));
+      return now.size === 1 && !now.has(holder) && !now.has("");
+    });
+    await set("x", "y");
+    await other.answers("x,y");
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  // It wakes believing that it watches: what it finds until it knows better must not undo what its successor found.
+  await both("x,y");
+  await waitFor("one watch for each registry", () => consul.waiting.size === 2);
+  expect(new Set(await watchers(stopped))).toEqual(new Set(await watchers(other)));
+  expect(await watchers(other)).not.toContain(holder);
+  await set("y");
+  await both("y");
+  await Promise.all(loads.map((load) => load.stop()));
+  expect(loads.flatMap(({ failures }) => failures)).toEqual([]);
+});
+
+test("what is wrong with one service shows on every replica: a denial, and an emptiness that is doubted", async () => {
+  const { one, two, consul, both } = await start();
+  const [x] = [await one.upstream("x")];
+  const everywhere = async (state: WatchState, message: RegExp) => {
+    for (const rig of [one, two]) {
+      const { problem, usableCount } = await rig.state("orders", state, "default");
+      expect(problem?.message).toMatch(message);
+      expect(usableCount).toBe(1);
+    }
+  };
+  consul.denied.add("orders");
+  consul.setService("orders", [{ id: "x", port: x.port }]);
+  await everywhere(WatchState.PERMISSION_DENIED, /service:read/);
+  // Right after an outage of the service's watch.
+  consul.setService("orders", []);
+  consul.denied.delete("orders");
+  await everywhere(WatchState.HELD, /no instances/);
+  await both("x");
+  consul.setService("orders", [{ id: "x", port: x.port }]);
+  for (const rig of [one, two]) await rig.state("orders", WatchState.FRESH, "default");
+});
+
 test("a replica that starts while the registry is away serves what the others serve", async () => {
   const { one, two, consul, set, both } = await start();
   await set("x", "y");

@@ -132,7 +132,7 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
     () => [],
     () => {},
   );
-  await waitFor("both on the disk", () => saved.load().some(({ snapshot }) => snapshot?.endpoints.length === 2));
+  await waitFor("both on the disk", () => saved.load().some(({ served }) => served.endpointCount === 2));
   await rig.kill();
   await rig.restart();
   const restored = await rig.state("orders", WatchState.STALE);
@@ -179,7 +179,7 @@ test("changes are streamed to operators, can be recorded, and replayed", async (
   const supervisor = new RegistrySupervisor({
     source: new ReplaySource(stdout),
     holdEmptyMs: 0,
-    events: { changed: (_, { endpoints }) => replayed.push(endpoints.length) },
+    events: { changed: (_, { endpointCount }) => replayed.push(endpointCount) },
   });
   await supervisor.add(serviceKey("orders"));
   await waitFor("the end of the recording", () => replayed.at(-1) === 2);

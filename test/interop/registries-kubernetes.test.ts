@@ -43,7 +43,7 @@ function supervise(service: string, credentials: Credentials = admin, namespaces
   const supervisor = new RegistrySupervisor({
     source,
     holdEmptyMs: 300_000,
-    events: { changed: (_, snapshot) => void served.push(snapshot) },
+    events: { changed: (_, now) => void served.push(now.decode()) },
   });
   const key = create(ServiceKeySchema, { service, namespace: "default" });
   void supervisor.add(key);

@@ -4,12 +4,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { EndpointHealth, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import { NacosConnection } from "../../discovery/nacos/connection.ts";
-import { NacosHttp } from "../../discovery/nacos/http.ts";
-import { NacosLogin } from "../../discovery/nacos/login.ts";
-import { type NacosSettings, serversOf } from "../../discovery/nacos/settings.ts";
+import type { NacosSettings } from "../../discovery/nacos/settings.ts";
 import { NacosSource } from "../../discovery/nacos/source.ts";
 import { RegistrySupervisor } from "../../discovery/supervise.ts";
+import { NacosApplication } from "../support/nacos-application.ts";
 import { Nacos } from "../support/nacos.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -36,7 +34,7 @@ function supervise(nacos: Nacos, service: string, more: Partial<NacosSettings> =
   const supervisor = new RegistrySupervisor({
     source: new NacosSource({ ...settingsOf(nacos), ...more }),
     holdEmptyMs: 300_000,
-    events: { changed: (_, snapshot) => void served.push(snapshot) },
+    events: { changed: (_, now) => void served.push(now.decode()) },
   });
   const key = create(ServiceKeySchema, { service, cluster });
   void supervisor.add(key);
@@ -50,31 +48,10 @@ function supervise(nacos: Nacos, service: string, more: Partial<NacosSettings> =
   };
 }
 
-/** A program that registers instances of itself, which live as long as its connection. */
-async function application(nacos: Nacos) {
-  const settings = settingsOf(nacos);
-  const http = new NacosHttp(settings);
-  const login = new NacosLogin(http, settings.username, settings.password);
-  const [server] = serversOf(settings);
-  if (server === undefined) throw new Error("no server");
-  const headers = async () => ({ accessToken: await login.token() });
-  const options = { server, tls: {}, namespace: "public", headers, pushed: () => {} };
-  const connection = await NacosConnection.open(options, AbortSignal.timeout(10_000));
-  const send = async (type: string, serviceName: string, ip: string, more: object = {}) =>
-    await connection.request("InstanceRequest", {
-      ...{ namespace: "public", groupName: "DEFAULT_GROUP", serviceName, type, module: "naming" },
-      instance: { ip, port: 8080, weight: 1, healthy: true, enabled: true, ephemeral: true, metadata: {}, ...more },
-    });
-  const close = async () => {
-    connection.close();
-    await http.close();
-  };
-  cleanups.push(close);
-  return {
-    register: (service: string, ip: string, more?: object) => send("registerInstance", service, ip, more),
-    deregister: (service: string, ip: string) => send("deregisterInstance", service, ip),
-    close,
-  };
+async function application(nacos: Nacos): Promise<NacosApplication> {
+  const made = await NacosApplication.start(nacos);
+  cleanups.push(() => made.close());
+  return made;
 }
 
 describe.each([2, 3] as const)("Nacos %d", (generation) => {
@@ -120,7 +97,7 @@ describe.each([2, 3] as const)("Nacos %d", (generation) => {
     await waitFor("it", () => all.addresses()?.join() === "10.0.0.1");
     const c2 = create(ServiceKeySchema, { service: "shared", cluster: "c2" });
     await all.supervisor.add(c2);
-    expect(all.supervisor.report(c2)?.snapshot?.endpoints).toEqual([]);
+    expect(all.supervisor.report(c2)?.served?.endpointCount).toBe(0);
     const list = await all.supervisor.list(AbortSignal.timeout(5_000));
     expect(list.map(({ key }) => key.service)).toContain("shared");
     await all.supervisor.remove(c2);

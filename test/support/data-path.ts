@@ -151,6 +151,7 @@ const HTTP: HttpOptions = {
   requestTimeoutMs: 0,
   requestHeadersTimeoutMs: 0,
   delayedCloseTimeoutMs: 1_000,
+  drainTimeoutMs: 5_000,
   maxConnectionDurationMs: 0,
   maxStreamDurationMs: 0,
   maxRequestsPerConnection: 0,

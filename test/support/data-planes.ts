@@ -20,6 +20,8 @@ export interface DataPlanes {
   readonly control: ControlPlane;
   readonly native: DataPlane;
   readonly envoy: DataPlane;
+  /** Applies another gateway file. */
+  apply(text: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -41,12 +43,13 @@ export async function startDataPlanes(
     const control = await ControlPlane.start(join(dir.path, "data"));
     programs.push(control.program);
     const ports = { default: await freePort(), envoy: await freePort() };
-    for (const group of ["default", "envoy"] as const) {
-      const file = join(dir.path, `${group}.yaml`);
-      await writeFile(file, gateway(group, ports[group]));
+    const apply = async (text: string) => {
+      const file = join(dir.path, "gateway.yaml");
+      await writeFile(file, text);
       const applied = await control.sluice("apply", "-f", file);
       if (applied.code !== 0) throw new Error(applied.stderr);
-    }
+    };
+    for (const group of ["default", "envoy"] as const) await apply(gateway(group, ports[group]));
     const native = await startProxy(control.xdsPort);
     programs.push(native.program);
     const theirs = await startEnvoy(await envoy(), control.xdsPort, { group: "envoy" });
@@ -54,7 +57,13 @@ export async function startDataPlanes(
     for (const port of Object.values(ports)) {
       await waitFor(`traffic on ${port}`, async () => (await ask(port, { headers: { host } })).status === 200);
     }
-    return { control, native: { ...native, port: ports.default }, envoy: { ...theirs, port: ports.envoy }, stop };
+    return {
+      control,
+      native: { ...native, port: ports.default },
+      envoy: { ...theirs, port: ports.envoy },
+      apply,
+      stop,
+    };
   } catch (error) {
     const printed = programs.map((program) => program.stdout + program.stderr).join("\n");
     await stop();

@@ -14,12 +14,17 @@ export class Program {
   stdout = "";
   stderr = "";
 
-  constructor(path: string, args: readonly string[], options: { env?: Record<string, string>; cwd?: string } = {}) {
+  /** @param options.stdin "pipe" for a program that is told what to do; default: there is nothing to read */
+  constructor(
+    path: string,
+    args: readonly string[],
+    options: { env?: Record<string, string>; cwd?: string; stdin?: "pipe" | "ignore" } = {},
+  ) {
     this.name = path.split("/").at(-1) ?? path;
     this.child = spawn(path, args, {
       cwd: options.cwd,
       env: { ...process.env, NO_COLOR: "1", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [options.stdin ?? "ignore", "pipe", "pipe"],
     });
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.stderr += text));

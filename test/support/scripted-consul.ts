@@ -12,6 +12,8 @@ export class ScriptedConsul implements AsyncDisposable {
   readonly url: string;
   /** Questions that wait for a change now: one for each service that somebody watches. */
   readonly waiting = new Set<() => void>();
+  /** Services that nobody may read from their next question on. */
+  readonly denied = new Set<string>();
   readonly #byService = new Map<string, { instances: readonly ScriptedInstance[]; index: number }>();
   readonly #waitingFor = new Map<string, Set<() => void>>();
   readonly #close: () => Promise<void>;
@@ -63,6 +65,10 @@ export class ScriptedConsul implements AsyncDisposable {
       return;
     }
     const service = decodeURIComponent(pathname.slice("/v1/health/service/".length));
+    if (this.denied.has(service)) {
+      response.writeHead(403).end(`Permission denied: lacks permission 'service:read' on "${service}"`);
+      return;
+    }
     const waiting = this.#waitingFor.get(service) ?? new Set();
     this.#waitingFor.set(service, waiting);
     const now = () => this.#byService.get(service) ?? { instances: this.#instances, index: this.#index };

@@ -3,7 +3,8 @@
  * repository (SLUICE_TEST_CACHE, else ~/.cache/sluice-test).
  */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +51,20 @@ export const grpcurl = () => goInstall("grpcurl", "github.com/fullstorydev/grpcu
 
 /** The conformance tests of RFC 9113's predecessor for servers. */
 export const h2spec = () => goInstall("h2spec", "github.com/summerwind/h2spec/cmd/h2spec@latest");
+
+/**
+ * Our own Go programs, built from a folder that holds a go.mod and a folder for each program. Returns the folder of the programs; they are
+ * built again when a source changes.
+ */
+export async function goPrograms(name: string, folder: string): Promise<string> {
+  const sources = createHash("sha256");
+  for (const file of globSync(["go.*", "**/*.go"], { cwd: folder }).sort()) {
+    sources.update(file).update(readFileSync(join(folder, file)));
+  }
+  return await cached(`${name}-${sources.digest("hex").slice(0, 12)}`, async (to) => {
+    await run("go", ["build", "-o", to, "./..."], { cwd: folder });
+  });
+}
 
 /** A program from Debian's packages, unpacked rather than installed: no root needed, nothing of the machine is changed. */
 async function debian(name: string, packages: string[]): Promise<string> {

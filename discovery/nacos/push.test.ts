@@ -1,0 +1,133 @@
+/** Pushes over gRPC, from scripted servers: who we say we are, TLS, order, and fail-over. */
+import { createHmac } from "node:crypto";
+
+import fc from "fast-check";
+import { afterEach, expect, test } from "vitest";
+
+import { TestAuthority } from "../../test/support/certificates.ts";
+import { ScriptedNacos } from "../../test/support/scripted-nacos.ts";
+import { waitFor } from "../../test/support/wait.ts";
+import { startWatching } from "../../test/support/watching.ts";
+
+import type { NacosServiceInfo } from "./convert.ts";
+import type { NacosSettings } from "./settings.ts";
+import { NacosSource } from "./source.ts";
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function server(...tls: Parameters<typeof ScriptedNacos.start>): Promise<ScriptedNacos> {
+  const made = await ScriptedNacos.start(...tls);
+  cleanups.push(() => made[Symbol.asyncDispose]());
+  return made;
+}
+
+function open(servers: readonly ScriptedNacos[], more: Partial<NacosSettings> = {}, url = "http://127.0.0.1") {
+  const addresses = servers.map(({ port }) => `${url}:${port - 1}`);
+  const source = new NacosSource({ addresses, grpcPortOffset: 1, protocol: "grpc", ...more });
+  cleanups.push(() => source.close());
+  return source;
+}
+
+function watch(source: NacosSource) {
+  const watching = startWatching(source, { service: "orders" });
+  cleanups.push(() => watching.stop());
+  return watching;
+}
+
+const orders = (lastRefTime: number, ...ips: string[]): NacosServiceInfo => ({
+  ...{ name: "orders", groupName: "DEFAULT_GROUP", lastRefTime },
+  hosts: ips.map((ip) => ({ ip, port: 80 })),
+});
+
+const keys = { accessKey: "AK", secretKey: "s3cret" };
+
+test("what concerns a service is signed with the access key, and a denial of it is one of permission", async () => {
+  const nacos = await server();
+  nacos.info = orders(1, "10.0.0.1");
+  nacos.denial = ({ headers: { ak, data = "", signature } }) => {
+    const expected = createHmac("sha1", keys.secretKey).update(data).digest("base64");
+    if (ak !== keys.accessKey || signature !== expected) return "signature mismatch";
+    return /^\d+@@DEFAULT_GROUP@@(orders)?$/.test(data) ? undefined : `not about the service: ${data}`;
+  };
+  const right = open([nacos], { keys });
+  const watching = watch(right);
+  await waitFor("the instance", () => watching.addresses?.join() === "10.0.0.1");
+  await right.list(AbortSignal.timeout(5_000));
+  expect(nacos.asked.map(({ type }) => type)).toEqual(["SubscribeServiceRequest", "ServiceListRequest"]);
+  expect(JSON.stringify(nacos.asked)).not.toContain(keys.secretKey);
+
+  const wrong = watch(open([nacos], { keys: { ...keys, secretKey: "other" } }));
+  await waitFor("the denial", () => wrong.error !== undefined);
+  expect(wrong.error).toMatchObject({ kind: "permission_denied", message: /signature mismatch/ });
+  const nobody = watch(open([nacos]));
+  await waitFor("the denial", () => nobody.error !== undefined);
+  expect(nobody.error).toMatchObject({ kind: "unauthenticated" });
+});
+
+test("a server is found by its name, and over TLS only with a certificate for it", async () => {
+  using authority = new TestAuthority();
+  const secure = await server(authority.issue({ name: "nacos", altNames: ["DNS:localhost"] }));
+  secure.info = orders(1, "10.0.0.1");
+  const tls = { ca: authority.cert };
+  const watching = watch(open([secure], { tls }, "https://localhost"));
+  await waitFor("the instance", () => watching.addresses?.join() === "10.0.0.1");
+
+  const problems = [
+    open([secure], {}, "https://localhost"),
+    open([secure], { tls: { ...tls, serverName: "other.test" } }, "https://localhost"),
+  ].map((source) => source.probe(AbortSignal.timeout(10_000)));
+  await expect(problems[0]).rejects.toMatchObject({ kind: "unreachable", message: /certificate/ });
+  await expect(problems[1]).rejects.toMatchObject({ kind: "unreachable", message: /other\.test/ });
+  const unverified = open([secure], { tls: { verify: false } }, "https://127.0.0.1");
+  const seen = watch(unverified);
+  await waitFor("the instance", () => seen.addresses?.join() === "10.0.0.1");
+});
+
+test("whatever order pushes come in, what the server made last is what counts", async () => {
+  const nacos = await server();
+  const source = open([nacos]);
+  let made = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.shuffledSubarray([1, 2, 3, 4, 5, 6], { minLength: 1 }), async (order) => {
+      const base = (made += 10);
+      nacos.info = orders(base, "10.0.0.0");
+      const watching = startWatching(source, { service: "orders" });
+      await waitFor("the first", () => watching.addresses?.join() === "10.0.0.0");
+      for (const at of order) nacos.push(orders(base + at, `10.0.0.${at}`));
+      const last = `10.0.0.${Math.max(...order)}`;
+      await waitFor("the latest", () => watching.addresses?.join() === last);
+      // A push of its own service comes last of all: by then nothing older is under way.
+      nacos.push(orders(base + 9, "10.0.0.9"));
+      await waitFor("the end", () => watching.addresses?.join() === "10.0.0.9");
+      await watching.stop();
+      const seen = watching.snapshots.map(({ revision }) => Number(revision));
+      expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test("the next server takes over when one sends us away or ends, and says so where it may know less", async () => {
+  const [one, two] = [await server(), await server()];
+  one.info = orders(1, "10.0.0.1");
+  two.info = orders(2, "10.0.0.2");
+  const source = open([one, two]);
+  const watching = watch(source);
+  await waitFor("the first", () => watching.addresses?.join() === "10.0.0.1");
+  one.reset();
+  await waitFor("the other", () => watching.addresses?.join() === "10.0.0.2");
+  expect(watching.snapshots.map(({ discontinuous }) => discontinuous)).toEqual([false, true]);
+  expect(watching.error).toBeUndefined();
+  await waitFor("the first to be left", () => one.connections === 0);
+
+  await two[Symbol.asyncDispose]();
+  await waitFor("the end", () => watching.error !== undefined);
+  expect(watching.error).toMatchObject({ kind: "unreachable" });
+  // The supervisor begins anew, with the one that is left.
+  const again = watch(source);
+  await waitFor("the first again", () => again.addresses?.join() === "10.0.0.1");
+});

@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+
+import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import * as h2 from "../../test/support/http2-frames.ts";
+
+const GET = h2.frame(
+  h2.HEADERS,
+  h2.END_HEADERS | h2.END_STREAM,
+  1,
+  h2.fields([":method", "GET"], [":scheme", "http"], [":path", "/"], [":authority", "h"]),
+);
+const OPENING = Buffer.concat([h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0), GET]).toString("latin1");
+
+test("a client that never answers our PING is warned for drain_timeout, and then refused", async () => {
+  let release: (() => void) | undefined;
+  await using origin = await TestServer.http((_request, response) => {
+    release = () => response.end("late");
+  });
+  const cluster = clusterOf([endpointAt(origin.port)]);
+  await using path = await DataPath.start({ cluster, http: { drainTimeoutMs: 100 } });
+  using client = new RawClient(path.port);
+  client.send(OPENING);
+  await until(() => release !== undefined);
+  const drained = path.listener.drain(30_000);
+  const ends = (text: string) => h2.framesOf(text).filter(({ type }) => type === h2.GOAWAY);
+  const all = ends(await client.until((text) => ends(text).length === 2));
+  expect(all.map(({ payload }) => payload.readUInt32BE(0))).toEqual([2 ** 31 - 1, 1]);
+  release?.();
+  client.socket.destroy();
+  await drained;
+});

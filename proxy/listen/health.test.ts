@@ -1,0 +1,46 @@
+/** POST /healthcheck/fail: clients go elsewhere, and come back. */
+import { expect, test } from "vitest";
+
+import { RawClient } from "../../test/support/data-path.ts";
+import { answering, compileJson, JsonListener } from "../../test/support/json-listener.ts";
+
+const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/** Whether a connection is open after an answer. */
+async function staysOpen(client: RawClient): Promise<boolean> {
+  client.received = "";
+  const text = await client.send(GET).until((received) => received.endsWith("hello"));
+  return !text.includes("connection: close");
+}
+
+test.each(["DEFAULT", "MODIFY_ONLY"])(
+  "drain_type %s decides whether failing health checks ends connections",
+  async (drainType) => {
+    let failed = false;
+    await using it = await JsonListener.start([answering("hello")], { drainType }, { healthFailed: () => failed });
+    using before = new RawClient(it.port);
+    using idle = new RawClient(it.port);
+    expect(await staysOpen(before)).toBe(true);
+    expect(await staysOpen(idle)).toBe(true);
+    failed = true;
+    it.running.healthChanged();
+    const stays = drainType === "MODIFY_ONLY";
+    expect(await staysOpen(before)).toBe(stays);
+    using during = new RawClient(it.port);
+    expect(await staysOpen(during)).toBe(stays);
+    if (!stays) await idle.end();
+    failed = false;
+    it.running.healthChanged();
+    using after = new RawClient(it.port);
+    expect([await staysOpen(after), await staysOpen(after)]).toEqual([true, true]);
+  },
+);
+
+test("a listener without SO_REUSEPORT is refused", () => {
+  const problems = (more: Parameters<typeof compileJson>[1]) => {
+    const compiled = compileJson([answering("hello")], more);
+    return compiled.ok ? [] : compiled.problems.map(({ field }) => field);
+  };
+  expect(problems({ enableReusePort: true })).toEqual([]);
+  expect(problems({ enableReusePort: false })).toEqual(["enable_reuse_port"]);
+});

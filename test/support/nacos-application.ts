@@ -1,0 +1,60 @@
+import { NacosConnection } from "../../discovery/nacos/connection.ts";
+import { NacosHttp } from "../../discovery/nacos/http.ts";
+import { NacosLogin } from "../../discovery/nacos/login.ts";
+import { serversOf } from "../../discovery/nacos/settings.ts";
+import type { TlsSettings } from "../../discovery/tls.ts";
+
+import type { Nacos } from "./nacos.ts";
+
+/** What an instance is, beside its address. */
+interface InstanceFields {
+  readonly port?: number;
+  readonly weight?: number;
+  readonly healthy?: boolean;
+  readonly enabled?: boolean;
+  readonly clusterName?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** A program that registers instances of itself, which live as long as its connection. */
+export class NacosApplication {
+  readonly #http: NacosHttp;
+  readonly #connection: NacosConnection;
+
+  private constructor(http: NacosHttp, connection: NacosConnection) {
+    this.#http = http;
+    this.#connection = connection;
+  }
+
+  static async start(nacos: Nacos, tls: TlsSettings = {}): Promise<NacosApplication> {
+    const settings = { addresses: [nacos.url], username: nacos.username, password: nacos.password, tls };
+    const http = new NacosHttp(settings);
+    const login = new NacosLogin(http, settings.username, settings.password);
+    const [server] = serversOf(settings);
+    if (server === undefined) throw new Error("no server");
+    const headers = async () => ({ accessToken: await login.token() });
+    const options = { server, tls, namespace: "public", headers, pushed: () => {} };
+    return new NacosApplication(http, await NacosConnection.open(options, AbortSignal.timeout(10_000)));
+  }
+
+  /** Registers an instance, or changes it. Nacos takes one of each service from a connection. */
+  async register(serviceName: string, ip: string, more: InstanceFields = {}): Promise<void> {
+    await this.#send("registerInstance", serviceName, ip, more);
+  }
+
+  async deregister(serviceName: string, ip: string, more: InstanceFields = {}): Promise<void> {
+    await this.#send("deregisterInstance", serviceName, ip, more);
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close();
+    await this.#http.close();
+  }
+
+  async #send(type: string, serviceName: string, ip: string, more: InstanceFields): Promise<void> {
+    await this.#connection.request("InstanceRequest", {
+      ...{ namespace: "public", groupName: "DEFAULT_GROUP", serviceName, type, module: "naming" },
+      instance: { ip, port: 8080, weight: 1, healthy: true, enabled: true, ephemeral: true, metadata: {}, ...more },
+    });
+  }
+}
