@@ -41,7 +41,7 @@ const mayImport: Record<string, readonly string[]> = {
   // Its services are offered on the xDS port, by the rules of joining and by what is served there.
   "control-plane/reports/": ["control-plane/observe/", "control-plane/xds/"],
   // The schema that reflection shows is the same on both ports.
-  "control-plane/xds/": ["control-plane/observe/", "control-plane/admin/reflection.ts"],
+  "control-plane/xds/": ["control-plane/observe/", "control-plane/admin/reflection.ts", "control-plane/admin/sniff.ts"],
   "control-plane/": [],
   "control-plane/cli/": [],
   // `sluice control-plane` and `sluice proxy` start the programs; the commands of the CLI itself are clients of the admin API.

@@ -17,13 +17,17 @@ export function credentialsOf(
   call: Pick<ServerDuplexStream<unknown, unknown>, "metadata" | "getAuthContext">,
 ): Credentials {
   const [header] = call.metadata.get("authorization");
-  const token = typeof header === "string" ? /^bearer +(\S+)$/i.exec(header)?.[1] : undefined;
+  const token = typeof header === "string" ? tokenOf(header) : undefined;
   const certificate = call.getAuthContext().sslPeerCertificate;
   return {
     token,
     certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate.raw)),
   };
 }
+
+/** The token of an Authorization header. */
+export const tokenOf = (authorization: string | undefined): string | undefined =>
+  /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
 
 /** A certificate is for the groups that its URI names say (SPIFFE ID, section 2): spiffe://TRUST-DOMAIN/gateway-group/NAME. */
 export const groupsOfCertificate = ({ subjectAltName }: Pick<X509Certificate, "subjectAltName">): string[] =>
