@@ -9,7 +9,7 @@ import { sniffHttpVersion } from "../admin/sniff.ts";
 export interface Listening {
   readonly port: number;
   /** Takes no new connections; those of HTTP/1.1 are closed. */
-  stop(): void;
+  readonly stop: () => void;
 }
 
 type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;

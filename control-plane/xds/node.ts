@@ -40,12 +40,13 @@ export function identityOf(node: Node, address: string): NodeIdentity {
 export function traitsOf(node: Node): ClientTraits {
   // S12: after a stream failure a gRPC client may send an empty list that means nothing (grpc-go#7013). All of them, in whatever
   // language, call themselves "gRPC something".
-  const legacyWildcard = !node.userAgentName.toLowerCase().startsWith("grpc");
+  const isGrpc = node.userAgentName.toLowerCase().startsWith("grpc");
   const { userAgentVersionType: told } = node;
   const version = told.case === "userAgentBuildVersion" ? told.value.version : undefined;
   // Envoy names the wildcard since 1.20 (envoy.restart_features.explicit_wildcard_resource).
   const isOldEnvoy = node.userAgentName === "envoy" && version?.majorNumber === 1 && version.minorNumber < 20;
-  return { legacyWildcard, namesWildcardOnReconnect: isOldEnvoy };
+  // X4: Envoy would take a response with nothing in it as the end of its wait; gRPC (A88) reads the errors, or nothing where it is older.
+  return { legacyWildcard: !isGrpc, namesWildcardOnReconnect: isOldEnvoy, takesErrors: isGrpc };
 }
 
 const USER_AGENT_LENGTH_MAX = 100;

@@ -23,5 +23,5 @@ export const sotw: StreamProtocol = {
     };
   },
   take: takeSotw,
-  encode: (head, push) => encodeResponse(head, push.resources),
+  encode: (head, push) => encodeResponse(head, push.resources, push.notFound),
 };

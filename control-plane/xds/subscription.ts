@@ -40,6 +40,8 @@ export interface Subscription {
   readonly lingering: Map<string, CachedResource>;
   /** Names that it wants and that don't exist, as answered. */
   readonly missing: Set<string>;
+  /** The client is told by errors that names don't exist, where the protocol has no other word for it (X4). */
+  takesErrors: boolean;
   /** Names that a stale request added: answered with the next current one (S5). */
   readonly unanswered: Set<string>;
   /** The next response is sent even if there is nothing in it (D10). */
@@ -80,6 +82,7 @@ export const newSubscription = (type: ServedType): Subscription => ({
   gone: new Set(),
   lingering: new Map(),
   missing: new Set(),
+  takesErrors: false,
   unanswered: new Set(),
   replyEvenIfEmpty: false,
   fresh: true,
@@ -124,6 +127,8 @@ export interface Push {
   readonly resources: readonly CachedResource[];
   /** Delta only. */
   readonly removed: readonly string[];
+  /** State of the world only: names that don't exist, for clients that take errors (X4). */
+  readonly notFound?: readonly string[];
   /** Names in `resources` that the client did not hold in this version, or asked for again. */
   readonly changed: readonly string[];
   readonly version: string;

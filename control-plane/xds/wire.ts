@@ -9,7 +9,7 @@ import { BinaryReader } from "@bufbuild/protobuf/wire";
 const BYTES = 2; // The wire type of strings, bytes and messages.
 
 // envoy.service.discovery.v3: the fields that we write, by number.
-const discoveryResponse = { versionInfo: 1, resources: 2, typeUrl: 4, nonce: 5 } as const;
+const discoveryResponse = { versionInfo: 1, resources: 2, typeUrl: 4, nonce: 5, resourceErrors: 7 } as const;
 const deltaDiscoveryResponse = {
   systemVersionInfo: 1,
   resources: 2,
@@ -19,6 +19,9 @@ const deltaDiscoveryResponse = {
 } as const;
 const resource = { version: 1, resource: 2, name: 3, aliases: 4 } as const;
 const any = { typeUrl: 1, value: 2 } as const;
+const resourceError = { resourceName: 1, errorDetail: 2 } as const;
+const resourceName = { name: 1 } as const;
+const rpcStatus = { code: 1, message: 2 } as const;
 
 /** One resource as it stands in responses. */
 export interface ResourceEntry {
@@ -76,11 +79,20 @@ export interface ResponseHead {
   readonly nonce: string;
 }
 
-/** An encoded DiscoveryResponse. */
-export function encodeResponse(head: ResponseHead, resources: readonly ResourceEntry[]): Buffer {
+/**
+ * An encoded DiscoveryResponse.
+ *
+ * @param notFound names that are told by `resource_errors` not to exist (X4)
+ */
+export function encodeResponse(
+  head: ResponseHead,
+  resources: readonly ResourceEntry[],
+  notFound: readonly string[] = [],
+): Buffer {
   const fields: Buffer[] = [stringField(discoveryResponse.versionInfo, head.version)];
   fields.push(stringField(discoveryResponse.typeUrl, head.typeUrl), stringField(discoveryResponse.nonce, head.nonce));
   for (const entry of resources) fields.push(entry.sotw);
+  for (const name of notFound) fields.push(messageField(discoveryResponse.resourceErrors, notFoundError(name)));
   return Buffer.concat(fields);
 }
 
@@ -97,6 +109,22 @@ export function encodeDeltaResponse(
   for (const name of removed) fields.push(stringField(deltaDiscoveryResponse.removedResources, name));
   return Buffer.concat(fields);
 }
+
+const NOT_FOUND = 5; // google.rpc.Code
+const VARINT = 0; // A wire type.
+
+/** envoy.service.discovery.v3.ResourceError: NOT_FOUND. */
+const notFoundError = (name: string): Buffer =>
+  Buffer.concat([
+    messageField(resourceError.resourceName, stringField(resourceName.name, name)),
+    messageField(
+      resourceError.errorDetail,
+      Buffer.concat([
+        Buffer.from([(rpcStatus.code << 3) | VARINT, NOT_FOUND]),
+        stringField(rpcStatus.message, "there is no such resource"),
+      ]),
+    ),
+  ]);
 
 function varintSize(value: number): number {
   let size = 1;
@@ -125,5 +153,11 @@ function writeString(out: Buffer, at: number, field: number, value: string): num
 function stringField(field: number, value: string): Buffer {
   const out = Buffer.allocUnsafe(fieldSize(field, Buffer.byteLength(value)));
   writeString(out, 0, field, value);
+  return out;
+}
+
+function messageField(field: number, message: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(fieldSize(field, message.length));
+  message.copy(out, writeHead(out, 0, field, message.length));
   return out;
 }

@@ -80,7 +80,7 @@ test.each(rows)("T6 %s by REST, in JSON", async (type, path, _, resourceNames, e
   const answer = JSON.parse(body) as { typeUrl: string; versionInfo: string; resources?: Record<string, JsonValue>[] };
   expect(answer.typeUrl).toBe(typeUrl);
   const resources = answer.resources ?? [];
-  expect(resources.map((each) => each[nameField]).sort()).toEqual(expected);
+  expect(resources.map((each) => String(each[nameField])).sort()).toEqual(expected);
   for (const each of resources) expect(each["@type"]).toBe(typeUrl);
   if (type !== "CDS") return;
   const { "@type": _type, ...cluster } = resources[0] ?? {};

@@ -17,7 +17,6 @@ const elsewhere: Readonly<Record<string, string>> = {
   H3: "as H2",
   X1: "Sluice names no resource by an xdstp URL; one that a client asks for is a name like any other, and doesn't exist",
   X3: "as X1: there are no list collections",
-  X4: "resource errors are not sent: in delta, what doesn't exist is told as removed (D4), which means the same; else it is not told (S15)",
   X5: "options of gRPC's own bootstrap, which are for clients",
   X6: "binds clients; the proxy has one control plane address, and the disk besides (W8)",
   L5: "says what Envoy doesn't do",
