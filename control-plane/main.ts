@@ -19,7 +19,10 @@ import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
 import { refreshMetrics } from "./observe/refresh-metrics.ts";
 import { storeMetrics } from "./observe/store-metrics.ts";
-import { startRefresh } from "./refresh.ts";
+import { type RefreshReport, startRefresh } from "./refresh.ts";
+import { blameFrom } from "./rollout/blame-sources.ts";
+import { rolloutMetrics } from "./rollout/metrics.ts";
+import { Rollouts } from "./rollout/tracker.ts";
 import { messageOf } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
 import { loadSecretKeys } from "./store/secret-keys.ts";
@@ -31,6 +34,7 @@ import { ResourceCache } from "./xds/cache.ts";
 import { ConnectedClients } from "./xds/connected-clients.ts";
 import type { XdsTls } from "./xds/credentials.ts";
 import { JoinGuard, type JoinTokens } from "./xds/join.ts";
+import { Publications } from "./xds/publications.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
 import { withoutSecrets } from "./xds/withhold.ts";
@@ -144,7 +148,19 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
     isLoopback(xdsAt.host) || xdsTls !== undefined
       ? cache
       : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
-  const refresh = startRefresh({ store, cache: served, endpoints, log, report: refreshMetrics(metrics) });
+  const publications = new Publications();
+  const blame = blameFrom(cache, store);
+  const rollouts = new Rollouts({
+    ...{ target: served, nodes, publications, blame },
+    metrics: rolloutMetrics(metrics),
+  });
+  undo.defer(() => rollouts.close());
+  const refreshed = refreshMetrics(metrics);
+  const report = (done: RefreshReport) => {
+    refreshed(done);
+    rollouts.notePublished(done.revision);
+  };
+  const refresh = startRefresh({ store, cache: rollouts, endpoints, log, report });
   undo.defer(() => refresh.close());
   await refresh.ready;
 
@@ -160,7 +176,17 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const takeRateLimits = () => reports.rateLimits.set(rateLimitDomains(store));
   takeRateLimits();
   undo.defer(store.subscribe(takeRateLimits));
-  const xdsOptions = { ...xdsAt, cache, nodes, clients, log, metrics, join, tls: xdsKeys && toXdsTls(xdsKeys) };
+  const xdsOptions = {
+    ...xdsAt,
+    cache,
+    nodes,
+    clients,
+    publications,
+    log,
+    metrics,
+    join,
+    tls: xdsKeys && toXdsTls(xdsKeys),
+  };
   const xds = await startXdsServer({ ...xdsOptions, services: reports.services }).catch((error: unknown) => {
     throw xdsError(error, xdsAt);
   });
@@ -168,7 +194,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   if (xdsTls !== undefined) undo.defer(watchTls(xdsTls, () => reloadXdsTls(xds, xdsTls, log)));
 
   const readiness = new Readiness();
-  const sources = { version, startTime, store, nodes, clients, endpoints, xdsAddress: xds.address };
+  const sources = { version, startTime, store, nodes, clients, rollouts, endpoints, xdsAddress: xds.address };
   const admin: AdminServer = await startAdminServer({
     ...sources,
     ...{ address: adminAt, tls, token, readiness, metrics, reports, log },

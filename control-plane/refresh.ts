@@ -11,7 +11,7 @@ import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
 import type { ChangedServices, Endpoints } from "./endpoints/endpoints.ts";
-import { keyOf, keyText } from "./model/objects.ts";
+import { keyOf, keyText, type ObjectKey } from "./model/objects.ts";
 import type { Store } from "./store/store.ts";
 import type { Transaction } from "./store/transaction.ts";
 import {
@@ -20,7 +20,7 @@ import {
   type ResourceChange,
   type TranslationFailure,
 } from "./translate/group.ts";
-import type { ResourceCache } from "./xds/cache.ts";
+import type { ResourceCache, ResourceUpdate } from "./xds/cache.ts";
 
 /** Transactions often come in a row; so long must none have come before they are translated together. */
 const QUIET_MS = 10;
@@ -56,10 +56,24 @@ export interface RefreshReport {
   readonly durationMs: number;
 }
 
+/** What of one gateway group is handed over: revisions of the store, both ends included, and the objects that they changed. */
+export interface PublishedRevisions {
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly objects: readonly ObjectKey[];
+}
+
+/** Where resources go: the cache, or what follows them on their way to it. */
+export interface RefreshTarget extends Pick<ResourceCache, "markReady"> {
+  /** @param revisions undefined: no change of the model, but endpoints as registries tell them */
+  update(group: string, updates: readonly ResourceUpdate[], revisions?: PublishedRevisions): unknown;
+  removeGroup(group: string, revisions: PublishedRevisions): void;
+}
+
 /** Where changes come from and go to. */
 export interface RefreshOptions {
   readonly store: Pick<Store, "snapshot" | "transactionsAfter" | "subscribe">;
-  readonly cache: Pick<ResourceCache, "update" | "removeGroup" | "markReady">;
+  readonly cache: RefreshTarget;
   readonly endpoints: Pick<Endpoints, "latest" | "setRegistry" | "setService" | "removeGroup" | "settled" | "onChange">;
   readonly log: RefreshLog;
   /** Called after each refresh. */
@@ -234,10 +248,11 @@ class RefreshLoop {
     const started = performance.now();
     const failures: TranslationFailure[] = [];
     for (const [group, ofGroup] of Map.groupBy(objects, ({ key }) => key.gatewayGroup)) {
+      const revisions = { first: this.#revision + 1n, last: revision, objects: ofGroup.map(({ key }) => key) };
       const own = ofGroup.find(({ key }) => key.kind === "gatewayGroup");
       if (own !== undefined && own.object === undefined) {
         this.#groups.delete(group);
-        this.#options.cache.removeGroup(group);
+        this.#options.cache.removeGroup(group, revisions);
         continue;
       }
       const translation =
@@ -251,7 +266,7 @@ class RefreshLoop {
         if (at % SLICE_SIZE === SLICE_SIZE - 1) await setImmediate();
       }
       if (this.#closed.signal.aborted) return;
-      this.#options.cache.update(group, translation.commit());
+      this.#options.cache.update(group, translation.commit(), revisions);
     }
     this.#log(objects, failures);
     this.#revision = revision;

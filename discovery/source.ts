@@ -81,7 +81,7 @@ export interface Source {
   /**
    * Yields all instances of a service as soon as they are known, and again whenever they change. To yield the same again is allowed, costs
    * little, and says that it still holds. The first snapshot of each call, and those marked `discontinuous`, may not follow from what
-   * was said before: the supervisor doesn't believe their emptiness at once.
+   * was said before: the supervisor doesn't believe their emptiness at once. What was yielded belongs to the supervisor, which takes it apart.
    *
    * Ends only by throwing, or by returning once `signal` is aborted; holds nothing then. Must notice by itself when a connection has
    * died in silence (a stall watchdog, TCP keep-alive or pings), in at most a minute; faster is what `probe` is for.

@@ -112,7 +112,10 @@ export class WatchedService implements WatchView {
       for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
         await turn();
         if (signal.aborted) return undefined;
-        this.#take(canonical(snapshot), first, snapshot.observeTime && timestampMs(snapshot.observeTime));
+        const answer = canonical(snapshot);
+        // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
+        snapshot.endpoints = [];
+        this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
         first = false;
       }
       return signal.aborted ? undefined : new Error("the source ended by itself");

@@ -12,10 +12,10 @@ import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_
 import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
 
 /** The types that Sluice makes resources of. */
-type MadeName = "CDS" | "EDS" | "SDS" | "LDS" | "RDS";
+type MadeName = "CDS" | "EDS" | "SDS" | "LDS" | "RDS" | "VHDS";
 
 /** The types that clients may ask for, of which there are no resources. */
-type EmptyName = "LEDS" | "SRDS" | "VHDS" | "RTDS" | "ECDS";
+type EmptyName = "LEDS" | "SRDS" | "RTDS" | "ECDS";
 
 /** An xDS resource type that the control plane answers for. */
 export interface ServedType {
@@ -52,6 +52,9 @@ export const resourceTypes: readonly ResourceType[] = [
   type("SDS", SecretSchema, "name", false),
   type("LDS", ListenerSchema, "name", true),
   type("RDS", RouteConfigurationSchema, "name", false),
+  // Named ROUTE_CONFIGURATION/VIRTUAL_HOST. Envoy's first request names no host: it asks for the namespace of a route configuration
+  // (VhdsSubscription::registerInitTargetWithInitManager).
+  type("VHDS", VirtualHostSchema, "name", true, true),
 ];
 
 /**
@@ -61,8 +64,6 @@ export const resourceTypes: readonly ResourceType[] = [
 const emptyTypes: readonly ServedType[] = [
   type("LEDS", LbEndpointSchema, "name", false, true),
   type("SRDS", ScopedRouteConfigurationSchema, "name", true),
-  // Envoy's first request names no host: it asks for the namespace of a route configuration (VhdsSubscription::registerInitTargetWithInitManager).
-  type("VHDS", VirtualHostSchema, "name", true, true),
   type("RTDS", RuntimeSchema, "name", false),
   type("ECDS", TypedExtensionConfigSchema, "name", false),
 ];
@@ -94,4 +95,13 @@ export function resourceType(shortName: ResourceType["shortName"]): ResourceType
   const found = byShortName.get(shortName);
   if (found === undefined) throw new Error(`no xDS resource type ${shortName}`);
   return found;
+}
+
+/**
+ * The route configuration that a virtual host belongs to: its name is what stands before the last slash, since a virtual host's own part of the
+ * name has none (Envoy's VHDS page, "Virtual host naming convention"; rule O1). Undefined: the name has no slash, and belongs nowhere.
+ */
+export function routeConfigurationOf(virtualHost: string): string | undefined {
+  const slash = virtualHost.lastIndexOf("/");
+  return slash < 0 ? undefined : virtualHost.slice(0, slash);
 }

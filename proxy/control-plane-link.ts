@@ -3,6 +3,8 @@ import type { Logger } from "pino";
 
 import { type Node, NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
 
+import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
+
 import type { ProxyOptions } from "./options.ts";
 import { StartError } from "./options.ts";
 import type { Configuration } from "./xds/configuration.ts";
@@ -87,12 +89,13 @@ export class ControlPlaneLink {
   }
 }
 
-/** What the proxy says of itself. It claims no client_features: those that exist are for heartbeats, load reports and wrapped SotW resources. */
+/** What the proxy says of itself. Of Envoy's client_features it claims none: those are for heartbeats, load reports and wrapped SotW resources. */
 function nodeOf({ nodeId, gatewayGroup, version }: ProxyOptions): Node {
   return create(NodeSchema, {
     id: nodeId,
     cluster: gatewayGroup,
     userAgentName: "sluice-proxy",
+    clientFeatures: [VIRTUAL_HOSTS_BY_WILDCARD],
     userAgentVersionType: { case: "userAgentVersion", value: version },
   });
 }

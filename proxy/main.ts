@@ -7,6 +7,7 @@ import { resourceType } from "#proto/resource-types.ts";
 
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
+import { breakerSamples } from "./breaker-stats.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
@@ -258,7 +259,9 @@ class Proxy implements RunningProxy {
       uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1000),
     });
     const membership = membershipSamples((type) => this.#configuration.active(type));
-    return [...server, ...membership, ...this.#stats.samples()];
+    const { count } = this.#workers;
+    const breakers = breakerSamples((type) => this.#configuration.active(type), count, this.#stats.gauges("cluster"));
+    return [...server, ...membership, ...breakers, ...this.#stats.samples()];
   }
 }
 

@@ -3,9 +3,10 @@ import { fromBinary, type Message } from "@bufbuild/protobuf";
 import type { Cluster as ClusterMessage } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
 import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
 import type { Secret as SecretMessage } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
-import { resourceTypeByUrl } from "#proto/resource-types.ts";
+import { resourceTypeByUrl, routeConfigurationOf } from "#proto/resource-types.ts";
 
 import { type Assignment, compileAssignment, NO_ENDPOINTS } from "./cluster/assignment.ts";
 import type { Cluster } from "./cluster/cluster.ts";
@@ -18,7 +19,8 @@ import type { ListenerOptions } from "./listen/options.ts";
 import type { ExportContext } from "./observe/export/collector.ts";
 import { Exporters } from "./observe/export/exporters.ts";
 import { LogSinks } from "./observe/file-sink.ts";
-import { compileRouteConfiguration } from "./route/compile.ts";
+import { type CompiledVirtualHost, compileVirtualHostResource, type RouteSettings } from "./route/compile.ts";
+import { compileRouteResource, LiveRouteTable } from "./route/live-table.ts";
 import type { RouteTable } from "./route/route.ts";
 import { compileSecret, type Secret } from "./tls/secret.ts";
 
@@ -41,9 +43,11 @@ type Part =
   | { readonly kind: "EDS"; readonly value: Assignment }
   | { readonly kind: "SDS"; readonly value: Secret }
   | { readonly kind: "LDS"; readonly value: ListenerOptions }
-  | { readonly kind: "RDS"; readonly value: RouteTable };
+  | { readonly kind: "RDS"; readonly value: RouteTable }
+  | { readonly kind: "VHDS"; readonly value: CompiledVirtualHost };
 
-function compile(typeUrl: string, message: Message, sinks: LogSinks): Compiled<Part> {
+/** `settings`: of the route configuration that a virtual host belongs to. */
+function compile(typeUrl: string, message: Message, sinks: LogSinks, settings?: RouteSettings): Compiled<Part> {
   const kind = resourceTypeByUrl.get(typeUrl)?.shortName;
   switch (kind) {
     case "CDS":
@@ -55,7 +59,9 @@ function compile(typeUrl: string, message: Message, sinks: LogSinks): Compiled<P
     case "LDS":
       return partOf(kind, compileListener(message as Listener, sinks));
     case "RDS":
-      return partOf(kind, compileRouteConfiguration(message as RouteConfiguration));
+      return partOf(kind, compileRouteResource(message as RouteConfiguration));
+    case "VHDS":
+      return partOf(kind, compileVirtualHostResource(message as VirtualHost, settings));
     case undefined:
       return { ok: false, problems: [{ field: "", message: `the resource type ${typeUrl} is not supported` }] };
   }
@@ -85,6 +91,8 @@ export class WorkerRuntime implements Runtime {
   readonly #clusters = new LiveClusters();
   readonly #routeTables = new Map<string, RouteTable>();
   readonly #secrets = new Map<string, Secret>();
+  /** Of the newest route configurations with `vhds`, in place or about to be. */
+  readonly #settings = new Map<string, RouteSettings>();
   /** Those that are gone, for as long as connections of a listener that went with them may need them. */
   readonly #retiredTables = new Map<string, { readonly table: RouteTable; readonly timer: NodeJS.Timeout }>();
   readonly #retiredMs: number;
@@ -171,10 +179,27 @@ export class WorkerRuntime implements Runtime {
     if (bytes === null) return undefined;
     const type = resourceTypeByUrl.get(typeUrl);
     if (type === undefined) throw new Error(`${name}: the resource type ${typeUrl} is not supported`);
-    const compiled = compile(typeUrl, fromBinary(type.schema, bytes), this.sinks);
-    if (compiled.ok) return compiled.value;
+    const settings = type.shortName === "VHDS" ? this.#settingsFor(name) : undefined;
+    const compiled = compile(typeUrl, fromBinary(type.schema, bytes), this.sinks, settings);
+    if (compiled.ok) {
+      const { kind, value } = compiled.value;
+      // Virtual hosts that come with it are compiled before it is in place.
+      if (kind === "RDS" && value instanceof LiveRouteTable) this.#settings.set(name, value.settings);
+      return compiled.value;
+    }
     const reasons = compiled.problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
     throw new Error(`${type.shortName} ${name}: ${reasons}`);
+  }
+
+  #settingsFor(virtualHost: string): RouteSettings {
+    const settings = this.#settings.get(routeConfigurationOf(virtualHost) ?? "");
+    if (settings === undefined) throw new Error(`VHDS ${virtualHost}: there is no route configuration for it`);
+    return settings;
+  }
+
+  #liveTable(virtualHost: string): LiveRouteTable | undefined {
+    const table = this.#routeTables.get(routeConfigurationOf(virtualHost) ?? "");
+    return table instanceof LiveRouteTable ? table : undefined;
   }
 
   #put(name: string, part: Part, listeners: Map<string, ListenerOptions | undefined>): void {
@@ -190,6 +215,9 @@ export class WorkerRuntime implements Runtime {
         break;
       case "RDS":
         this.#routeTables.set(name, part.value);
+        break;
+      case "VHDS":
+        this.#liveTable(name)?.put(part.value);
         break;
       case "LDS":
         this.#listeners.add(name);
@@ -211,6 +239,9 @@ export class WorkerRuntime implements Runtime {
         break;
       case "RDS":
         this.#retireTable(name);
+        break;
+      case "VHDS":
+        this.#liveTable(name)?.remove(name);
         break;
       case "LDS":
         if (this.#listeners.delete(name)) listeners.set(name, undefined);

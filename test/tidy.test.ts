@@ -22,6 +22,12 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/xds/",
     "control-plane/model/",
   ],
+  "control-plane/rollout/": [
+    "control-plane/xds/",
+    "control-plane/store/",
+    "control-plane/model/",
+    "control-plane/observe/",
+  ],
   "control-plane/endpoints/": ["discovery/", "control-plane/model/"],
   "control-plane/admin/": [
     "control-plane/endpoints/",
@@ -32,6 +38,7 @@ const mayImport: Record<string, readonly string[]> = {
     // What data planes report, the state of their resources included.
     "control-plane/xds/connected-clients.ts",
     "control-plane/reports/",
+    "control-plane/rollout/",
     "control-plane/observe/",
     // Its watches are in discovery, what they watch is reported to the admin API.
     "discovery/leases/",

@@ -17,7 +17,7 @@ export async function apply(store: Store, request: ApplyRequest, context: Handle
   const given = objectsIn(gateway);
   const { result, revision } = await store.write(optionsOf(context, request), (state) => {
     expectStoreRevision(state, request.expectedRevision);
-    const puts = given.map((put) => withKeptJoinTokens(put, state));
+    const puts = given.map((put) => withKeptJoinTokens(withKeptLeaseTokens(put, state), state));
     const deletes = request.prune ? unnamed(state, puts, gateway.gatewayGroups.length > 0) : [];
     const planned = plan(state, { puts, deletes });
     return { writes: planned.writes, result: planned };
@@ -36,6 +36,16 @@ function withKeptJoinTokens(put: WrittenObject, state: StoreState): WrittenObjec
   if (before?.kind !== "gatewayGroup" || before.value.joinTokens.length === 0) return put;
   const value = { ...object.value, joinTokens: before.value.joinTokens };
   return { object: { kind: "gatewayGroup", value }, field };
+}
+
+/** The same of a registry whose tokens were made by `sluice discovery token create`: programs that report to it go on doing so. */
+function withKeptLeaseTokens(put: WrittenObject, state: StoreState): WrittenObject {
+  const { object, field } = put;
+  if (object.kind !== "registry" || object.value.kind.case !== "leases") return put;
+  if (object.value.kind.value.tokens.length > 0) return put;
+  const before = state.find(keyOf(object))?.object;
+  if (before?.kind !== "registry" || before.value.kind.case !== "leases") return put;
+  return { object: { kind: "registry", value: { ...object.value, kind: before.value.kind } }, field };
 }
 
 /**

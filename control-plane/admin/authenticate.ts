@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 
+import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
+
 import type { RecordCall } from "./calls.ts";
-import { actorKey, requestIdKey, startTimeKey } from "./context.ts";
+import { actorKey, leaseTokenKey, requestIdKey, startTimeKey } from "./context.ts";
 import { type AdminToken, tokenMatches } from "./token.ts";
 import { recordUnread } from "./unread.ts";
 
@@ -20,11 +22,20 @@ const openServices = new Set([
 /** What a caller may name its request; anything else gets a name from us. */
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
+/** The service that programs with tokens of their own may call; it looks at what each of them is good for. */
+const LEASE_SERVICE = LeaseService.typeName;
+
 /**
- * Lets a call in or refuses it, before its message is read: gives it an id and requires the administrator's token.
+ * Lets a call in or refuses it, before its message is read: gives it an id and requires the administrator's token, or for reports of
+ * instances one that is good for that.
+ * @param isLeaseToken whether some registry has the token
  * @returns a request gate for Connect
  */
-export function authenticate(token: AdminToken, record: RecordCall): (context: HandlerContext) => void {
+export function authenticate(
+  token: AdminToken,
+  record: RecordCall,
+  isLeaseToken: (token: string) => boolean,
+): (context: HandlerContext) => void {
   return (context) => {
     const { values, requestHeader, responseHeader, service, method } = context;
     const given = requestHeader.get("x-request-id") ?? "";
@@ -37,6 +48,12 @@ export function authenticate(token: AdminToken, record: RecordCall): (context: H
       return;
     }
     if (openServices.has(service.typeName)) {
+      recordUnread(context, record);
+      return;
+    }
+    const bearer = bearerOf(requestHeader.get("authorization"));
+    if (service.typeName === LEASE_SERVICE && bearer !== undefined && isLeaseToken(bearer)) {
+      values.set(actorKey, "reporter").set(leaseTokenKey, bearer);
       recordUnread(context, record);
       return;
     }
@@ -53,6 +70,8 @@ export function authenticate(token: AdminToken, record: RecordCall): (context: H
 
 /** Whether an Authorization header carries the administrator's token (RFC 6750, 2.1). */
 export function isAuthentic(token: AdminToken, authorization: string | null | undefined): boolean {
-  const [, bearer] = /^bearer +(\S+)$/i.exec(authorization ?? "") ?? [];
+  const bearer = bearerOf(authorization);
   return bearer !== undefined && tokenMatches(token, bearer);
 }
+
+const bearerOf = (authorization: string | null | undefined) => /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];

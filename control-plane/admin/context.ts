@@ -6,6 +6,9 @@ export const requestIdKey = createContextKey("", { description: "request id" });
 /** Who calls, for the audit; empty until the caller is known. */
 export const actorKey = createContextKey("", { description: "actor" });
 
+/** A token that the caller has, and that is good for reporting instances alone; empty for the administrator. */
+export const leaseTokenKey = createContextKey("", { description: "lease token" });
+
 /** Breaks the call off without another word, for a caller that doesn't read. */
 export const cutKey = createContextKey<() => void>(() => {}, { description: "cuts the connection" });
 

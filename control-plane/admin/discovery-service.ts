@@ -13,12 +13,17 @@ import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
 import { ServiceWatches } from "./discovery-watch.ts";
 import { problemMessage, selected, serviceMessage, timeOf, watchedRegistries } from "./watched-services.ts";
 
+/** Upstreams that one answer names for each registry. */
+const USERS_MAX = 10_000;
+
 /** What registries say, as operators see it. */
 export function discoveryService(endpoints: Endpoints): ServiceImpl<typeof DiscoveryService> {
   const watched = (group: string, name = "") => watchedRegistries(endpoints, group, name);
   const watches = new ServiceWatches(endpoints);
   return {
-    listWatchedRegistries: ({ gatewayGroup }) => ({ registries: watched(gatewayGroup).map(registryMessage) }),
+    listWatchedRegistries: ({ gatewayGroup, name }) => ({
+      registries: watched(gatewayGroup, name).map((each) => registryMessage(each, usersOf(endpoints, each))),
+    }),
 
     listWatchedServices: (request) => ({
       services: [...selected(endpoints, request)].map((each) => serviceMessage(each, request.endpoints)),
@@ -39,7 +44,16 @@ export function discoveryService(endpoints: Endpoints): ServiceImpl<typeof Disco
   };
 }
 
-function registryMessage({ gatewayGroup, registry, supervisor, watcher }: Watched): WatchedRegistry {
+/** The upstreams that a registry matters to. */
+function usersOf(endpoints: Endpoints, { gatewayGroup, registry, supervisor }: Watched): string[] {
+  const users = new Set<string>();
+  for (const { key } of supervisor.reports()) {
+    for (const user of endpoints.usersOf(gatewayGroup, registry.name, key)) users.add(user);
+  }
+  return [...users].sort().slice(0, USERS_MAX);
+}
+
+function registryMessage({ gatewayGroup, registry, supervisor, watcher }: Watched, users: string[]): WatchedRegistry {
   return create(WatchedRegistrySchema, {
     gatewayGroup,
     name: registry.name,
@@ -50,6 +64,7 @@ function registryMessage({ gatewayGroup, registry, supervisor, watcher }: Watche
     problem: problemMessage(supervisor.outage),
     watchedServices: supervisor.size,
     watcher,
+    users,
     history: supervisor.history.map(({ timeMs, failure }) => ({
       time: timestampFromMs(timeMs),
       problem: problemMessage(failure),

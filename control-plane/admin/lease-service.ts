@@ -1,15 +1,17 @@
 import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 
 import type { Instance, InstanceName, LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
-import { EndpointHealth } from "#sluice/discovery/v1/snapshot_pb.ts";
+import { EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { checkLease, type Lease, type LeaseName, type LeasePlace, LEASES_MAX } from "../../discovery/leases/lease.ts";
 import type { LeaseTable } from "../../discovery/leases/table.ts";
 import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
-import type { Problem } from "../model/problem.ts";
+import { type Problem, quoted } from "../model/problem.ts";
 import type { Store } from "../store/store.ts";
+import { leaseTokenKey } from "./context.ts";
 import { invalid } from "./errors.ts";
+import { coversService, leaseTokenOf } from "./lease-tokens.ts";
 
 const TTL_MS_DEFAULT = 30_000;
 /** Of a time to live, between two heartbeats. */
@@ -28,10 +30,27 @@ export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeo
     }
     return place;
   };
+  /** The registry, if the caller may do this to these instances there. @throws ConnectError */
+  const permitted = (
+    request: LeasePlace,
+    instances: readonly { readonly service: ServiceKey }[],
+    context: HandlerContext,
+  ): LeasePlace => {
+    const bearer = context.values.get(leaseTokenKey);
+    // The administrator.
+    if (bearer === "") return placeOf(request);
+    const at = { gatewayGroup: request.gatewayGroup || GATEWAY_GROUP_DEFAULT, registry: request.registry };
+    const token = leaseTokenOf(store, at, bearer);
+    if (token === undefined) throw new ConnectError("the token is of another registry", Code.PermissionDenied);
+    const other = instances.find(({ service }) => !coversService(token, service.service));
+    if (other === undefined) return placeOf(request);
+    const text = `the token ${token.name} is not for the service ${quoted(other.service.service)}`;
+    throw new ConnectError(text, Code.PermissionDenied);
+  };
   return {
-    report(request) {
-      const place = placeOf(request);
+    report(request, context) {
       const leases = request.instances.map(toLease);
+      const place = permitted(request, leases, context);
       const problems = leases.flatMap((lease, at) =>
         checkLease(lease).map(
           ({ field, message }): Problem => ({ field: `instances[${at}].${field}`, reason: "invalid_format", message }),
@@ -44,16 +63,18 @@ export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeo
       return { heartbeatInterval: intervalOf(leases) };
     },
 
-    heartbeat(request) {
-      const { unknown, known } = table.renew(placeOf(request), request.instances.map(toName));
+    heartbeat(request, context) {
+      const names = request.instances.map(toName);
+      const { unknown, known } = table.renew(permitted(request, names, context), names);
       return {
         unknown: unknown.map(({ service, id }) => ({ service, id })),
         heartbeatInterval: intervalOf(known),
       };
     },
 
-    leave(request) {
-      table.leave(placeOf(request), request.instances.map(toName));
+    leave(request, context) {
+      const names = request.instances.map(toName);
+      table.leave(permitted(request, names, context), names);
       return {};
     },
   };

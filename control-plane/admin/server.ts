@@ -11,6 +11,7 @@ import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
+import { RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { LoadService } from "#sluice/admin/v1/load_service_pb.ts";
@@ -36,9 +37,11 @@ import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from ".
 import { interceptors } from "./interceptors.ts";
 import { leaseService } from "./lease-service.ts";
 import { loadService } from "./load-service.ts";
+import { isLeaseToken } from "./lease-tokens.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
 import { registryService } from "./registry-service.ts";
+import { type RolloutSources, rolloutService } from "./rollout-service.ts";
 import { serviceService } from "./service-service.ts";
 import { discoveryService } from "./discovery-service.ts";
 import { type StatusSources, statusService } from "./status-service.ts";
@@ -52,7 +55,10 @@ const READ_BYTES_MAX = 64 * 1024 * 1024;
 /** For the services that need no token: their requests hold a name or two. */
 const OPEN_READ_BYTES_MAX = 64 * 1024;
 
-export interface AdminServerOptions extends StatusSources {
+/** Of programs that may report instances and nothing else: 1,000 instances of 8 KiB and their names. */
+const LEASE_READ_BYTES_MAX = 16 * 1024 * 1024;
+
+export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly address: Address;
   /** TLS on the port; plain text without. */
   readonly tls?: TlsFiles | undefined;
@@ -86,6 +92,7 @@ const services = [
   StatusService,
   ClientStatusDiscoveryService,
   LoadService,
+  RolloutService,
   DiscoveryService,
   LeaseService,
   Health,
@@ -121,7 +128,7 @@ function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal):
   const handle = connectNodeAdapter({
     routes: (router) => addRoutes(router, options),
     fallback: (request, response) => servePage(request, response as Parameters<Handler>[1], pages),
-    requestGate: authenticate(token, record),
+    requestGate: authenticate(token, record, (given) => isLeaseToken(options.store, given)),
     interceptors: interceptors(record),
     readMaxBytes: READ_BYTES_MAX,
     // A misspelt field is an error, not one that is read and ignored.
@@ -164,8 +171,9 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(StatusService, statusService(options))
     .service(ClientStatusDiscoveryService, clientStatusService(options.clients))
     .service(LoadService, loadService(options.reports.loads))
+    .service(RolloutService, rolloutService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
-    .service(LeaseService, leaseService(store, options.endpoints.leases))
+    .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)
     .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);

@@ -7,7 +7,13 @@ import { expect, test } from "vitest";
 
 import { NodeState, StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
+import { MetricsRegistry } from "../observe/metrics.ts";
+import { blameFrom } from "../rollout/blame-sources.ts";
+import { rolloutMetrics } from "../rollout/metrics.ts";
+import { Rollouts } from "../rollout/tracker.ts";
 import { openStore } from "../store/open.ts";
+import { ResourceCache } from "../xds/cache.ts";
+import { Publications } from "../xds/publications.ts";
 import { NodeRegistry } from "../xds/status.ts";
 import { statusService } from "./status-service.ts";
 
@@ -15,7 +21,19 @@ test("data planes are listed by group and id, in pages, with what they were sent
   const dir = await mkdtemp(join(tmpdir(), "sluice-status-"));
   const store = await openStore({ dataDir: join(dir, "data") }, { warn: () => {} });
   const nodes = new NodeRegistry();
-  const sources = { version: "1.2.3", startTime: new Date(1000), store, nodes, xdsAddress: "127.0.0.1:18000" };
+  const cache = new ResourceCache();
+  const rollouts = new Rollouts({
+    ...{ target: cache, nodes, publications: new Publications() },
+    ...{ metrics: rolloutMetrics(new MetricsRegistry()), blame: blameFrom(cache, store) },
+  });
+  const sources = {
+    version: "1.2.3",
+    startTime: new Date(1000),
+    store,
+    nodes,
+    rollouts,
+    xdsAddress: "127.0.0.1:18000",
+  };
   const client = createClient(
     StatusService,
     createRouterTransport((router) => router.service(StatusService, statusService(sources))),
@@ -30,13 +48,17 @@ test("data planes are listed by group and id, in pages, with what they were sent
     lastAckTimeMs: 5000,
     lastNackTimeMs: 6000,
     missing: ["gone"],
+    refusals: new Map([["pay/default", "no such filter"]]),
   };
   const connect = (gatewayGroup: string, id: string) =>
-    nodes.connect({ id, gatewayGroup, kind: "envoy", version: "1.40.0", address: "127.0.0.1:5" }, () => ({
-      groupExists: gatewayGroup !== "nowhere",
-      types: id === "two" ? [type] : [],
-      problems: [],
-    }));
+    nodes.connect(
+      { id, gatewayGroup, kind: "envoy", version: "1.40.0", address: "127.0.0.1:5" },
+      {
+        report: () => ({ groupExists: gatewayGroup !== "nowhere", types: id === "two" ? [type] : [], problems: [] }),
+        outstanding: () => ({ unsent: Number.POSITIVE_INFINITY, unanswered: Number.POSITIVE_INFINITY }),
+        resources: () => [],
+      },
+    );
   connect("default", "two");
   connect("nowhere", "three");
   connect("default", "one").close();
@@ -50,6 +72,8 @@ test("data planes are listed by group and id, in pages, with what they were sent
   expect(first.nodes[1]?.types).toMatchObject([
     { sentVersion: "b", acceptedVersion: "a", resources: 3, nack: "no such filter", missing: ["gone"] },
   ]);
+  const [refused] = first.nodes[1]?.types[0]?.refusals ?? [];
+  expect(refused).toMatchObject({ name: "pay/default", objects: [{ name: "pay", field: "upstreams[default]" }] });
   expect(first.nodes[1]?.types[0]?.lastNackTime?.seconds).toBe(6n);
   const second = await client.listNodes({ pageSize: 2, pageToken: first.nextPageToken });
   expect(second.nodes.map(({ id, state }) => [id, state])).toEqual([["three", NodeState.UNKNOWN_GROUP]]);

@@ -4,9 +4,12 @@ import type { ServiceImpl } from "@connectrpc/connect";
 
 import { NodeState, type ProxyNode, ProxyNodeSchema, type StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
+import type { Rollouts } from "../rollout/tracker.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeRegistry, NodeStatus } from "../xds/status.ts";
+import { nodeResources } from "./node-resources.ts";
 import { pageOf } from "./pages.ts";
+import { objectMessage } from "./rollout-messages.ts";
 
 /** What the status is made of. */
 export interface StatusSources {
@@ -15,6 +18,7 @@ export interface StatusSources {
   readonly startTime: Date;
   readonly store: Store;
   readonly nodes: NodeRegistry;
+  readonly rollouts: Rollouts;
   /** HOST:PORT that data planes connect to. */
   readonly xdsAddress: string;
 }
@@ -43,8 +47,10 @@ export function statusService(sources: StatusSources): ServiceImpl<typeof Status
         (after) => nodesAfter(nodes.list(), request.gatewayGroup, after),
         ({ gatewayGroup, id }) => [gatewayGroup, id],
       );
-      return { nodes: items.map(nodeMessage), nextPageToken };
+      return { nodes: items.map((node) => nodeMessage(node, sources.rollouts)), nextPageToken };
     },
+
+    ...nodeResources(sources),
   };
 }
 
@@ -66,7 +72,10 @@ const states: Record<NodeStatus["state"], NodeState> = {
 
 const timeOf = (ms: number | undefined) => (ms === undefined ? undefined : timestampFromMs(ms));
 
-function nodeMessage(node: NodeStatus): ProxyNode {
+/** Of a type that a data plane refused resources of, so many are told. */
+const REFUSALS_MAX = 20;
+
+function nodeMessage(node: NodeStatus, rollouts: Rollouts): ProxyNode {
   const { id, gatewayGroup, kind, version, address } = node;
   return create(ProxyNodeSchema, {
     ...{ id, gatewayGroup, kind, version, address },
@@ -80,6 +89,10 @@ function nodeMessage(node: NodeStatus): ProxyNode {
       lastAckTime: timeOf(type.lastAckTimeMs),
       lastNackTime: timeOf(type.lastNackTimeMs),
       missing: [...type.missing],
+      refusals: [...type.refusals].slice(0, REFUSALS_MAX).map(([name, reason]) => ({
+        ...{ typeUrl, name, reason },
+        objects: rollouts.objectsOf(gatewayGroup, typeUrl, name, reason).map(objectMessage),
+      })),
     })),
   });
 }

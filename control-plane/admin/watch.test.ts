@@ -20,6 +20,11 @@ import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { Loads } from "../reports/loads.ts";
 import { ConnectedClients } from "../xds/connected-clients.ts";
+import { blameFrom } from "../rollout/blame-sources.ts";
+import { rolloutMetrics } from "../rollout/metrics.ts";
+import { Rollouts } from "../rollout/tracker.ts";
+import { ResourceCache } from "../xds/cache.ts";
+import { Publications } from "../xds/publications.ts";
 import { NodeRegistry } from "../xds/status.ts";
 import { formatAddress } from "./address.ts";
 import { cutKey } from "./context.ts";
@@ -74,8 +79,13 @@ test("a watcher that does not read is cut off", async () => {
 
 test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses its call", async (version) => {
   const token = "sluice_".padEnd(50, "t");
+  const [nodes, cache] = [new NodeRegistry(), new ResourceCache()];
+  const rollouts = new Rollouts({
+    ...{ target: cache, nodes, publications: new Publications() },
+    ...{ metrics: rolloutMetrics(metrics), blame: blameFrom(cache, store) },
+  });
   const server = await startAdminServer({
-    ...{ version: "0", startTime: new Date(), store, nodes: new NodeRegistry(), xdsAddress: "" },
+    ...{ version: "0", startTime: new Date(), store, nodes, rollouts, xdsAddress: "" },
     ...{ address: { host: "127.0.0.1", port: 0 }, metrics, log: createLogger("silent"), readiness: new Readiness() },
     token: loadToken(dir, token),
     clients: new ConnectedClients(),

@@ -8,6 +8,7 @@ import type { Gauge } from "../observe/metrics.ts";
 import type { Store } from "../store/store.ts";
 import { cutKey, requestIdKey } from "./context.ts";
 import { transactionMessage } from "./transactions.ts";
+import { Wake } from "./wake.ts";
 
 /** Transactions read at once while a watcher catches up. */
 const BATCH = 64;
@@ -96,37 +97,5 @@ export class Watches {
     } finally {
       clearTimeout(timer);
     }
-  }
-}
-
-/** Remembers that something happened until somebody waits for it. */
-class Wake {
-  readonly #signal: AbortSignal;
-  readonly #onAbort = () => this.now();
-  #happened = false;
-  #resolve = () => {};
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-    signal.addEventListener("abort", this.#onAbort);
-  }
-
-  now(): void {
-    this.#happened = true;
-    this.#resolve();
-  }
-
-  /** Returns after `now`, also one before the call, or when the signal ends it. */
-  async wait(): Promise<void> {
-    if (!this.#happened && !this.#signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#resolve = resolve;
-      });
-    }
-    this.#happened = false;
-  }
-
-  close(): void {
-    this.#signal.removeEventListener("abort", this.#onAbort);
   }
 }

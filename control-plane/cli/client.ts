@@ -11,6 +11,7 @@ import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
+import { RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
@@ -30,6 +31,7 @@ export interface AdminClient {
   readonly caCertificates: Client<typeof CaCertificateService>;
   readonly discovery: Client<typeof DiscoveryService>;
   readonly status: Client<typeof StatusService>;
+  readonly rollouts: Client<typeof RolloutService>;
 }
 
 /** Clients of one control plane; each call ends after `timeoutMs` (0: never). */
@@ -56,6 +58,7 @@ export function createAdminClient(connection: Connection, timeoutMs: number): Ad
     caCertificates: createClient(CaCertificateService, transport),
     discovery: createClient(DiscoveryService, transport),
     status: createClient(StatusService, transport),
+    rollouts: createClient(RolloutService, transport),
   };
 }
 

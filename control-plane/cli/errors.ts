@@ -6,6 +6,10 @@ export const exitCode = {
   error: 1,
   /** `diff`: something would change; `discovery problems`: there are some. */
   changes: 2,
+  /** `apply --wait`: it was applied, and data planes refused it. */
+  refused: 3,
+  /** `apply --wait`: it was applied, and some data planes had not accepted it in time. */
+  late: 4,
 } as const;
 
 /** What a user can do something about: it is printed without a stack. */

@@ -33,10 +33,23 @@ export class GatewaySource {
 
   /** The place of an object, by its list and names: ("services", {name: "orders", gatewayGroup: "default"}). */
   find(list: string, names: Readonly<Record<string, string>>): Position | undefined {
-    const found = this.#elements
-      .get(list)
-      ?.find((node) => Object.entries(names).every(([key, name]) => (textAt(node, key) || defaults[key]) === name));
+    const found = this.#object(list, names);
     return found && positionOf(found);
+  }
+
+  /** The place of a part of an object: ("services", {...}, "routes[pay]"); of the object where the part isn't written. */
+  findPart(list: string, names: Readonly<Record<string, string>>, field: string): Position | undefined {
+    const [word = "", name] = segments(field);
+    const parts = valueAt(this.#object(list, names), String(word));
+    const items = parts?.kind === "list" ? parts.items : [];
+    const part = items.find((item) => textAt(item, "name") === name);
+    return part === undefined ? this.find(list, names) : positionOf(part);
+  }
+
+  #object(list: string, names: Readonly<Record<string, string>>): YamlNode | undefined {
+    const isNamed = (node: YamlNode) =>
+      Object.entries(names).every(([key, name]) => (textAt(node, key) || defaults[key]) === name);
+    return this.#elements.get(list)?.find(isNamed);
   }
 
   /** Follows a path as far as it goes; `words` is the path with names for indexes. */

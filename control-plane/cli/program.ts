@@ -10,6 +10,9 @@ import {
   integer,
   valued,
 } from "./options.ts";
+import type { ApplyOptions } from "./commands/apply.ts";
+import { type Action, type Add, groupOption, withOptions } from "./command.ts";
+import { addDiscovery } from "./discovery-program.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What commands are given by the process that runs them. */
@@ -49,15 +52,9 @@ export function createProgram({ terminal, main, exit }: ProgramContext): Command
   return program;
 }
 
-type Arguments = readonly (string | undefined)[];
-type Action = (options: never, args: Arguments) => Promise<number>;
-type Add = (parent: Command, command: Command, action: Action) => Command;
-
 const optionsOf = (command: Command) => command.optsWithGlobals() as never;
 
 const asArgument = (value: unknown) => (typeof value === "string" ? value : undefined);
-
-const groupOption = () => valued("-g, --group <name>", "the gateway group", "SLUICE_GROUP");
 
 const nodeIdOption = () =>
   valued("--node-id <id>", "the data plane's name in `sluice status` (default: the host's name)", "SLUICE_NODE_ID");
@@ -117,11 +114,6 @@ const joinOptions = () => [
     "SLUICE_JOIN_TOKEN_FILE",
   ),
 ];
-
-function withOptions(command: Command, ...options: ReturnType<typeof valued>[]): Command {
-  for (const option of options) command.addOption(option);
-  return command;
-}
 
 function addPrograms(program: Command, add: Add, terminal: Terminal, main: string): void {
   const drainTime = valued(
@@ -193,14 +185,27 @@ const pruneOption = () => flag("--prune", "delete everything that the files don'
 const dryRunOption = () =>
   flag("--dry-run", "check everything and show what would change, but write nothing", "SLUICE_DRY_RUN");
 
+/** How long `apply --wait` waits unless told otherwise. */
+const ROLLOUT_WAIT_MS = 60_000;
+
 function addGatewayCommands(program: Command, add: Add, terminal: Terminal): void {
   const apply = withOptions(
     new Command("apply").description("write gateway files to the control plane"),
     fileOption(),
     dryRunOption(),
     pruneOption(),
+    flag(
+      "--wait",
+      "wait until the data planes have accepted it, for --timeout or 60s (exit code 3: refused, 4: not in time)",
+      "SLUICE_WAIT",
+    ),
   );
-  add(program, apply, async (options) => (await import("./commands/apply.ts")).apply(options, terminal));
+  // How long a call may take is another question than how long a rollout may, unless the user says it.
+  const waitMs = ({ timeout }: GlobalOptions) =>
+    program.getOptionValueSource("timeout") === "default" ? ROLLOUT_WAIT_MS : timeout;
+  add(program, apply, async (options: ApplyOptions) =>
+    (await import("./commands/apply.ts")).apply({ ...options, waitMs: waitMs(options) }, terminal),
+  );
   const diff = withOptions(
     new Command("diff").description("show what apply would change (exit code 0: nothing, 2: something)"),
     fileOption(),
@@ -236,55 +241,12 @@ function addGatewayCommands(program: Command, add: Add, terminal: Terminal): voi
       .description("show the control plane and each data plane: what it was sent, accepted and refused")
       .argument("[node]", "all about this data plane"),
     groupOption(),
+    valued("--type <type>", "of one data plane's resources, only these: CDS, EDS, LDS, RDS, ...", "SLUICE_TYPE"),
     flag("-w, --watch", "show it again every second", "SLUICE_WATCH"),
   );
   add(program, status, async (options, [node]) =>
     (await import("./commands/status.ts")).status(node, options, terminal),
   );
-}
-
-function addDiscovery(program: Command, add: Add, terminal: Terminal): void {
-  const discovery = new Command("discovery").description("show what registries say, and how fresh it is");
-  program.addCommand(discovery.copyInheritedSettings(program));
-  const commands = () => import("./commands/discovery.ts");
-  const registry = () => valued("--registry <name>", "only this registry", "SLUICE_REGISTRY");
-  const registries = withOptions(
-    new Command("registries").description("show each registry and whether it answers"),
-    groupOption(),
-  );
-  add(discovery, registries, async (options) => (await commands()).registries(options, terminal));
-  const services = withOptions(
-    new Command("services").description("show the services that upstreams need: state, ages, users"),
-    groupOption(),
-    registry(),
-  );
-  add(discovery, services, async (options) => (await commands()).services(options, terminal));
-  const endpoints = withOptions(
-    new Command("endpoints").description("show the endpoints of a service").argument("<service>"),
-    groupOption(),
-    registry(),
-  );
-  add(discovery, endpoints, async (options, [service = ""]) =>
-    (await commands()).endpoints(service, options, terminal),
-  );
-  const problems = withOptions(
-    new Command("problems").description("show what isn't fresh (exit code 0: nothing, 2: something)"),
-    groupOption(),
-    registry(),
-  );
-  add(discovery, problems, async (options) => (await commands()).problems(options, terminal));
-  const record = withOptions(
-    new Command("record").description("print what is served of each service, and each change of it, as lines of JSON"),
-    groupOption(),
-    registry(),
-    valued("--for <duration>", "how long (default: until it is interrupted)", "SLUICE_FOR").argParser(durationMs),
-  );
-  add(discovery, record, async (options) => (await import("./commands/discovery-record.ts")).record(options, terminal));
-  const find = withOptions(
-    new Command("find").description("ask a registry which services it has").argument("<registry>"),
-    groupOption(),
-  );
-  add(discovery, find, async (options, [name = ""]) => (await commands()).find(name, options, terminal));
 }
 
 function addTokens(program: Command, add: Add, terminal: Terminal): void {

@@ -28,7 +28,7 @@ import type { SharedEndpoints } from "./shared.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
 const FIRST_ANSWER_MS_MAX = 5_000;
-/** Changes that come together are told together. */
+/** From one telling to the next: changes that come meanwhile are told together. The first of a quiet time is not held back. */
 const COALESCE_MS = 5;
 const HOLD_EMPTY_MS_DEFAULT = 300_000;
 
@@ -83,6 +83,7 @@ export class Endpoints {
   readonly #demands = new Map<string, Map<string, Demand>>();
   #changed = new Map<string, Set<string>>();
   #flushing: NodeJS.Timeout | undefined;
+  #toldMs = Number.NEGATIVE_INFINITY;
   #listener: (changed: ChangedServices) => void = () => {};
   #settled: () => void = () => {};
 
@@ -274,12 +275,17 @@ export class Endpoints {
     this.#settled();
     const ofGroup = this.#changed.get(gatewayGroup) ?? new Set();
     this.#changed.set(gatewayGroup, ofGroup.add(key));
-    this.#flushing ??= setTimeout(() => {
-      this.#flushing = undefined;
-      const changed = this.#changed;
-      this.#changed = new Map();
-      this.#listener(changed);
-    }, COALESCE_MS);
+    const restMs = this.#toldMs + COALESCE_MS - performance.now();
+    this.#flushing ??= setTimeout(
+      () => {
+        this.#flushing = undefined;
+        this.#toldMs = performance.now();
+        const changed = this.#changed;
+        this.#changed = new Map();
+        this.#listener(changed);
+      },
+      Math.max(0, restMs),
+    );
   }
 
   #isWaiting(): boolean {

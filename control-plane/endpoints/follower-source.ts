@@ -33,7 +33,7 @@ export class FollowerSource implements Source {
       while (!signal.aborted) {
         isChanged = false;
         const snapshot = this.#shared.latest(this.#registry, service);
-        if (snapshot !== undefined) yield snapshot;
+        if (snapshot !== undefined) yield { ...snapshot };
         if (isChanged) continue;
         await new Promise<void>((resolve) => {
           wake = resolve;

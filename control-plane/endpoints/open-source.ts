@@ -52,6 +52,7 @@ function consulSource(consul: ConsulRegistry): Source {
     cached: consul.cached,
     filter: consul.filter,
     passingOnly: consul.passingOnly,
+    connectionsMax: consul.maxConnections,
     tls: resolveTls(consul.tls, "consul.tls"),
   });
 }

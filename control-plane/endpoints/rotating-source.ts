@@ -36,7 +36,8 @@ export class RotatingSource implements Source {
       let isFirst = !isFirstSource;
       for await (const snapshot of source.watch(service, AbortSignal.any([signal, replaced.signal]))) {
         // Other credentials may see less than those before.
-        yield isFirst ? { ...snapshot, discontinuous: true } : snapshot;
+        if (isFirst) snapshot.discontinuous = true;
+        yield snapshot;
         isFirst = false;
       }
       if (!replaced.signal.aborted) return;

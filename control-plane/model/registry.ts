@@ -9,6 +9,7 @@ import type {
   RegistryTls,
 } from "#sluice/model/v1/registry_pb.ts";
 
+import { checkUniqueNames } from "./names.ts";
 import { readCertificates } from "./pem.ts";
 import { quoted, type Report } from "./problem.ts";
 
@@ -23,8 +24,10 @@ export function checkRegistry({ kind }: Registry, report: Report): void {
       return checkNacos(kind.value, report);
     case "dns":
       return checkDns(kind.value, report);
+    case "leases":
+      return checkUniqueNames("leases.tokens", kind.value.tokens, report);
     default:
-      // A file's path has a rule; leases have no settings, and that a kind is missing is a rule's to say.
+      // A file's path has a rule, and that a kind is missing is a rule's to say.
       return;
   }
 }

@@ -24,16 +24,34 @@ export function checkRoute(route: Route, service: Service, report: Report): void
   checkHeaderMutations("requestHeaders", route.requestHeaders, report);
   checkHeaderMutations("responseHeaders", route.responseHeaders, report);
   checkAnswer(route, report);
-  if (route.answer.case !== undefined) return;
+  if (route.answer.case !== undefined) {
+    if (route.mirrors.length > 0)
+      report("mirrors", "no_upstream", "a route that answers by itself has nothing to copy");
+    return;
+  }
   const name = route.upstream || UPSTREAM_DEFAULT;
-  if (service.upstreams.some((upstream) => upstream.name === name)) return;
-  const known = service.upstreams.map((upstream) => quoted(upstream.name)).slice(0, 5);
-  const there = known.length === 0 ? "it has none" : `it has ${known.join(", ")}`;
+  for (const [at, mirror] of route.mirrors.entries()) {
+    // That it names none is a rule of the .proto.
+    if (mirror.upstream === "" || hasUpstream(service, mirror.upstream)) continue;
+    const message = `the service has no upstream ${quoted(mirror.upstream)}; ${upstreamsOf(service)}`;
+    report(`mirrors[${at}].upstream`, "unknown_upstream", message);
+  }
+  if (hasUpstream(service, name)) return;
+  const there = upstreamsOf(service);
   const message =
     route.upstream === ""
       ? `the route names no upstream, and the service has none named ${quoted(UPSTREAM_DEFAULT)}; ${there}`
       : `the service has no upstream ${quoted(name)}; ${there}`;
   report("upstream", "unknown_upstream", message);
+}
+
+const hasUpstream = ({ upstreams }: Service, name: string): boolean =>
+  upstreams.some((upstream) => upstream.name === name);
+
+/** Says which upstreams there are. */
+function upstreamsOf({ upstreams }: Service): string {
+  const known = upstreams.map((upstream) => quoted(upstream.name)).slice(0, 5);
+  return known.length === 0 ? "it has none" : `it has ${known.join(", ")}`;
 }
 
 function checkVars(route: Route, report: Report): void {

@@ -232,6 +232,16 @@ test.each<[string, StoredObject, string]>([
     '.routes[0].upstream unknown_upstream: the service has no upstream "x"; it has "default"',
   ],
   [
+    "copies to an unknown upstream",
+    routes({ name: "r", paths: ["/"], mirrors: [{ upstream: "default" }, { upstream: "x" }] }),
+    '.routes[0].mirrors[1].upstream unknown_upstream: the service has no upstream "x"; it has "default"',
+  ],
+  [
+    "copies of what no upstream gets",
+    routes({ name: "r", paths: ["/"], directResponse: { status: 200 }, mirrors: [{ upstream: "default" }] }),
+    ".routes[0].mirrors no_upstream: a route that answers by itself has nothing to copy",
+  ],
+  [
     "no default upstream",
     service({ upstreams: [], routes: [{ name: "r", paths: ["/"] }] }),
     ".routes[0].upstream unknown_upstream: the route names no upstream",

@@ -22,7 +22,7 @@ import { servedType, servedTypeByUrl } from "#proto/resource-types.ts";
 import type { Refusal } from "../xds/admission.ts";
 import type { CachedResource } from "../xds/cache.ts";
 import type { ConnectedClients } from "../xds/connected-clients.ts";
-import type { ResourceState, ResourceStatus } from "../xds/resource-status.ts";
+import type { WantedResource, WantedState } from "../xds/wanted-resources.ts";
 import { anyOf } from "../xds/wire.ts";
 import { compileNodeMatchers } from "./node-matcher.ts";
 
@@ -35,7 +35,7 @@ const ENTRIES_PER_TURN = 500;
 
 const SDS = servedType("SDS").typeUrl;
 
-const configStatus: Record<ResourceState, ConfigStatus> = {
+const configStatus: Record<WantedState, ConfigStatus> = {
   synced: ConfigStatus.SYNCED,
   stale: ConfigStatus.STALE,
   error: ConfigStatus.ERROR,
@@ -64,7 +64,7 @@ export async function clientStatus(
     const key = JSON.stringify([gatewayGroup, node.id]);
     const config = configs.get(key) ?? create(ClientConfigSchema, { node: clone(NodeSchema, node) });
     configs.set(key, config);
-    for (const resource of client.resources()) {
+    for (const resource of client.wanted()) {
       config.genericXdsConfigs.push(entryOf(resource, contents));
       if (++entries % ENTRIES_PER_TURN === 0) await turn();
       if (entries > ENTRIES_MAX || (contents !== undefined && contents.bytes > CONTENT_BYTES_MAX)) return tooMuch;
@@ -78,7 +78,7 @@ const tooMuch: Refusal = {
   details: "the answer would be too large: name nodes by node_matchers, or set exclude_resource_contents",
 };
 
-function entryOf(found: ResourceStatus, contents: Contents | undefined): ClientConfig_GenericXdsConfig {
+function entryOf(found: WantedResource, contents: Contents | undefined): ClientConfig_GenericXdsConfig {
   const { typeUrl, name, state, resource, refusal } = found;
   const sinceMs = resource?.sinceMs ?? 0;
   return create(ClientConfig_GenericXdsConfigSchema, {

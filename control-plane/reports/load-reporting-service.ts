@@ -104,7 +104,7 @@ function nameClusters(
   const watcher: Watcher = {
     // Clusters that only changed are named already.
     changed: (_, changes) => {
-      if (changes.some(({ before, after }) => before === undefined || after === undefined)) later();
+      if (changes.some(({ before, exists }) => before === undefined || !exists)) later();
     },
     groupChanged: later,
   };

@@ -3,8 +3,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /**
  * A message and elements of one of its repeated fields that are encoded already, as one encoded message. Fields may
- * stand in any order (protobuf encoding guide, "Field order"); here it is always the same. The outcome may be
- * megabytes for every change, so that elements are copied once.
+ * stand in any order (protobuf encoding guide, "Field order"); here it is always the same. Elements are copied once.
  */
 export function encodeWith<Desc extends DescMessage>(
   schema: Desc,

@@ -3,7 +3,7 @@ import { ListValueSchema } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
@@ -102,8 +102,20 @@ test("an object that can't be translated keeps its last good resources, and stop
   const { changes, failures } = translation.apply([set(broken), set(service("b", ["b.com"]))]);
 
   expect(failures).toMatchObject([{ key: { name: "a" } }]);
-  const bytes = changes.find(({ typeUrl }) => typeUrl === resourceType("RDS").typeUrl)?.bytes;
-  const { virtualHosts } = fromBinary(RouteConfigurationSchema, bytes ?? new Uint8Array());
-  expect(virtualHosts.map(({ name }) => name)).toEqual(["service:a", "service:b"]);
-  expect(virtualHosts[0]?.routes[0]?.match?.pathSpecifier.value).toBe("/good");
+  // Nothing of it has changed: what data planes have goes on.
+  const hosts = changes.filter(({ typeUrl }) => typeUrl === resourceType("VHDS").typeUrl);
+  expect(hosts.map(({ name }) => name)).toEqual(["default/service:b"]);
+});
+
+test("a route that changes costs one virtual host, and never the route configuration", () => {
+  const translation = new GroupTranslation();
+  translation.apply([set(service("a", ["a.com"])), set(service("b", ["b.com"]))]);
+
+  const { changes } = translation.apply([set(service("a", ["a.com"], "/changed"))]);
+
+  expect(changes.map(({ typeUrl, name }) => [typeUrl, name])).toEqual([
+    [resourceType("VHDS").typeUrl, "default/service:a"],
+  ]);
+  const { routes } = fromBinary(VirtualHostSchema, changes[0]?.bytes ?? new Uint8Array());
+  expect(routes[0]?.match?.pathSpecifier.value).toBe("/changed");
 });

@@ -42,6 +42,7 @@ export interface TranslationFailure {
 const cds = resourceType("CDS").typeUrl;
 const lds = resourceType("LDS").typeUrl;
 const rds = resourceType("RDS").typeUrl;
+const vhds = resourceType("VHDS").typeUrl;
 
 /**
  * The resources of one gateway group, kept up to date object by object: an object that changes is translated again,
@@ -98,10 +99,8 @@ export class GroupTranslation {
   commit(): readonly ResourceChange[] {
     if (this.#listenersStale) this.#makeListeners();
     const changes = this.#staged.splice(0);
-    if (this.#virtualHosts.rebuild() || this.#isNew) {
-      const bytes = encodeRouteConfiguration(this.#virtualHosts.encoded);
-      changes.push({ typeUrl: rds, name: ROUTE_CONFIGURATION, bytes });
-    }
+    if (this.#isNew) changes.push({ typeUrl: rds, name: ROUTE_CONFIGURATION, bytes: encodeRouteConfiguration() });
+    for (const [name, bytes] of this.#virtualHosts.rebuild()) changes.push({ typeUrl: vhds, name, bytes });
     this.#isNew = false;
     return changes;
   }

@@ -28,8 +28,8 @@ export const caSecretName = (ca: string): string => `ca/${ca}`;
 export const routeName = (service: Pick<Service, "name">, route: Pick<Route, "name">): string =>
   `${service.name}/${route.name}`;
 
-/** The virtual host for the hosts that only this service answers to. */
-export const serviceVirtualHost = (service: string): string => `service:${service}`;
+/** The virtual host for the hosts that only this service answers to; the name says to which route configuration it belongs (O1). */
+export const serviceVirtualHost = (service: string): string => `${ROUTE_CONFIGURATION}/service:${service}`;
 
-/** The virtual host of one host that several services answer to. */
-export const sharedVirtualHost = (host: string): string => `host:${host}`;
+/** The virtual host of one host that several services answer to. A host holds no "/". */
+export const sharedVirtualHost = (host: string): string => `${ROUTE_CONFIGURATION}/host:${host}`;

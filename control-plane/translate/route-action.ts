@@ -13,6 +13,7 @@ import { Balance, type HashOn, PassHost, type Upstream, UpstreamProtocol } from 
 
 import { UPSTREAM_DEFAULT } from "../model/objects.ts";
 import { clusterName } from "./names.ts";
+import { toMirrorPolicy } from "./mirror.ts";
 import { toRetryPolicy } from "./retry.ts";
 
 const REQUEST_TIMEOUT_MS_DEFAULT = 15_000;
@@ -37,6 +38,7 @@ export function toRouteAction(service: Service, route: Route): RouteAction {
     idleTimeout: route.timeouts?.idle ?? upstream.timeouts?.idle,
     maxStreamDuration: grpcMax && { grpcTimeoutHeaderMax: grpcMax },
     retryPolicy: toRetryPolicy(upstream),
+    requestMirrorPolicies: route.mirrors.map((mirror) => toMirrorPolicy(service, mirror)),
     hashPolicy: hash === undefined ? [] : [hashPolicy(hash)],
     // Listeners switch WebSocket off; only routes that say so have it.
     upgradeConfigs: route.websocket ? [{ upgradeType: "websocket", enabled: true }] : [],

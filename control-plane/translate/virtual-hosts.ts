@@ -21,11 +21,6 @@ export class VirtualHosts {
   readonly #staleServices = new Set<string>();
   readonly #staleHosts = new Set<string>();
 
-  /** By name, as of the last rebuild. */
-  get encoded(): ReadonlyMap<string, Uint8Array> {
-    return this.#encoded;
-  }
-
   /** The newest state of a service; undefined when it is gone. */
   set(service: string, part: Part | undefined): void {
     const before = this.#parts.get(service);
@@ -46,13 +41,14 @@ export class VirtualHosts {
     }
   }
 
-  /** Brings `encoded` up to date; returns whether it changed. */
-  rebuild(): boolean {
-    let changed = false;
-    for (const host of this.#staleHosts)
-      changed = this.#put(sharedVirtualHost(host), this.#encodeShared(host)) || changed;
-    for (const name of this.#staleServices)
-      changed = this.#put(serviceVirtualHost(name), this.#encodeOwn(name)) || changed;
+  /**
+   * Encodes the virtual hosts that the changes since the last call have a part in.
+   * @returns those that differ by name, encoded; null for one that is gone
+   */
+  rebuild(): Map<string, Uint8Array | null> {
+    const changed = new Map<string, Uint8Array | null>();
+    for (const host of this.#staleHosts) this.#put(sharedVirtualHost(host), this.#encodeShared(host), changed);
+    for (const name of this.#staleServices) this.#put(serviceVirtualHost(name), this.#encodeOwn(name), changed);
     this.#staleHosts.clear();
     this.#staleServices.clear();
     return changed;
@@ -88,11 +84,14 @@ export class VirtualHosts {
     return encodeVirtualHost(serviceVirtualHost(service), hosts, part.routes);
   }
 
-  #put(name: string, bytes: Uint8Array | undefined): boolean {
+  #put(name: string, bytes: Uint8Array | undefined, changed: Map<string, Uint8Array | null>): void {
     const before = this.#encoded.get(name);
-    if (bytes === undefined) return this.#encoded.delete(name);
-    if (before !== undefined && Buffer.compare(before, bytes) === 0) return false;
+    if (bytes === undefined) {
+      if (this.#encoded.delete(name)) changed.set(name, null);
+      return;
+    }
+    if (before !== undefined && Buffer.compare(before, bytes) === 0) return;
     this.#encoded.set(name, bytes);
-    return true;
+    changed.set(name, bytes);
   }
 }

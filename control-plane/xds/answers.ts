@@ -1,39 +1,52 @@
 /**
- * What is said of types of which there are no resources (`servedTypes` without `resourceTypes`). For most of them the general rules do: an
- * unknown name is answered as removed in delta (D4), and not at all in state of the world (S15). Two types are told in their own way.
+ * What is said of names that don't exist. For most types the general rules do: an unknown name is answered as removed in delta (D4), and not
+ * at all in state of the world (S15). Two types are told in their own way.
  */
-import { hash } from "node:crypto";
-
 import { create, toBinary } from "@bufbuild/protobuf";
 
 import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
-import { resourceTypeByUrl, type ServedType, servedType } from "#proto/resource-types.ts";
+import { resourceType, servedType } from "#proto/resource-types.ts";
 
 import type { CachedResource, ResourceCache, ResourceSet } from "./cache.ts";
-import { encodeBodiless, encodeEntry } from "./wire.ts";
+import { cachedResource, versionOf } from "./resource.ts";
+import type { Subscription } from "./subscription.ts";
+import { encodeBodiless } from "./wire.ts";
 
-type Answer = (name: string) => CachedResource;
+/** What stands for a name that doesn't exist. */
+interface Answer {
+  readonly resource: (name: string) => CachedResource;
+  /** Whether it is as good as a resource: the name is then never told to be gone. */
+  readonly exists: boolean;
+}
 
-/** A set that makes a resource for whatever name is asked for, and has none by itself. */
+/** A set that makes a resource for whatever name it doesn't have. */
 class AnsweringSet implements ResourceSet {
-  readonly size = 0;
-  readonly version = "0";
+  readonly #set: ResourceSet;
   readonly #answer: Answer;
 
-  constructor(answer: Answer) {
+  constructor(set: ResourceSet, answer: Answer) {
+    this.#set = set;
     this.#answer = answer;
   }
 
-  get(name: string): CachedResource {
-    return this.#answer(name);
+  get size(): number {
+    return this.#set.size;
   }
 
-  has(): boolean {
-    return true;
+  get version(): string {
+    return this.#set.version;
+  }
+
+  get(name: string): CachedResource {
+    return this.#set.get(name) ?? this.#answer.resource(name);
+  }
+
+  has(name: string): boolean {
+    return this.#answer.exists || this.#set.has(name);
   }
 
   values(): Iterable<CachedResource> {
-    return [];
+    return this.#set.values();
   }
 }
 
@@ -42,8 +55,7 @@ const RTDS = servedType("RTDS").typeUrl;
 /** O5: a runtime layer that nobody has written is empty, or Envoy's start waits 15 s for it. */
 function emptyLayer(name: string): CachedResource {
   const bytes = toBinary(RuntimeSchema, create(RuntimeSchema, { name, layer: {} }));
-  const version = hash("sha256", bytes, "hex").slice(0, 16);
-  return { name, version, setHash: 0n, sinceMs: 0, ...encodeEntry(name, version, RTDS, bytes) };
+  return cachedResource(RTDS, name, versionOf(bytes), bytes);
 }
 
 /** The version of what doesn't exist; clients show it, so it is a word. */
@@ -58,18 +70,22 @@ const absentHost = (name: string): CachedResource => ({
   ...encodeBodiless(name, ABSENT, [name]),
 });
 
-const answering: ReadonlyMap<string, ResourceSet> = new Map([
-  [RTDS, new AnsweringSet(emptyLayer)],
-  [servedType("VHDS").typeUrl, new AnsweringSet(absentHost)],
+const answers: ReadonlyMap<string, Answer> = new Map([
+  [RTDS, { resource: emptyLayer, exists: true }],
+  [resourceType("VHDS").typeUrl, { resource: absentHost, exists: false }],
 ]);
 
 /**
- * The resources of a type as a stream of a gateway group may serve them now.
+ * The resources that a subscription of a stream of a gateway group may be served now.
  *
  * @returns undefined while the group doesn't exist or the cache is not ready
  */
-export function servedSet(cache: ResourceCache, group: string, { typeUrl }: ServedType): ResourceSet | undefined {
-  const set = cache.resources(group, typeUrl);
-  if (set === undefined || resourceTypeByUrl.has(typeUrl)) return set;
-  return answering.get(typeUrl) ?? set;
+export function servedSet(
+  cache: ResourceCache,
+  group: string,
+  { view }: Pick<Subscription, "view">,
+): ResourceSet | undefined {
+  const set = cache.resources(group, view);
+  const answer = answers.get(view);
+  return set === undefined || answer === undefined ? set : new AnsweringSet(set, answer);
 }

@@ -7,6 +7,7 @@ import { DeltaDiscoveryResponseSchema, DiscoveryResponseSchema } from "#envoy/se
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
 import { ResourceCache, type ResourceChange } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import { Bodies } from "./bodies.ts";
 import { encodeDeltaResponse, encodeEntry, encodeResponse } from "./wire.ts";
 
 const CDS = typeUrlOf("CDS");
@@ -39,12 +40,15 @@ test("the responses decode to what was put in, whatever the sizes", () => {
       (resources, removed) => {
         const head = { version: "v", typeUrl: CDS, nonce: "n" };
         const entries = resources.map(([name, bytes]) => encodeEntry(name, "0123456789abcdef", CDS, bytes));
-        const delta = fromBinary(DeltaDiscoveryResponseSchema, encodeDeltaResponse(head, entries, removed));
+        const delta = fromBinary(
+          DeltaDiscoveryResponseSchema,
+          encodeDeltaResponse(head, new Bodies("delta").of("", entries), removed),
+        );
         expect(delta).toMatchObject({ systemVersionInfo: "v", typeUrl: CDS, nonce: "n", removedResources: removed });
         expect(delta.resources.map(({ name, version }) => [name, version])).toEqual(
           resources.map(([name]) => [name, "0123456789abcdef"]),
         );
-        const sotw = fromBinary(DiscoveryResponseSchema, encodeResponse(head, entries));
+        const sotw = fromBinary(DiscoveryResponseSchema, encodeResponse(head, new Bodies("sotw").of("", entries)));
         expect(sotw).toMatchObject({ versionInfo: "v", typeUrl: CDS, nonce: "n" });
         for (const [at, [, bytes]] of resources.entries()) {
           for (const any of [delta.resources[at]?.resource, sotw.resources[at]]) {

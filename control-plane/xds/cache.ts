@@ -1,24 +1,19 @@
-import { hash } from "node:crypto";
+import { resourceType, routeConfigurationOf } from "#proto/resource-types.ts";
 
 import { InterestIndex, type Watcher } from "./interest.ts";
-import { encodeEntry, type ResourceEntry } from "./wire.ts";
+import { type CachedResource, cachedResource, type ResourceSet, setVersion, versionOf } from "./resource.ts";
+import { WHOLE_ROUTES, WholeRoutes } from "./whole-routes.ts";
 
-/** A resource as it is served: encoded once, shared by all streams, never changed. */
-export interface CachedResource extends ResourceEntry {
-  readonly name: string;
-  /** A hash of the content: the same on every replica and after every restart (rule S17). */
-  readonly version: string;
-  /** What the resource adds to the hash of a set. */
-  readonly setHash: bigint;
-  /** Since when this content is served, in milliseconds since the epoch; 0 for what is made when it is asked for. */
-  readonly sinceMs: number;
-}
+export { setVersion } from "./resource.ts";
+export type { CachedResource, ResourceSet } from "./resource.ts";
 
-/** What happened to one name: `after` is undefined when the resource is gone, `before` when it is new. */
+/** What happened to one name. */
 export interface ResourceChange {
   readonly name: string;
+  /** Undefined when the resource is new, or is put together for those who ask (whole-routes.ts). */
   readonly before: CachedResource | undefined;
-  readonly after: CachedResource | undefined;
+  /** Whether there is such a resource now. */
+  readonly exists: boolean;
 }
 
 /** What the translator says of one name. */
@@ -29,17 +24,8 @@ export interface ResourceUpdate {
   readonly bytes: Uint8Array | null;
 }
 
-/** All resources of one type in one gateway group. */
-export interface ResourceSet extends Pick<ReadonlyMap<string, CachedResource>, "get" | "has" | "size"> {
-  values(): Iterable<CachedResource>;
-  /** A hash of all names and contents, whatever their order. */
-  readonly version: string;
-}
-
-const SET_HASH_BITS = 64;
-
-/** The version of a set whose `setHash`es add up to `sum`. */
-export const setVersion = (sum: bigint): string => BigInt.asUintN(SET_HASH_BITS, sum).toString(16).padStart(16, "0");
+const RDS = resourceType("RDS").typeUrl;
+const VHDS = resourceType("VHDS").typeUrl;
 
 class MutableResourceSet extends Map<string, CachedResource> implements ResourceSet {
   /** The sum of the members' hashes: follows each change without a look at the others. */
@@ -52,8 +38,26 @@ class MutableResourceSet extends Map<string, CachedResource> implements Resource
 
 const empty: ResourceSet = new MutableResourceSet();
 
-interface Group {
-  readonly types: Map<string, MutableResourceSet>;
+class Group {
+  readonly types = new Map<string, MutableResourceSet>();
+  /** Route configurations with their virtual hosts in them. */
+  readonly wholeRoutes = new WholeRoutes((typeUrl) => this.types.get(typeUrl));
+
+  /** What changes by type mean to those who take route configurations whole. */
+  changesOfWhole(changes: ReadonlyMap<string, readonly ResourceChange[]>): ResourceChange[] {
+    const routes = this.types.get(RDS);
+    const names = new Set<string>();
+    for (const { name } of changes.get(RDS) ?? []) names.add(name);
+    for (const { name } of changes.get(VHDS) ?? []) {
+      const owner = routeConfigurationOf(name);
+      // A virtual host whose route configuration is not there concerns nobody.
+      if (owner !== undefined && routes?.has(owner)) names.add(owner);
+    }
+    return Array.from(names, (name) => {
+      this.wholeRoutes.forget(name);
+      return { name, before: undefined, exists: routes?.has(name) === true };
+    });
+  }
 }
 
 interface Audience {
@@ -98,7 +102,7 @@ export class ResourceCache {
   update(group: string, updates: readonly ResourceUpdate[]): number {
     let target = this.#groups.get(group);
     const isNew = target === undefined;
-    if (target === undefined) this.#groups.set(group, (target = { types: new Map() }));
+    if (target === undefined) this.#groups.set(group, (target = new Group()));
     const changes = new Map<string, ResourceChange[]>();
     let changed = 0;
     for (const update of updates) {
@@ -109,9 +113,11 @@ export class ResourceCache {
       if (ofType === undefined) changes.set(update.typeUrl, [change]);
       else ofType.push(change);
     }
+    const ofWhole = target.changesOfWhole(changes);
+    if (ofWhole.length > 0) changes.set(WHOLE_ROUTES, ofWhole);
     if (!this.#ready) return changed;
     if (isNew) this.#tellGroup(group);
-    else for (const [typeUrl, ofType] of changes) this.#audiences.get(group)?.interest.tell(typeUrl, ofType);
+    else for (const [view, ofView] of changes) this.#audiences.get(group)?.interest.tell(view, ofView);
     return changed;
   }
 
@@ -123,11 +129,16 @@ export class ResourceCache {
     if (this.#groups.delete(group) && this.#ready) this.#tellGroup(group);
   }
 
-  /** The resources of a type as a stream may serve them now; undefined while the group doesn't exist or the cache is not ready. */
-  resources(group: string, typeUrl: string): ResourceSet | undefined {
+  /**
+   * The resources of a type as a stream may serve them now; undefined while the group doesn't exist or the cache is not ready.
+   *
+   * @param view a type URL, or WHOLE_ROUTES
+   */
+  resources(group: string, view: string): ResourceSet | undefined {
     if (!this.#ready) return undefined;
     const found = this.#groups.get(group);
-    return found === undefined ? undefined : (found.types.get(typeUrl) ?? empty);
+    if (found === undefined) return undefined;
+    return view === WHOLE_ROUTES ? found.wholeRoutes : (found.types.get(view) ?? empty);
   }
 
   /** How many resources of each type all groups have together. */
@@ -166,18 +177,13 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
     if (set === undefined || before === undefined) return undefined;
     set.delete(name);
     set.sum -= before.setHash;
-    return { name, before, after: undefined };
+    return { name, before, exists: false };
   }
-  const version = hash("sha256", bytes, "hex").slice(0, 16);
+  const version = versionOf(bytes);
   if (before?.version === version) return undefined;
-  const after = cached(typeUrl, name, version, bytes);
+  const after = cachedResource(typeUrl, name, version, bytes);
   if (set === undefined) group.types.set(typeUrl, (set = new MutableResourceSet()));
   set.set(name, after);
   set.sum += after.setHash - (before?.setHash ?? 0n);
-  return { name, before, after };
-}
-
-function cached(typeUrl: string, name: string, version: string, bytes: Uint8Array): CachedResource {
-  const setHash = BigInt(`0x${hash("sha256", `${version} ${name}`, "hex").slice(0, SET_HASH_BITS / 4)}`);
-  return { name, version, setHash, sinceMs: Date.now(), ...encodeEntry(name, version, typeUrl, bytes) };
+  return { name, before, exists: true };
 }

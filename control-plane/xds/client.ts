@@ -1,6 +1,7 @@
 import { status } from "@grpc/grpc-js";
 
 import type { Node } from "#envoy/config/core/v3/base_pb.ts";
+import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
@@ -9,14 +10,16 @@ import type { Watcher } from "./interest.ts";
 import type { Credentials, JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import { identityOf, nodeProblem, shownNode, traitsOf } from "./node.ts";
-import type { ResourceStatus } from "./resource-status.ts";
-import type { NodeConnection, NodeIdentity, NodeRegistry, StreamReport } from "./status.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
+import type { WantedResource } from "./wanted-resources.ts";
 
 /** Who the client of a stream is, known from its first request on. */
 export interface Client {
   readonly identity: NodeIdentity;
   readonly traits: ClientTraits;
+  /** It can do with virtual hosts one by one instead of whole route configurations. */
+  readonly takesVirtualHosts: boolean;
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
@@ -25,11 +28,10 @@ export interface Client {
 }
 
 /** The stream of a client, as far as others are told of it. */
-interface ClientStream extends Watcher {
+interface ClientStream extends Watcher, ConnectedStream {
   readonly peer: string;
   readonly credentials: Credentials;
-  report(): StreamReport;
-  resources(): Iterable<ResourceStatus>;
+  wanted(): Iterable<WantedResource>;
 }
 
 /** Where clients are entered, and what decides whether they are. */
@@ -62,14 +64,15 @@ export function enterClient(
   }
   const { gatewayGroup } = identity;
   const audience = cache.attach(gatewayGroup, stream);
-  const connection = nodes.connect(identity, () => stream.report());
-  const unlist = clients.add({ node: shownNode(node), gatewayGroup, resources: () => stream.resources() });
+  const connection = nodes.connect(identity, stream);
+  const unlist = clients.add({ node: shownNode(node), gatewayGroup, wanted: () => stream.wanted() });
   const leave = () => {
     audience.detach();
     connection.close();
     unlist();
   };
-  return { identity, credentials, traits: traitsOf(node), audience, connection, leave };
+  const takesVirtualHosts = node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD);
+  return { identity, credentials, traits: traitsOf(node), takesVirtualHosts, audience, connection, leave };
 }
 
 /** What is wrong with the node of a later request: it may be left out, but not differ (T1). */

@@ -1,6 +1,6 @@
 import type { Node } from "#envoy/config/core/v3/base_pb.ts";
 
-import type { ResourceStatus } from "./resource-status.ts";
+import type { WantedResource } from "./wanted-resources.ts";
 
 /** One discovery stream, as reports on clients see it. */
 export interface ConnectedClient {
@@ -8,7 +8,7 @@ export interface ConnectedClient {
   readonly node: Node;
   readonly gatewayGroup: string;
   /** Every resource that the stream's client wants, in the order of pushes. */
-  resources(): Iterable<ResourceStatus>;
+  wanted(): Iterable<WantedResource>;
 }
 
 /** The streams that have said who they are. */

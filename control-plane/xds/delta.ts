@@ -2,9 +2,12 @@ import { fromBinary } from "@bufbuild/protobuf";
 
 import { DeltaDiscoveryRequestSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
+import { Bodies } from "./bodies.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { applyDelta, takeDelta } from "./subscription-delta.ts";
 import { encodeDeltaResponse } from "./wire.ts";
+
+const bodies = new Bodies("delta");
 
 /** Incremental streams: DeltaDiscoveryRequest in, DeltaDiscoveryResponse out. */
 export const delta: StreamProtocol = {
@@ -24,5 +27,5 @@ export const delta: StreamProtocol = {
     };
   },
   take: takeDelta,
-  encode: (head, push) => encodeDeltaResponse(head, push.resources, push.removed),
+  encode: (head, push) => encodeDeltaResponse(head, bodies.of(head.typeUrl, push.resources), push.removed),
 };

@@ -11,6 +11,7 @@ import { sotw } from "./sotw.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { newSubscription, rescan } from "./subscription.ts";
 import { applySotw, takeSotw } from "./subscription-sotw.ts";
+import { viewOf } from "./whole-routes.ts";
 import { encodeResponse } from "./wire.ts";
 
 /** What a fetch gives: an encoded DiscoveryResponse, or nothing where the client has the version that there is. */
@@ -36,13 +37,13 @@ export function fetchOnce(
   const type = typeOfRequest({ typeUrl }, onlyType, sotw);
   if (type === "unknown") return { code: status.INVALID_ARGUMENT, details: "the type is not served" };
   if ("code" in type) return type;
-  const sub = newSubscription(type);
+  const sub = newSubscription(type, viewOf(type, false));
   const excess = excessOfRequest({ nameLists: [resourceNames] }, limits);
   if (excess !== undefined) return excess;
   applySotw(sub, { versionInfo, resourceNames, responseNonce: "", refusal: undefined }, traitsOf(node), now());
   const tooMuch = excessOfSubscription(sub, limits);
   if (tooMuch !== undefined) return tooMuch;
-  const set = servedSet(cache, groupOf(node), type);
+  const set = servedSet(cache, groupOf(node), sub);
   if (set === undefined) return { code: status.UNAVAILABLE, details: "there is nothing for this gateway group yet" };
   // S16: whoever names resources may have named fewer before.
   if (resourceNames.length === 0 && versionInfo !== "" && versionInfo === set.version) return "unchanged";
@@ -50,5 +51,5 @@ export function fetchOnce(
   rescan(sub, set, now());
   const push = takeSotw(sub, set, { updates: true, removals: true }, Number.POSITIVE_INFINITY);
   const head = { version: set.version, typeUrl: type.typeUrl, nonce: set.version };
-  return { bytes: encodeResponse(head, push?.resources ?? []) };
+  return { bytes: encodeResponse(head, Buffer.concat((push?.resources ?? []).map(({ sotw: entry }) => entry))) };
 }

@@ -5,38 +5,39 @@ export const WILDCARD = "*";
 
 /** Somebody who is told of changes: a stream. */
 export interface Watcher {
-  /** Resources of a type that the watcher wants have changed. Several calls may follow in the same turn of the event loop. */
-  changed(typeUrl: string, changes: readonly ResourceChange[]): void;
+  /** Resources of a view that the watcher wants have changed. Several calls may follow in the same turn of the event loop. */
+  changed(view: string, changes: readonly ResourceChange[]): void;
   /** The watcher's gateway group has come into being, has gone, or may now be served. */
   groupChanged(): void;
 }
 
 /** Who wants which names of one gateway group, so that a change finds those whom it concerns and touches nobody else. */
 export class InterestIndex {
-  readonly #byType = new Map<string, Map<string, Set<Watcher>>>();
+  /** By view: a type URL, or WHOLE_ROUTES. */
+  readonly #byView = new Map<string, Map<string, Set<Watcher>>>();
 
   /** @param name a resource's name, or WILDCARD */
-  add(typeUrl: string, name: string, watcher: Watcher): void {
-    let byName = this.#byType.get(typeUrl);
-    if (byName === undefined) this.#byType.set(typeUrl, (byName = new Map()));
+  add(view: string, name: string, watcher: Watcher): void {
+    let byName = this.#byView.get(view);
+    if (byName === undefined) this.#byView.set(view, (byName = new Map()));
     const watchers = byName.get(name);
     if (watchers === undefined) byName.set(name, new Set([watcher]));
     else watchers.add(watcher);
   }
 
   /** Takes one interest back; one that is not there is no error. */
-  remove(typeUrl: string, name: string, watcher: Watcher): void {
-    const byName = this.#byType.get(typeUrl);
+  remove(view: string, name: string, watcher: Watcher): void {
+    const byName = this.#byView.get(view);
     const watchers = byName?.get(name);
     if (byName === undefined || watchers === undefined) return;
     watchers.delete(watcher);
     if (watchers.size === 0) byName.delete(name);
-    if (byName.size === 0) this.#byType.delete(typeUrl);
+    if (byName.size === 0) this.#byView.delete(view);
   }
 
   /** Tells each watcher once of those changes that it wants. */
-  tell(typeUrl: string, changes: readonly ResourceChange[]): void {
-    const byName = this.#byType.get(typeUrl);
+  tell(view: string, changes: readonly ResourceChange[]): void {
+    const byName = this.#byView.get(view);
     if (byName === undefined) return;
     const all = byName.get(WILDCARD);
     const some = new Map<Watcher, ResourceChange[]>();
@@ -50,7 +51,7 @@ export class InterestIndex {
         else own.push(change);
       }
     }
-    for (const watcher of all ?? []) watcher.changed(typeUrl, changes);
-    for (const [watcher, own] of some) watcher.changed(typeUrl, own);
+    for (const watcher of all ?? []) watcher.changed(view, changes);
+    for (const [watcher, own] of some) watcher.changed(view, own);
   }
 }

@@ -16,6 +16,8 @@ export interface XdsLimits {
   readonly requestBytesMax: number;
   /** About how much goes into one response that can be split; under the 4 MiB that gRPC clients take by default (T7). */
   readonly responseBytes: number;
+  /** The same of the first virtual hosts for a client that takes them one by one; it takes messages of 64 MiB. */
+  readonly firstHostsBytes: number;
   /** A stream that neither accepts nor refuses a response for this long is cut (lesson 36). */
   readonly ackTimeoutMs: number;
   /** A stream that doesn't say who it is for this long is cut. */
@@ -45,6 +47,7 @@ export const defaultLimits: XdsLimits = {
   unknownTypesMax: 10,
   requestBytesMax: 64 * 1024 * 1024,
   responseBytes: 3 * 1024 * 1024,
+  firstHostsBytes: 48 * 1024 * 1024,
   ackTimeoutMs: 300_000,
   firstRequestTimeoutMs: 30_000,
   orderTimeoutMs: 5_000,

@@ -14,6 +14,8 @@ type ShortName = ServedType["shortName"];
 /** What decides the order of one stream's pushes. */
 export interface Order {
   readonly subscriptions: Map<ShortName, Subscription>;
+  /** The same, in the order in which they are served; kept by {@link inOrder}. */
+  ordered: readonly Subscription[];
   /** Clusters that the client has and whose endpoints it has not accepted since, with the time from which they are waited for. */
   readonly warming: Map<string, number>;
   /** When the client last accepted listeners that it may need routes for. */
@@ -23,16 +25,21 @@ export interface Order {
 /** A stream that has sent nothing. */
 export const newOrder = (): Order => ({
   subscriptions: new Map(),
+  ordered: [],
   warming: new Map(),
   listenersAcceptedMs: Number.NEGATIVE_INFINITY,
 });
 
 /** The subscriptions of a stream in the order in which they are served. */
-export function* inOrder(order: Order): Generator<Subscription> {
-  for (const { shortName } of servedTypes) {
-    const sub = order.subscriptions.get(shortName);
-    if (sub?.started) yield sub;
+export function inOrder(order: Order): readonly Subscription[] {
+  // Subscriptions only ever come, and each has started by the time of the next look. Asked for several times for each push of each stream.
+  if (order.ordered.length !== order.subscriptions.size) {
+    order.ordered = servedTypes.flatMap(({ shortName }) => {
+      const sub = order.subscriptions.get(shortName);
+      return sub?.started ? [sub] : [];
+    });
   }
+  return order.ordered;
 }
 
 /**
@@ -52,23 +59,24 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
     case "CDS":
       return {
         updates: true,
-        removals: late || !(busyOrLeaving("LDS") || busyOrLeaving("RDS") || warming.size > 0 || followUpDue),
+        removals:
+          late || (!(["LDS", "RDS", "VHDS"] as const).some(busyOrLeaving) && warming.size === 0 && !followUpDue),
       };
     case "EDS":
       // Endpoints never wait for clusters: they are the fast path, and Envoy accepts clusters only once it has their endpoints.
-      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS")) };
+      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS") || busy("VHDS")) };
     case "SDS":
       // Nor do secrets: a rotated certificate is late already, and whoever names a new one waits for it.
       return { updates: true, removals: late || !(busyOrLeaving("CDS") || busyOrLeaving("LDS")) };
     case "LEDS":
     case "SRDS":
-    case "VHDS":
     case "RTDS":
     case "ECDS":
       // There is nothing of them that could break.
       return { updates: true, removals: true };
     case "LDS":
-    case "RDS": {
+    case "RDS":
+    case "VHDS": {
       // A first sync in several responses: routes to clusters of a later one would find none.
       if (!late && clusters?.fresh && clusters.dirty.size > 0) return undefined;
       const behindClusters = busy("CDS") || warming.size > 0;
@@ -77,9 +85,11 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
         const updates = late || sub.fresh || !behindClusters;
         return { updates, removals: updates };
       }
+      // Virtual hosts go behind the route configurations that they belong to.
+      const behindRoutes = sub.type.shortName === "VHDS" && busy("RDS");
       return {
-        updates: late || sub.fresh || !(behindClusters || busy("LDS")),
-        removals: late || !(behindClusters || busyOrLeaving("LDS") || followUpDue),
+        updates: late || sub.fresh || !(behindClusters || busy("LDS") || behindRoutes),
+        removals: late || !(behindClusters || behindRoutes || busyOrLeaving("LDS") || followUpDue),
       };
     }
   }

@@ -18,6 +18,7 @@ import { registerXdsMetrics } from "./metrics.ts";
 import { type PortService, typedMethods } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { restHandler } from "./rest.ts";
+import { Publications } from "./publications.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
@@ -32,6 +33,8 @@ export interface XdsServerOptions {
   readonly log: Logger;
   /** Not set: plain text. */
   readonly tls?: XdsTls | undefined;
+  /** Numbers what is written to the cache as a publication. Default: nothing is followed. */
+  readonly publications?: Publications | undefined;
   /** Who may join which gateway group. Default: everybody. */
   readonly join?: JoinGuard | undefined;
   /** Where the server's metrics are added. One registry takes one server. */
@@ -72,6 +75,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     cache: options.cache,
     nodes: options.nodes,
     clients: options.clients ?? new ConnectedClients(),
+    publications: options.publications ?? new Publications(),
     log: options.log,
     metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
     limits,

@@ -2,9 +2,12 @@ import { fromBinary } from "@bufbuild/protobuf";
 
 import { DiscoveryRequestSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
+import { Bodies } from "./bodies.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { applySotw, takeSotw } from "./subscription-sotw.ts";
 import { encodeResponse } from "./wire.ts";
+
+const bodies = new Bodies("sotw");
 
 /** State-of-the-world streams: DiscoveryRequest in, DiscoveryResponse out. */
 export const sotw: StreamProtocol = {
@@ -23,5 +26,5 @@ export const sotw: StreamProtocol = {
     };
   },
   take: takeSotw,
-  encode: (head, push) => encodeResponse(head, push.resources, push.notFound),
+  encode: (head, push) => encodeResponse(head, bodies.of(head.typeUrl, push.resources), push.notFound),
 };

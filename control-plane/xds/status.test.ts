@@ -20,6 +20,7 @@ const type = (fields: Partial<TypeStatus> = {}): TypeStatus => ({
   lastAckTimeMs: 5,
   lastNackTimeMs: undefined,
   missing: [],
+  refusals: new Map(),
   ...fields,
 });
 
@@ -30,15 +31,24 @@ const report = (fields: Partial<StreamReport> = {}): StreamReport => ({
   ...fields,
 });
 
+const told = (tell: () => StreamReport) => ({
+  report: tell,
+  outstanding: () => ({ unsent: Number.POSITIVE_INFINITY, unanswered: Number.POSITIVE_INFINITY }),
+  resources: () => [],
+});
+
 test.each([
   ["synced", report()],
   ["stale", report({ types: [type({ pending: true })] })],
   ["stale", report({ types: [] })],
   ["nacked", report({ types: [type({ nack: "no", pending: true })] })],
   ["unknown_group", report({ groupExists: false })],
-] as const)("a node is %s", (state, told) => {
+] as const)("a node is %s", (state, all) => {
   const nodes = new NodeRegistry();
-  nodes.connect(identity("a"), () => told);
+  nodes.connect(
+    identity("a"),
+    told(() => all),
+  );
   expect(nodes.list()[0]?.state).toBe(state);
 });
 
@@ -49,14 +59,17 @@ test("nodes are listed by group and id", () => {
     ["a", "x"],
     ["c", "w"],
   ] as const)
-    nodes.connect(identity(id, group), report);
+    nodes.connect(identity(id, group), told(report));
   expect(nodes.list().map(({ id }) => id)).toEqual(["c", "a", "b"]);
 });
 
 test("a node that leaves keeps its last report, for two hours", () => {
   let now = 1_000;
   const nodes = new NodeRegistry({ now: () => now });
-  const connection = nodes.connect(identity("a"), () => report({ types: [type({ lastAckTimeMs: 900 })] }));
+  const connection = nodes.connect(
+    identity("a"),
+    told(() => report({ types: [type({ lastAckTimeMs: 900 })] })),
+  );
   now = 2_000;
   connection.close();
   connection.close(); // Twice is no harm.
@@ -75,15 +88,24 @@ test("a node that leaves keeps its last report, for two hours", () => {
 
 test("a node that comes back is one node, and its last sync is not forgotten", () => {
   const nodes = new NodeRegistry({ now: () => 1_000 });
-  nodes.connect(identity("a"), report).close();
-  nodes.connect(identity("a"), () => report({ types: [] }));
+  nodes.connect(identity("a"), told(report)).close();
+  nodes.connect(
+    identity("a"),
+    told(() => report({ types: [] })),
+  );
   expect(nodes.list()).toMatchObject([{ state: "stale", lastSyncTimeMs: 5, disconnectTimeMs: undefined }]);
 });
 
 test("of several streams the newest speaks for a type, and the node stays until the last one ends", () => {
   const nodes = new NodeRegistry();
-  const old = nodes.connect(identity("a"), () => report({ types: [type(), type({ typeUrl: "u" })] }));
-  const young = nodes.connect(identity("a"), () => report({ types: [type({ nack: "no" })], problems: ["p"] }));
+  const old = nodes.connect(
+    identity("a"),
+    told(() => report({ types: [type(), type({ typeUrl: "u" })] })),
+  );
+  const young = nodes.connect(
+    identity("a"),
+    told(() => report({ types: [type({ nack: "no" })], problems: ["p"] })),
+  );
   expect(nodes.streams(identity("a"))).toBe(2);
   expect(nodes.list()).toMatchObject([{ state: "nacked", problems: ["p"], types: [{ nack: "no" }, { typeUrl: "u" }] }]);
   young.close();
@@ -94,7 +116,7 @@ test("of several streams the newest speaks for a type, and the node stays until 
 
 test("the number of nodes that have gone is bounded; the earliest are forgotten", () => {
   const nodes = new NodeRegistry({ disconnectedNodesMax: 2 });
-  for (const id of ["a", "b", "c"]) nodes.connect(identity(id), report).close();
+  for (const id of ["a", "b", "c"]) nodes.connect(identity(id), told(report)).close();
   expect(nodes.list().map(({ id }) => id)).toEqual(["b", "c"]);
 });
 
@@ -103,7 +125,7 @@ test("listeners are told once for all changes of a turn", async () => {
   let calls = 0;
   const stop = nodes.onChange(() => calls++);
   const before = nodes.generation;
-  const connection = nodes.connect(identity("a"), report);
+  const connection = nodes.connect(identity("a"), told(report));
   connection.changed();
   connection.close();
   await new Promise(setImmediate);

@@ -24,6 +24,8 @@ export interface TypeStatus {
   readonly lastNackTimeMs: number | undefined;
   /** Names it asked for that don't exist, the first hundred. */
   readonly missing: readonly string[];
+  /** Resources that it refused, and runs in the version before, with its reasons; also those of earlier responses. */
+  readonly refusals: ReadonlyMap<string, string>;
 }
 
 /** Who a data plane says it is, in the first request of its stream. */
@@ -61,10 +63,75 @@ export interface StreamReport {
   readonly problems: readonly string[];
 }
 
+/** Publications by number, both ends included. */
+export interface PublicationRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Up to which publication something is outstanding, as the number of the earliest; Infinity if nothing is. */
+export interface Outstanding {
+  /** Not sent yet. */
+  readonly unsent: number;
+  /** Not sent yet, or not answered. */
+  readonly unanswered: number;
+}
+
+/**
+ * Where one resource stands: accepted as it was sent last; sent, and not answered; waiting to be sent; refused by name; or in a response
+ * that was refused for other resources in it, so that only the data plane knows whether it took this one.
+ */
+export type ResourceState = "accepted" | "sent" | "waiting" | "refused" | "undecided";
+
+/** One resource of one data plane. */
+export interface ResourceStatus {
+  readonly typeUrl: string;
+  readonly name: string;
+  /** As last sent; empty before the first. */
+  readonly sentVersion: string;
+  /** As last accepted; empty before the first. */
+  readonly acceptedVersion: string;
+  readonly state: ResourceState;
+  /** Why it was refused; empty if it wasn't. */
+  readonly nack: string;
+}
+
+/** A response that a data plane refused. */
+export interface Refusal {
+  readonly typeUrl: string;
+  /** Of the whole response, as the data plane told it. */
+  readonly reason: string;
+  /** The resources in it. */
+  readonly names: ReadonlySet<string>;
+  /** Those that the reason names, each with its own; empty if it names none. */
+  readonly reasons: ReadonlyMap<string, string>;
+  /** What of publications was in it. */
+  readonly publications: PublicationRange | undefined;
+}
+
+/** A stream of a data plane, as the registry asks it. */
+export interface ConnectedStream {
+  report(): StreamReport;
+  /** What of publications it has not been sent, or not answered. */
+  outstanding(): Outstanding;
+  /** @param typeUrl undefined: of all types */
+  resources(typeUrl: string | undefined): Iterable<ResourceStatus>;
+}
+
+/** Who follows what becomes of single data planes, as it happens. Neither method may throw. */
+export interface NodeListener {
+  /** It has come, something of it has changed, or it has gone (then nothing is known of it). */
+  nodeChanged(node: NodeIdentity, outstanding: Outstanding | undefined): void;
+  /** It refused a response; `nodeChanged` follows. @returns what the operator wrote that is refused by that, in words */
+  nodeRefused(node: NodeIdentity, refusal: Refusal): readonly string[];
+}
+
 /** A stream's hold on its entry in the registry. */
 export interface NodeConnection {
   /** Says that the next report will differ. */
   changed(): void;
+  /** The data plane refused a response. @returns what the operator wrote that is refused by that, in words */
+  refused(refusal: Refusal): readonly string[];
   /** The stream has ended; the entry keeps its last report. */
   close(): void;
 }
@@ -72,7 +139,7 @@ export interface NodeConnection {
 interface Entry {
   identity: NodeIdentity;
   /** In the order in which the streams came. */
-  readonly reports: Set<() => StreamReport>;
+  readonly streams: Set<ConnectedStream>;
   connectTimeMs: number;
   lastSyncTimeMs: number | undefined;
   disconnectTimeMs: number | undefined;
@@ -100,6 +167,7 @@ export class NodeRegistry {
   /** By the time of their leaving, the earliest first. */
   readonly #gone = new Map<string, Entry>();
   readonly #listeners = new Set<() => void>();
+  readonly #nodeListeners = new Set<NodeListener>();
   #generation = 0;
   #tellScheduled = false;
 
@@ -118,34 +186,66 @@ export class NodeRegistry {
     return this.#connected.size;
   }
 
+  /** Connected data planes of this id, one of a gateway group. */
+  connected(id: string): NodeIdentity[] {
+    return [...this.#connected.values()].map(({ identity }) => identity).filter((identity) => identity.id === id);
+  }
+
+  /** How many data planes of these gateway groups are connected. */
+  connectedIn(groups: ReadonlySet<string>): number {
+    let count = 0;
+    for (const { identity } of this.#connected.values()) if (groups.has(identity.gatewayGroup)) count++;
+    return count;
+  }
+
   /** Calls back after changes, at most once for each turn of the event loop. Returns what ends it. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** How many streams a data plane has. */
-  streams(identity: Pick<NodeIdentity, "id" | "gatewayGroup">): number {
-    return this.#connected.get(keyOf(identity))?.reports.size ?? 0;
+  /** Follows every single change. Returns what ends it. */
+  onNode(listener: NodeListener): () => void {
+    this.#nodeListeners.add(listener);
+    return () => this.#nodeListeners.delete(listener);
   }
 
-  /** A stream has named its node. `report` is asked for whenever somebody wants to see the node. */
-  connect(identity: NodeIdentity, report: () => StreamReport): NodeConnection {
+  /** How many streams a data plane has. */
+  streams(identity: Pick<NodeIdentity, "id" | "gatewayGroup">): number {
+    return this.#connected.get(keyOf(identity))?.streams.size ?? 0;
+  }
+
+  /** A stream has named its node. It is asked whenever somebody wants to see the node. */
+  connect(identity: NodeIdentity, stream: ConnectedStream): NodeConnection {
     const key = keyOf(identity);
     let entry = this.#connected.get(key);
     if (entry === undefined) {
       const lastSyncTimeMs = this.#gone.get(key)?.lastSyncTimeMs;
       this.#gone.delete(key);
       const connectTimeMs = this.#now();
-      const reports = new Set<() => StreamReport>();
-      entry = { identity, reports, connectTimeMs, lastSyncTimeMs, disconnectTimeMs: undefined, last: nothing };
+      const streams = new Set<ConnectedStream>();
+      entry = { identity, streams, connectTimeMs, lastSyncTimeMs, disconnectTimeMs: undefined, last: nothing };
       this.#connected.set(key, entry);
     }
     entry.identity = identity;
-    entry.reports.add(report);
-    this.#changed();
+    entry.streams.add(stream);
     const held = entry;
-    return { changed: () => this.#changed(), close: () => this.#close(key, held, report) };
+    this.#changed(held);
+    return {
+      changed: () => this.#changed(held),
+      refused: (refusal) =>
+        [...this.#nodeListeners].flatMap((listener) => listener.nodeRefused(held.identity, refusal)),
+      close: () => this.#close(key, held, stream),
+    };
+  }
+
+  /** The resources of a connected data plane, type by type; undefined if it isn't connected. @param typeUrl undefined: all types */
+  resources(
+    identity: Pick<NodeIdentity, "id" | "gatewayGroup">,
+    typeUrl?: string,
+  ): readonly ResourceStatus[] | undefined {
+    const entry = this.#connected.get(keyOf(identity));
+    return entry && [...entry.streams].flatMap((stream) => [...stream.resources(typeUrl)]);
   }
 
   /** By gateway group and node id. */
@@ -156,11 +256,11 @@ export class NodeRegistry {
       .sort((a, b) => compare(a.gatewayGroup, b.gatewayGroup) || compare(a.id, b.id));
   }
 
-  #close(key: string, entry: Entry, report: () => StreamReport): void {
-    if (!entry.reports.has(report)) return;
+  #close(key: string, entry: Entry, stream: ConnectedStream): void {
+    if (!entry.streams.has(stream)) return;
     const last = merge(entry);
-    entry.reports.delete(report);
-    if (entry.reports.size === 0) {
+    entry.streams.delete(stream);
+    if (entry.streams.size === 0) {
       entry.last = last;
       entry.lastSyncTimeMs = lastSync(entry, last);
       entry.disconnectTimeMs = this.#now();
@@ -168,7 +268,7 @@ export class NodeRegistry {
       this.#gone.set(key, entry);
       this.#forget();
     }
-    this.#changed();
+    this.#changed(entry);
   }
 
   #forget(): void {
@@ -180,8 +280,9 @@ export class NodeRegistry {
     }
   }
 
-  #changed(): void {
+  #changed(entry: Entry): void {
     this.#generation++;
+    for (const listener of this.#nodeListeners) listener.nodeChanged(entry.identity, outstandingOf(entry));
     if (this.#tellScheduled || this.#listeners.size === 0) return;
     this.#tellScheduled = true;
     setImmediate(() => {
@@ -198,17 +299,28 @@ const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 /** What all streams of a node say; of a type that several carry, the newest stream's word. */
 function merge(entry: Entry): StreamReport {
-  if (entry.reports.size === 0) return entry.last;
+  if (entry.streams.size === 0) return entry.last;
   const types = new Map<string, TypeStatus>();
   const problems = new Set<string>();
   let groupExists = true;
-  for (const report of entry.reports) {
-    const { types: ofStream, problems: told, groupExists: exists } = report();
+  for (const stream of entry.streams) {
+    const { types: ofStream, problems: told, groupExists: exists } = stream.report();
     for (const type of ofStream) types.set(type.typeUrl, type);
     for (const problem of told) problems.add(problem);
     groupExists = exists;
   }
   return { groupExists, types: [...types.values()], problems: [...problems] };
+}
+
+function outstandingOf({ streams }: Entry): Outstanding | undefined {
+  if (streams.size === 0) return undefined;
+  let [unsent, unanswered] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (const stream of streams) {
+    const ofStream = stream.outstanding();
+    unsent = Math.min(unsent, ofStream.unsent);
+    unanswered = Math.min(unanswered, ofStream.unanswered);
+  }
+  return { unsent, unanswered };
 }
 
 function lastSync(entry: Entry, report: StreamReport): number | undefined {
@@ -223,7 +335,7 @@ function stateOf(entry: Entry, report: StreamReport): NodeState {
   if (entry.disconnectTimeMs !== undefined) return "disconnected";
   if (!report.groupExists) return "unknown_group";
   // A refusal says more than that something newer is under way.
-  if (report.types.some((type) => type.nack !== "")) return "nacked";
+  if (report.types.some(({ nack, refusals }) => nack !== "" || refusals.size > 0)) return "nacked";
   return report.types.length === 0 || report.types.some((type) => type.pending) ? "stale" : "synced";
 }
 

@@ -6,6 +6,7 @@ import type { FirstSyncs } from "./first-sync.ts";
 import type { JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
 import type { XdsMetrics } from "./metrics.ts";
+import type { Publications } from "./publications.ts";
 import type { NodeRegistry } from "./status.ts";
 
 /** What all streams of a server share. */
@@ -13,6 +14,7 @@ export interface StreamContext {
   readonly cache: ResourceCache;
   readonly nodes: NodeRegistry;
   readonly clients: ConnectedClients;
+  readonly publications: Publications;
   readonly log: Logger;
   readonly metrics: XdsMetrics;
   readonly limits: XdsLimits;

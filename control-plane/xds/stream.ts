@@ -4,6 +4,7 @@ import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
 
+import { Alarm } from "./alarm.ts";
 import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
@@ -12,12 +13,13 @@ import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
 import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import { type ResourceStatus, resourceStatuses } from "./resource-status.ts";
-import type { StreamReport } from "./status.ts";
+import { outstanding, resourceStatuses } from "./progress.ts";
+import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { streamReport } from "./stream-report.ts";
 import {
   isFullState,
+  isWaiting,
   newSubscription,
   noteChanges,
   noteIdle,
@@ -27,6 +29,8 @@ import {
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
+import { type WantedResource, wantedResources } from "./wanted-resources.ts";
+import { typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -39,7 +43,7 @@ const UNKNOWN_TYPE_LENGTH_MAX = 200;
  * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
  * write before has not left (lesson 36), and nothing is queued but names.
  */
-export class XdsStream implements Watcher {
+export class XdsStream implements Watcher, ConnectedStream {
   readonly #call: RawCall;
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
@@ -52,14 +56,16 @@ export class XdsStream implements Watcher {
   readonly #onClosed: () => void;
   #nonces = 0;
   #client: Client | undefined;
-  #writing = false;
+  /** When the write under way began; undefined without one. */
+  #writingSinceMs: number | undefined;
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
   /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
   #quietUntilMs = 0;
   #reconnects = false;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #alarm: Alarm;
+  readonly #firstRequestTimer: NodeJS.Timeout;
 
   constructor(
     call: RawCall,
@@ -80,7 +86,8 @@ export class XdsStream implements Watcher {
       this.#lastRequestCame = true;
       this.#schedule();
     });
-    this.#timer = setTimeout(() => {
+    this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
+    this.#firstRequestTimer = setTimeout(() => {
       this.end(status.INVALID_ARGUMENT, "no request has come");
     }, context.limits.firstRequestTimeoutMs).unref();
   }
@@ -95,11 +102,13 @@ export class XdsStream implements Watcher {
     this.#call.emit("error", { code, details });
   }
 
-  changed(typeUrl: string, changes: readonly ResourceChange[]): void {
-    const sub = this.#subscription(typeUrl);
+  changed(view: string, changes: readonly ResourceChange[]): void {
+    const sub = this.#subscription(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
-    noteChanges(sub, changes, { lingers, nowMs: this.#context.now() });
+    const publication = this.#context.publications.current;
+    noteChanges(sub, changes, { lingers, nowMs: this.#context.now(), publication });
+    if (publication !== undefined) this.#client?.connection.changed();
     this.#schedule();
   }
 
@@ -108,7 +117,7 @@ export class XdsStream implements Watcher {
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = servedSet(cache, gatewayGroup, sub.type);
+      const set = servedSet(cache, gatewayGroup, sub);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
@@ -139,12 +148,20 @@ export class XdsStream implements Watcher {
     return streamReport(group, inOrder(this.#order), this.#unknownTypes);
   }
 
-  /** For reports on each resource. */
-  *resources(): Iterable<ResourceStatus> {
+  /** Everything that it wants, for reports on it. */
+  *wanted(): Iterable<WantedResource> {
     const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
     for (const sub of inOrder(this.#order)) {
-      yield* resourceStatuses(sub, servedSet(this.#context.cache, gatewayGroup, sub.type));
+      yield* wantedResources(sub, servedSet(this.#context.cache, gatewayGroup, sub));
     }
+  }
+
+  outstanding(): Outstanding {
+    return outstanding(inOrder(this.#order));
+  }
+
+  resources(typeUrl: string | undefined): Iterable<ResourceStatus> {
+    return resourceStatuses(inOrder(this.#order), typeUrl);
   }
 
   #receive(bytes: Buffer): void {
@@ -158,7 +175,7 @@ export class XdsStream implements Watcher {
     }
     const client = this.#identify(request);
     if (client === undefined) return;
-    const sub = this.#subscriptionFor(request);
+    const sub = this.#subscriptionFor(request, client);
     if (sub === undefined) return;
     const { cache, now, limits } = this.#context;
     const excess = excessOfRequest(request, limits);
@@ -167,24 +184,25 @@ export class XdsStream implements Watcher {
       return;
     }
     const outcome = request.apply(sub, client.traits, now());
-    const { typeUrl } = sub.type;
+    const { view } = sub;
     // A name may be in both: then it ends unsubscribed (D8).
-    for (const name of outcome.watch) client.audience.interest.add(typeUrl, name, this);
-    for (const name of outcome.unwatch) client.audience.interest.remove(typeUrl, name, this);
+    for (const name of outcome.watch) client.audience.interest.add(view, name, this);
+    for (const name of outcome.unwatch) client.audience.interest.remove(view, name, this);
     const tooMuch = excessOfSubscription(sub, limits);
     if (tooMuch !== undefined) {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = servedSet(cache, client.identity.gatewayGroup, sub.type);
+    const set = servedSet(cache, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    noteVerdict(this.#context, client.identity, this.#order, sub, outcome);
+    noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
       this.#reconnects = true;
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
     }
     client.connection.changed();
-    this.#schedule();
+    const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
+    if (!isMereAnswer || this.#hasMore) this.#schedule();
   }
 
   /** The client as its first request has named it; undefined if it may not go on. */
@@ -197,7 +215,7 @@ export class XdsStream implements Watcher {
     }
     if (before !== undefined) return before;
     this.#client = found;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
     const { log, firstSyncs, limits, now } = this.#context;
     const startMs = firstSyncs.reserve(now(), limits.firstSyncWaitMs);
     if (startMs === undefined) {
@@ -212,7 +230,7 @@ export class XdsStream implements Watcher {
   }
 
   /** The subscription that a request is for; undefined if it gets no answer. */
-  #subscriptionFor(request: IncomingRequest): Subscription | undefined {
+  #subscriptionFor(request: IncomingRequest, client: Client): Subscription | undefined {
     const type = typeOfRequest(request, this.#onlyType, this.#protocol);
     if (type === "unknown") {
       // T4: the other types of the stream must not suffer.
@@ -228,7 +246,11 @@ export class XdsStream implements Watcher {
       return undefined;
     }
     let sub = this.#order.subscriptions.get(type.shortName);
-    if (sub === undefined) this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type)));
+    if (sub === undefined) {
+      // Virtual hosts come on the same stream as the route configuration that they belong to, and only in delta.
+      const oneByOne = this.#takesVirtualHosts(client);
+      this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type, viewOf(type, oneByOne))));
+    }
     return sub;
   }
 
@@ -253,7 +275,7 @@ export class XdsStream implements Watcher {
   }
 
   #run(): void {
-    if (this.#ended || this.#writing) return;
+    if (this.#ended || this.#writingSinceMs !== undefined) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
     const { cache, limits, now } = this.#context;
@@ -276,19 +298,23 @@ export class XdsStream implements Watcher {
       this.#close();
       return;
     }
-    this.#wakeAt(nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs));
+    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs);
+    if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
   #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
     const { cache, limits, metrics } = this.#context;
-    const set = servedSet(cache, gatewayGroup, sub.type);
+    const set = servedSet(cache, gatewayGroup, sub);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
-    const push = this.#protocol.take(sub, set, permission, limits.responseBytes);
+    const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
     if (push === undefined) {
+      const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
+      // What waited turned out to be held already: nobody has to answer for it.
+      if (wasOwing) this.#client?.connection.changed();
       return false;
     }
     const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
@@ -299,26 +325,41 @@ export class XdsStream implements Watcher {
     metrics.pushes.add(1, type);
     metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
-    this.#writing = true;
-    this.#wakeAt(nowMs + limits.ackTimeoutMs);
+    this.#writingSinceMs = nowMs;
+    this.#alarm.at(nowMs + limits.ackTimeoutMs);
     this.#call.write(bytes, () => {
-      this.#writing = false;
-      this.#guard(() => this.#run());
+      this.#writingSinceMs = undefined;
+      if (this.#hasMore) this.#guard(() => this.#run());
     });
     this.#client?.connection.changed();
     return true;
   }
 
-  #wakeAt(timeMs: number | undefined): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (timeMs === undefined) return;
-    // Timers may fire a little early; a millisecond more keeps them from running twice.
-    const delayMs = Math.max(0, timeMs - this.#context.now()) + 1;
-    this.#timer = setTimeout(() => {
-      if (this.#writing) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
-      else this.#guard(() => this.#run());
-    }, delayMs).unref();
+  /** Whether a run could do anything now or later, but wait for answers, which a timer does. */
+  get #hasMore(): boolean {
+    return this.#lastRequestCame || inOrder(this.#order).some(isWaiting);
+  }
+
+  #wake(): void {
+    if (this.#writingSinceMs === undefined) {
+      this.#run();
+      return;
+    }
+    const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
+    if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
+    else this.#alarm.at(endMs);
+  }
+
+  /** About how many bytes of resources may be in the next response. */
+  #budgetOf({ type, fresh }: Subscription): number {
+    const { limits } = this.#context;
+    // Nothing on the wire says that a first answer is complete, and a data plane that opens its ports with half of its hosts answers 404.
+    const together = type.shortName === "VHDS" && fresh && this.#client && this.#takesVirtualHosts(this.#client);
+    return together ? limits.firstHostsBytes : limits.responseBytes;
+  }
+
+  #takesVirtualHosts({ takesVirtualHosts }: Client): boolean {
+    return takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
   }
 
   #subscription(typeUrl: string): Subscription | undefined {
@@ -343,11 +384,12 @@ export class XdsStream implements Watcher {
 
   #cleanUp(): void {
     this.#ended = true;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#firstRequestTimer);
+    this.#alarm.clear();
     if (this.#client !== undefined) {
       const { audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
-        for (const name of watched(sub)) audience.interest.remove(sub.type.typeUrl, name, this);
+        for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
       this.#client.leave();
     }

@@ -1,6 +1,7 @@
 /** The delta half of the protocol's rules (D1-D15): what a request does to a subscription, and what a response has to hold. */
 import type { CachedResource, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import { noteDropped, noteReplaced } from "./progress.ts";
 import {
   distrust,
   dropWildcard,
@@ -124,12 +125,14 @@ export function takeDelta(
   const add = (resource: CachedResource) => {
     resources.push(resource);
     changed.push(resource.name);
+    noteReplaced(sub, resource.name);
     sub.sent.set(resource.name, resource.version);
     sub.missing.delete(resource.name);
     left -= resource.delta.length;
   };
   const remove = (name: string) => {
     removed.push(name);
+    noteDropped(sub, name);
     sub.sent.delete(name);
     if (sub.names.has(name)) sub.missing.add(name);
     left -= name.length;

@@ -1,6 +1,7 @@
 /** The state-of-the-world half of the protocol's rules (S1-S18): what a request does to a subscription, and what a response has to hold. */
 import { type CachedResource, type ResourceSet, setVersion } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import { noteDropped, noteReplaced } from "./progress.ts";
 import {
   dropWildcard,
   forget,
@@ -111,7 +112,9 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   const changed: string[] = [];
   const keep = (resource: CachedResource) => {
     resources.push(resource);
-    if (sub.sent.get(resource.name) !== resource.version || sub.forced.has(resource.name)) changed.push(resource.name);
+    if (sub.sent.get(resource.name) === resource.version && !sub.forced.has(resource.name)) return;
+    changed.push(resource.name);
+    noteReplaced(sub, resource.name);
   };
   if (sub.wildcard) for (const resource of set.values()) keep(resource);
   else for (const name of sub.names) ifDefined(set.get(name), keep);
@@ -134,6 +137,9 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   for (const name of sub.names) if (!set.has(name)) sub.missing.add(name);
   sub.sent.clear();
   for (const { name, version: sent } of resources) sub.sent.set(name, sent);
+  for (const held of [sub.progress.unaccepted, sub.progress.refusals]) {
+    for (const name of held.keys()) if (!sub.sent.has(name)) noteDropped(sub, name);
+  }
   sub.dirty.clear();
   sub.forced.clear();
   sub.replyEvenIfEmpty = false;
@@ -152,6 +158,7 @@ function takePartial(
   // The name is remembered, and sent when it springs into existence (S15). There is no signal for "gone" and "missing" but errors, each
   // told once (X4).
   const miss = (name: string, asked: boolean) => {
+    noteDropped(sub, name);
     sub.sent.delete(name);
     if (!sub.names.has(name)) return;
     if (sub.takesErrors && (asked || !sub.missing.has(name))) notFound.push(name);
@@ -168,6 +175,7 @@ function takePartial(
       if (resource === undefined) miss(name, asked);
       else if (isDue(resource)) {
         resources.push(resource);
+        noteReplaced(sub, name);
         sub.sent.set(name, resource.version);
         sub.missing.delete(name);
         left -= resource.sotw.length;

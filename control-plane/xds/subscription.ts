@@ -2,7 +2,9 @@ import type { ServedType } from "#proto/resource-types.ts";
 
 import type { CachedResource, ResourceChange, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
-import type { TypeStatus } from "./status.ts";
+import { newProgress, noteAnswered, noteOwed, notePushed, type Progress } from "./progress.ts";
+import { refusalsIn } from "./refusals.ts";
+import type { PublicationRange, TypeStatus } from "./status.ts";
 
 /** A response that its client has neither accepted nor refused yet. */
 export interface InFlight {
@@ -12,6 +14,8 @@ export interface InFlight {
   readonly changed: ReadonlySet<string>;
   /** When it was sent. */
   readonly sinceMs: number;
+  /** What of publications is in it. */
+  readonly publications: PublicationRange | undefined;
 }
 
 /**
@@ -20,6 +24,8 @@ export interface InFlight {
  */
 export interface Subscription {
   readonly type: ServedType;
+  /** What of the cache it reads: the type's resources, or a view of them (whole-routes.ts). */
+  readonly view: string;
   /** Whether a first request has come. */
   started: boolean;
   /** It wants every resource of the type. */
@@ -55,10 +61,10 @@ export interface Subscription {
   lastNonce: string;
   /** The client refused the newest response. */
   refused: boolean;
-  /** Of each resource that a refused response brought, the refused version, until the client accepts the resource or drops it (L2). */
-  readonly refusedVersions: Map<string, string>;
   /** Since when something has waited to be sent, for time limits. */
   waitingSinceMs: number | undefined;
+  /** What is known of single resources, and of what belongs to publications. */
+  readonly progress: Progress;
   /** For status. */
   sentVersion: string;
   acceptedVersion: string;
@@ -70,8 +76,9 @@ export interface Subscription {
 }
 
 /** A client that has asked for nothing yet. */
-export const newSubscription = (type: ServedType): Subscription => ({
+export const newSubscription = (type: ServedType, view: string = type.typeUrl): Subscription => ({
   type,
+  view,
   started: false,
   wildcard: false,
   hasNamed: false,
@@ -90,8 +97,8 @@ export const newSubscription = (type: ServedType): Subscription => ({
   inFlight: undefined,
   lastNonce: "",
   refused: false,
-  refusedVersions: new Map(),
   waitingSinceMs: undefined,
+  progress: newProgress(),
   sentVersion: "",
   acceptedVersion: "",
   nack: "",
@@ -138,7 +145,7 @@ export interface Push {
 export const wants = (sub: Subscription, name: string): boolean => sub.wildcard || sub.names.has(name);
 
 /** Whether there is something to tell the client, or to compare with what it holds. */
-const isWaiting = (sub: Subscription): boolean =>
+export const isWaiting = (sub: Subscription): boolean =>
   sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */
@@ -168,21 +175,22 @@ export function settle(
     sub.refused = true;
     sub.nack = refusal.slice(0, NACK_TEXT_MAX) || "refused without a reason";
     sub.lastNack = sub.nack;
-    for (const name of settled?.changed ?? []) sub.refusedVersions.set(name, sub.sent.get(name) ?? "");
     sub.lastNackTimeMs = nowMs;
+    if (settled !== undefined) noteAnswered(sub.progress, settled.changed, refusalsIn(sub.nack, settled.changed));
     return { verdict: "nack", settled };
   }
   sub.refused = false;
   sub.nack = "";
-  if (sub.refusedVersions.size > 0) for (const name of settled?.changed ?? []) sub.refusedVersions.delete(name);
   sub.acceptedVersion = settled?.version ?? sub.acceptedVersion;
+  if (settled !== undefined) noteAnswered(sub.progress, settled.changed, undefined);
   sub.lastAckTimeMs = nowMs;
   return { verdict: "ack", settled };
 }
 
 /** A response has been written. */
 export function noteSent(sub: Subscription, push: Push, nonce: string, nowMs: number): void {
-  sub.inFlight = { nonce, version: push.version, changed: new Set(push.changed), sinceMs: nowMs };
+  const publications = notePushed(sub);
+  sub.inFlight = { nonce, version: push.version, changed: new Set(push.changed), sinceMs: nowMs, publications };
   sub.lastNonce = nonce;
   sub.sentVersion = push.version;
 }
@@ -191,13 +199,15 @@ export function noteSent(sub: Subscription, push: Push, nonce: string, nowMs: nu
 export function noteChanges(
   sub: Subscription,
   changes: readonly ResourceChange[],
-  options: { readonly lingers: boolean; readonly nowMs: number },
+  options: { readonly lingers: boolean; readonly nowMs: number; readonly publication?: number | undefined },
 ): void {
-  for (const { name, before, after } of changes) {
+  const { publication } = options;
+  for (const { name, before, exists } of changes) {
     if (!wants(sub, name)) continue;
-    if (after === undefined) {
+    if (!exists) {
       sub.dirty.delete(name);
       if (!sub.sent.has(name)) continue;
+      if (publication !== undefined) noteOwed(sub.progress, name, publication);
       sub.gone.add(name);
       if (options.lingers && before !== undefined && !sub.lingering.has(name)) sub.lingering.set(name, before);
     } else {
@@ -205,6 +215,7 @@ export function noteChanges(
       sub.lingering.delete(name);
       sub.missing.delete(name);
       sub.dirty.add(name);
+      if (publication !== undefined) noteOwed(sub.progress, name, publication);
     }
   }
   if (isWaiting(sub)) sub.waitingSinceMs ??= options.nowMs;
@@ -220,17 +231,23 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
     sub.replyEvenIfEmpty = false;
   }
   sub.heldVersion = "";
+  sub.progress.comparing = true;
   for (const name of sub.sent.keys()) if (!set.has(name)) sub.gone.add(name);
   if (sub.wildcard) {
     for (const { name, version } of set.values()) if (sub.sent.get(name) !== version) sub.dirty.add(name);
   } else {
-    for (const name of sub.names) if (sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    for (const name of sub.names) {
+      // What is forced is sent in any case, and then in the version that it has by then.
+      if (!sub.forced.has(name) && sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
+    }
   }
   if (isWaiting(sub)) sub.waitingSinceMs ??= nowMs;
 }
 
 /** The client no longer wants the name: all that was kept for it goes. */
 export function forget(sub: Subscription, name: string): void {
+  sub.progress.unaccepted.delete(name);
+  sub.progress.refusals.delete(name);
   sub.sent.delete(name);
   sub.forced.delete(name);
   sub.dirty.delete(name);
@@ -238,7 +255,6 @@ export function forget(sub: Subscription, name: string): void {
   sub.lingering.delete(name);
   sub.missing.delete(name);
   sub.unanswered.delete(name);
-  sub.refusedVersions.delete(name);
 }
 
 /** The client no longer wants everything; what it names besides stays. */
@@ -267,6 +283,7 @@ export function noteTaken(sub: Subscription): void {
 
 /** There was nothing to say: a client that came back and holds all that it wants has the set's version, though it was sent nothing. */
 export function noteIdle(sub: Subscription, set: ResourceSet): void {
+  if (!isWaiting(sub)) sub.progress.comparing = false;
   if (sub.sentVersion !== "" || sub.sent.size === 0 || isWaiting(sub)) return;
   sub.sentVersion = set.version;
   sub.acceptedVersion = set.version;
@@ -286,5 +303,6 @@ export function typeStatus(sub: Subscription): TypeStatus {
     lastAckTimeMs: sub.lastAckTimeMs,
     lastNackTimeMs: sub.lastNackTimeMs,
     missing: [...sub.missing].slice(0, MISSING_SHOWN_MAX),
+    refusals: new Map(sub.progress.refusals),
   };
 }

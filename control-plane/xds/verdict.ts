@@ -1,7 +1,7 @@
 import { resourceType } from "#proto/resource-types.ts";
 
+import type { Client } from "./client.ts";
 import { noteOrderSettled, type Order } from "./order.ts";
-import type { NodeIdentity } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import type { Outcome, Subscription } from "./subscription.ts";
 
@@ -10,7 +10,7 @@ const EDS = resourceType("EDS").typeUrl;
 /** Counts, logs and passes on what a request says of the response before it. */
 export function noteVerdict(
   { cache, metrics, log, now }: StreamContext,
-  { id: node, gatewayGroup }: NodeIdentity,
+  { identity: { id: node, gatewayGroup }, connection }: Client,
   order: Order,
   sub: Subscription,
   { verdict, settled }: Outcome,
@@ -21,7 +21,11 @@ export function noteVerdict(
     metrics.nacks.add(1, type);
     // Once for each response, however often a client repeats itself.
     if (settled !== undefined) {
-      log.warn({ node, gatewayGroup, type, version: settled.version, reason: sub.nack }, "configuration refused");
+      const { changed: names, publications, version } = settled;
+      const { refusals: reasons } = sub.progress;
+      const { nack: reason } = sub;
+      const objects = connection.refused({ typeUrl: sub.type.typeUrl, reason, names, reasons, publications });
+      log.warn({ node, gatewayGroup, type, version, reason, objects }, "configuration refused");
     }
   }
   if (settled === undefined) return;

@@ -29,7 +29,12 @@ export interface ResourceEntry {
   readonly delta: Buffer;
   /** The field `resources` of a DiscoveryResponse: tag, length, `Any`. The same memory as the end of `delta`. */
   readonly sotw: Buffer;
+  /** How many bytes at the end of both are the resource message itself. */
+  readonly bodySize: number;
 }
+
+/** The bytes of the resource message inside an entry, in its memory. */
+export const bodyOf = ({ delta, bodySize }: ResourceEntry): Buffer => delta.subarray(delta.length - bodySize);
 
 /**
  * Encodes one resource for both kinds of streams at once: `Resource.resource` and `DiscoveryResponse.resources` are both field 2 and both
@@ -50,7 +55,7 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   at = writeString(out, at, any.typeUrl, typeUrl);
   at = writeHead(out, at, any.value, bytes.length);
   out.set(bytes, at);
-  return { delta: out, sotw: out.subarray(total - sotwSize) };
+  return { delta: out, sotw: out.subarray(total - sotwSize), bodySize: bytes.length };
 }
 
 /** The resource that an entry carries; empty for one without a body. */
@@ -68,7 +73,7 @@ export function encodeBodiless(name: string, version: string, aliases: readonly 
   const size = fields.reduce((sum, { length }) => sum + length, 0);
   const head = Buffer.allocUnsafe(fieldSize(deltaDiscoveryResponse.resources, size) - size);
   writeHead(head, 0, deltaDiscoveryResponse.resources, size);
-  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0) };
+  return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0), bodySize: 0 };
 }
 
 /** What a response says besides its resources. */
@@ -82,32 +87,31 @@ export interface ResponseHead {
 /**
  * An encoded DiscoveryResponse.
  *
+ * @param resources the `sotw` forms of all entries, one behind the other
  * @param notFound names that are told by `resource_errors` not to exist (X4)
  */
-export function encodeResponse(
-  head: ResponseHead,
-  resources: readonly ResourceEntry[],
-  notFound: readonly string[] = [],
-): Buffer {
-  const fields: Buffer[] = [stringField(discoveryResponse.versionInfo, head.version)];
-  fields.push(stringField(discoveryResponse.typeUrl, head.typeUrl), stringField(discoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.sotw);
-  for (const name of notFound) fields.push(messageField(discoveryResponse.resourceErrors, notFoundError(name)));
-  return Buffer.concat(fields);
+export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFound: readonly string[] = []): Buffer {
+  const { versionInfo, typeUrl, nonce, resourceErrors } = discoveryResponse;
+  return Buffer.concat([
+    ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+    ...notFound.map((name) => messageField(resourceErrors, notFoundError(name))),
+  ]);
 }
 
-/** An encoded DeltaDiscoveryResponse. */
-export function encodeDeltaResponse(
-  head: ResponseHead,
-  resources: readonly ResourceEntry[],
-  removed: readonly string[],
-): Buffer {
-  const fields: Buffer[] = [stringField(deltaDiscoveryResponse.systemVersionInfo, head.version)];
-  fields.push(stringField(deltaDiscoveryResponse.typeUrl, head.typeUrl));
-  fields.push(stringField(deltaDiscoveryResponse.nonce, head.nonce));
-  for (const entry of resources) fields.push(entry.delta);
-  for (const name of removed) fields.push(stringField(deltaDiscoveryResponse.removedResources, name));
-  return Buffer.concat(fields);
+/**
+ * An encoded DeltaDiscoveryResponse.
+ *
+ * @param resources the `delta` forms of all entries, one behind the other
+ */
+export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, removed: readonly string[]): Buffer {
+  const { systemVersionInfo, typeUrl, nonce, removedResources } = deltaDiscoveryResponse;
+  return Buffer.concat([
+    stringField(systemVersionInfo, head.version),
+    ...[stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
+    resources,
+    ...removed.map((name) => stringField(removedResources, name)),
+  ]);
 }
 
 const NOT_FOUND = 5; // google.rpc.Code
@@ -148,6 +152,13 @@ const writeHead = (out: Buffer, at: number, field: number, length: number) =>
 function writeString(out: Buffer, at: number, field: number, value: string): number {
   const start = writeHead(out, at, field, Buffer.byteLength(value));
   return start + out.write(value, start);
+}
+
+/** A field of a message that holds bytes, an encoded message among them, with its head. */
+export function encodeField(field: number, bytes: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(fieldSize(field, bytes.length));
+  out.set(bytes, writeHead(out, 0, field, bytes.length));
+  return out;
 }
 
 function stringField(field: number, value: string): Buffer {

@@ -1,8 +1,9 @@
-import { Agent, type Dispatcher, request } from "undici";
+import { Agent, buildConnector, type Dispatcher, request } from "undici";
 
+import { parseJson } from "../json.ts";
 import { DiscoveryError } from "../source.ts";
 import { tlsOptions } from "../tls.ts";
-import type { ConsulSettings } from "./settings.ts";
+import { CONNECTIONS_MAX_DEFAULT, type ConsulSettings } from "./settings.ts";
 
 /** Bytes of one answer; one with more is refused. */
 const BODY_BYTES_MAX = 64 * 1024 * 1024;
@@ -13,15 +14,14 @@ const BODY_TIMEOUT_MS = 15_000;
 /** Finds out about connections that died in silence. */
 const KEEP_ALIVE_DELAY_MS = 15_000;
 
-/** A blocking query holds a connection of its own until it is answered (HTTP/1.1); over TLS, HTTP/2 takes many to a connection. */
-const WATCH_CONNECTIONS_MAX = 10_000;
-/** Everything else is answered at once. */
+/** Of a client's connections, those for questions that are answered at once. */
 const ASK_CONNECTIONS_MAX = 4;
-/** Go's HTTP/2 server allows 250 by default. */
+/** Over TLS, Consul speaks HTTP/2; Go's server allows 250 by default. */
 const STREAMS_PER_CONNECTION = 200;
 
 /** What Consul answered. */
 export interface ConsulAnswer {
+  /** Undefined if the index is the known one. */
   readonly body: unknown;
   /** X-Consul-Index; 0 if there is none. */
   readonly index: number;
@@ -39,6 +39,8 @@ export interface ConsulQuestion {
   readonly signal: AbortSignal;
   /** How long the answer may take. */
   readonly timeoutMs: number;
+  /** An answer with this index is the one that is known: its body is not read. */
+  readonly knownIndex?: number;
 }
 
 /** HTTP to one Consul cluster. If an address doesn't answer, the next question goes to the next one. */
@@ -48,23 +50,31 @@ export class ConsulClient {
   readonly #watching: Dispatcher;
   #at = 0;
 
-  constructor(settings: ConsulSettings) {
+  /** @param onCapacity told how many blocking questions may be open at once, when that is another number than before */
+  constructor(settings: ConsulSettings, onCapacity: (questions: number) => void = () => {}) {
     this.#settings = settings;
+    const watching = watchConnections(settings);
+    const open = buildConnector({
+      timeout: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+      allowH2: true,
+      ...tlsOptions(settings.tls ?? {}),
+    });
+    const connect: buildConnector.connector = (options, callback) =>
+      open(options, (...result) => {
+        const [, socket] = result;
+        const isHttp2 = socket !== null && "alpnProtocol" in socket && socket.alpnProtocol === "h2";
+        if (socket !== null) onCapacity(isHttp2 ? watching * STREAMS_PER_CONNECTION : watching);
+        callback(...result);
+      });
     const agent = (connections: number) =>
       new Agent({
-        connections,
-        pipelining: 1,
-        allowH2: true,
-        maxConcurrentStreams: STREAMS_PER_CONNECTION,
-        connect: {
-          timeout: CONNECT_TIMEOUT_MS,
-          keepAlive: true,
-          keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
-          ...tlsOptions(settings.tls ?? {}),
-        },
+        ...{ connections, pipelining: 1, allowH2: true, connect },
+        h2Options: { maxConcurrentStreams: STREAMS_PER_CONNECTION },
       });
     this.#asking = agent(ASK_CONNECTIONS_MAX);
-    this.#watching = agent(WATCH_CONNECTIONS_MAX);
+    this.#watching = agent(watching);
   }
 
   /** Whether questions carry a token. */
@@ -86,7 +96,8 @@ export class ConsulClient {
     await Promise.all([this.#asking.destroy(), this.#watching.destroy()]);
   }
 
-  async #send({ path, query, post, signal, timeoutMs }: ConsulQuestion, dispatcher: Dispatcher): Promise<ConsulAnswer> {
+  async #send(question: ConsulQuestion, dispatcher: Dispatcher): Promise<ConsulAnswer> {
+    const { path, query, post, signal, timeoutMs, knownIndex } = question;
     const at = this.#at;
     const address = this.#settings.addresses[at % this.#settings.addresses.length] ?? "";
     const url = new URL(path, address);
@@ -94,7 +105,8 @@ export class ConsulClient {
       if (value !== undefined) url.searchParams.set(name, value);
     }
     let answer: Dispatcher.ResponseData;
-    let text: string;
+    let bytes: Buffer;
+    let index: number;
     try {
       answer = await request(url, {
         ...{ dispatcher, signal, headersTimeout: timeoutMs, bodyTimeout: BODY_TIMEOUT_MS },
@@ -102,20 +114,25 @@ export class ConsulClient {
         headers: this.hasToken ? { "x-consul-token": this.#settings.token ?? "" } : {},
         ...(post !== undefined && { body: JSON.stringify(post) }),
       });
-      text = await readBody(answer, address);
+      index = Number(answer.headers["x-consul-index"] ?? 0) || 0;
+      if (answer.statusCode === 200 && index === knownIndex && index > 0) {
+        await answer.body.dump({ limit: BODY_BYTES_MAX, signal });
+        return { body: undefined, index, filteredByAcls: false };
+      }
+      bytes = await readBody(answer, address);
     } catch (error) {
       if (!signal.aborted) this.#giveUp(at);
       if (error instanceof DiscoveryError) throw error;
       throw new DiscoveryError("unreachable", `${address}: ${wordsOf(error)}`, { cause: error });
     }
-    const failure = failureOf(answer.statusCode, text, address, path);
+    const failure = failureOf(answer.statusCode, bytes, address, path);
     if (failure !== undefined) {
       if (failure.kind === "unreachable") this.#giveUp(at);
       throw failure;
     }
     return {
-      body: parse(text, address),
-      index: Number(answer.headers["x-consul-index"] ?? 0) || 0,
+      body: await parse(bytes, address),
+      index,
       filteredByAcls: answer.headers["x-consul-results-filtered-by-acls"] === "true",
     };
   }
@@ -126,7 +143,7 @@ export class ConsulClient {
   }
 }
 
-async function readBody(answer: Dispatcher.ResponseData, address: string): Promise<string> {
+async function readBody(answer: Dispatcher.ResponseData, address: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of answer.body as AsyncIterable<Buffer>) {
@@ -137,20 +154,22 @@ async function readBody(answer: Dispatcher.ResponseData, address: string): Promi
     }
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 const WORDS_LENGTH_MAX = 300;
 
-function failureOf(status: number, text: string, address: string, path: string): DiscoveryError | undefined {
+function failureOf(status: number, body: Buffer, address: string, path: string): DiscoveryError | undefined {
   if (status >= 200 && status < 300) return undefined;
+  const text = body.toString("utf8");
   const words = `${address}: ${status} ${text.trim().slice(0, WORDS_LENGTH_MAX)}`;
   // "ACL not found": the token is unknown; "Permission denied": it is known and may not.
   if (status === 401 || (status === 403 && /ACL not found/i.test(text)))
     return new DiscoveryError("unauthenticated", words);
   if (status === 403) return new DiscoveryError("permission_denied", words);
   if (status === 429) {
-    const hint = "Consul's limits.http_max_conns_per_client (200 by default) bounds how many services can be watched";
+    const hint =
+      "Consul's limits.http_max_conns_per_client (200 by default) is reached; the registry's max_connections must stay below it";
     return new DiscoveryError("unreachable", `${words}: ${hint}`);
   }
   // With the streaming backend, a filter that can't be read is answered by 500.
@@ -160,13 +179,15 @@ function failureOf(status: number, text: string, address: string, path: string):
   return new DiscoveryError("bad_answer", `${words} (${path})`);
 }
 
-function parse(text: string, address: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new DiscoveryError("bad_answer", `${address}: the answer is not JSON: ${wordsOf(error)}`);
-  }
+async function parse(bytes: Buffer, address: string): Promise<unknown> {
+  return await parseJson(bytes).catch((error: unknown) => {
+    throw new DiscoveryError("bad_answer", `${address}: ${wordsOf(error)}`);
+  });
 }
+
+/** How many connections may hold blocking questions. */
+export const watchConnections = ({ connectionsMax = CONNECTIONS_MAX_DEFAULT }: ConsulSettings): number =>
+  Math.max(1, connectionsMax - ASK_CONNECTIONS_MAX);
 
 /** Errors of several attempts (IPv6, then IPv4) have no message of their own. */
 function wordsOf(error: unknown): string {

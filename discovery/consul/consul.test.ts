@@ -88,6 +88,10 @@ async function replay(names: readonly string[], settings: Partial<ConsulSettings
       response.end(JSON.stringify([{ Resource: "service", Access: "read", Segment: "orders", Allow: false }]));
       return;
     }
+    if (url.pathname === "/v1/connect/ca/roots") {
+      response.end(JSON.stringify({ TrustDomain: "11111111-2222.consul" }));
+      return;
+    }
     asked.push(url);
     const answer = answers.shift();
     if (answer === undefined) return;
@@ -125,6 +129,7 @@ test("answers follow each other by their indexes; one that goes back is doubted,
   expect(asked.map((url) => url.searchParams.get("index"))).toEqual([null, index("orders"), index("all-gone"), null]);
   expect(seen.map(({ discontinuous }) => discontinuous)).toEqual([false, false, true, true]);
   expect(seen.map(({ unknownService }) => unknownService)).toEqual([false, true, true, true]);
+  expect(new Set(seen.map(({ clusterIdentity }) => clusterIdentity))).toEqual(new Set(["11111111-2222.consul"]));
   expect(seen.map(({ revision }) => revision)).toEqual([
     index("orders"),
     index("all-gone"),

@@ -3,6 +3,11 @@ import type { TlsSettings } from "../tls.ts";
 /** How fresh answers must be (https://developer.hashicorp.com/consul/api-docs/features/consistency). */
 export type Consistency = "default" | "stale" | "consistent";
 
+/**
+ * Half of what Consul allows to one client address (limits.http_max_conns_per_client, 200 by default): others may share the address.
+ */
+export const CONNECTIONS_MAX_DEFAULT = 100;
+
 /** How a Consul is reached and asked. */
 export interface ConsulSettings {
   /** Agents or servers of one cluster, "http://host:8500"; the next one is asked when one doesn't answer. At least one. */
@@ -22,4 +27,6 @@ export interface ConsulSettings {
   /** Whether instances with a warning get no traffic. Default: false, as Consul's DNS does. */
   readonly passingOnly?: boolean | undefined;
   readonly tls?: TlsSettings | undefined;
+  /** How many connections may be open at once. Default: 100. */
+  readonly connectionsMax?: number | undefined;
 }

@@ -3,9 +3,11 @@ import { create } from "@bufbuild/protobuf";
 import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
-import { ConsulClient } from "./client.ts";
+import { ConsulClient, watchConnections } from "./client.ts";
+import { HINT_CONNECTIONS, watchHints } from "./hints.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
+import { QuestionSlots } from "./slots.ts";
 import { watch } from "./watch.ts";
 
 const ANSWER_MS_MAX = 10_000;
@@ -14,16 +16,22 @@ const ANSWER_MS_MAX = 10_000;
 export class ConsulSource implements Source {
   readonly #settings: ConsulSettings;
   readonly #client: ConsulClient;
+  readonly #slots: QuestionSlots;
+  #hinting: AbortController | undefined;
+  #identity: { readonly value: Promise<string>; readonly askedMs: number } | undefined;
   /** Known once an agent told it; an agent that may not tell is asked once. */
   #version: string | undefined;
 
   constructor(settings: ConsulSettings) {
     this.#settings = settings;
-    this.#client = new ConsulClient(settings);
+    const forServices = (questions: number) => Math.max(1, questions - HINT_CONNECTIONS);
+    this.#client = new ConsulClient(settings, (questions) => (this.#slots.capacity = forServices(questions)));
+    this.#slots = new QuestionSlots(forServices(watchConnections(settings)), (crowded) => this.#hint(crowded));
   }
 
   watch(service: ServiceKey, signal: AbortSignal): AsyncIterable<ServiceSnapshot> {
-    return watch(this.#client, this.#settings, service, signal);
+    const identity = (asking: AbortSignal) => this.#clusterIdentity(asking);
+    return watch({ client: this.#client, settings: this.#settings, slots: this.#slots, identity }, service, signal);
   }
 
   async list(signal: AbortSignal): Promise<readonly ListedService[]> {
@@ -48,13 +56,52 @@ export class ConsulSource implements Source {
       // Needs agent:read, which watching services doesn't.
       () => "Consul",
     );
-    // Nothing that Consul tells without agent:read tells two clusters apart.
-    return { clusterIdentity: "", version: this.#version };
+    return { clusterIdentity: await this.#clusterIdentity(signal), version: this.#version };
   }
 
   async close(): Promise<void> {
+    this.#hinting?.abort();
     await this.#client.close();
   }
+
+  /**
+   * The trust domain of Consul's service mesh, which a cluster draws at random when it is made, and tells everybody; "" where the mesh
+   * is switched off. Watches that begin together ask once.
+   */
+  async #clusterIdentity(signal: AbortSignal): Promise<string> {
+    const nowMs = performance.now();
+    if (this.#identity === undefined || nowMs - this.#identity.askedMs > IDENTITY_MS) {
+      const asking = AbortSignal.timeout(IDENTITY_MS);
+      const question = { path: "/v1/connect/ca/roots", signal: asking, timeoutMs: IDENTITY_MS };
+      const value = this.#client.ask(question).then(
+        ({ body }) => trustDomainOf(body),
+        () => "",
+      );
+      this.#identity = { value, askedMs: nowMs };
+    }
+    const identity = await this.#identity.value;
+    signal.throwIfAborted();
+    return identity;
+  }
+
+  /** Where not every service has a question open, a few questions tell whom to ask first. */
+  #hint(crowded: boolean): void {
+    this.#hinting?.abort();
+    this.#hinting = undefined;
+    if (!crowded) return;
+    this.#hinting = new AbortController();
+    const hint = (service: string) => this.#slots.hint(service);
+    void watchHints(this.#client, this.#settings, hint, this.#hinting.signal);
+  }
+}
+
+/** An answer is good for so long, and may take so long: instances wait for it. */
+const IDENTITY_MS = 2_000;
+
+/** "11111111-2222-….consul": the first label is the cluster's own, drawn when it was made. */
+function trustDomainOf(body: unknown): string {
+  const domain = typeof body === "object" && body !== null && "TrustDomain" in body ? body.TrustDomain : undefined;
+  return typeof domain === "string" ? domain : "";
 }
 
 function servicesOf(body: unknown): [string, string[]][] {

@@ -9,12 +9,13 @@ import type { ConsulAnswer, ConsulClient } from "./client.ts";
 import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
+import type { QuestionSlots } from "./slots.ts";
 
 /** How long Consul may keep a question whose answer doesn't change; drawn anew each time, so that watches don't fall into step. */
-const WAIT_S_MIN = 240;
-const WAIT_S_MAX = 300;
+const WAIT_MS_MIN = 240_000;
+const WAIT_MS_MAX = 300_000;
 /** Instances that are host names are looked up again so often. */
-const WAIT_S_NAMES = 30;
+const WAIT_MS_NAMES = 30_000;
 /** Consul itself adds up to a 16th of the wait. */
 const WAIT_MARGIN = 1.1;
 const ANSWER_MS_MAX = 10_000;
@@ -22,42 +23,115 @@ const ANSWER_MS_MAX = 10_000;
 /** Consul's indexes move for other services' sake too; so long at least between two questions. */
 const INTERVAL_MS_MIN = 20;
 
+/** What watches of one Consul share. */
+export interface WatchContext {
+  readonly client: ConsulClient;
+  readonly settings: ConsulSettings;
+  readonly slots: QuestionSlots;
+  /** The mark of the cluster; "" if it has none. */
+  readonly identity: (signal: AbortSignal) => Promise<string>;
+}
+
 /** Yields a service's instances now and whenever Consul says that something changed (blocking queries). */
 export async function* watch(
-  client: ConsulClient,
-  settings: ConsulSettings,
+  context: WatchContext,
   service: ServiceKey,
   signal: AbortSignal,
 ): AsyncGenerator<ServiceSnapshot> {
-  const path = `/v1/health/service/${encodeURIComponent(service.service)}`;
-  const passingOnly = settings.passingOnly ?? false;
-  const hostNames = new HostNames();
-  let index = 0;
-  let hasNames = false;
-  let discontinuous = false;
-  while (!signal.aborted) {
-    const askedMs = performance.now();
-    const answer = await (index === 0
-      ? client.askBlocking({ path, query: queryOf(settings, service), signal, timeoutMs: ANSWER_MS_MAX })
-      : askAgain(client, path, settings, service, index, waitS(hasNames), signal));
-    await refuseDenied(client, answer, service, signal);
+  const watched = new Watch(context, service, signal);
+  const place = context.slots.join(service.service);
+  try {
+    while (!signal.aborted) {
+      const { waitMs, revoked } = await place.acquire(signal);
+      const askedMs = performance.now();
+      const snapshot = await watched.next(waitMs, revoked);
+      place.release(snapshot !== undefined);
+      if (snapshot !== undefined) yield snapshot;
+      await sleep(Math.max(0, INTERVAL_MS_MIN - (performance.now() - askedMs)), signal);
+    }
+  } finally {
+    place.leave();
+  }
+}
+
+/** What is remembered from one question to the next. As little as possible: there may be thousands of watches. */
+class Watch {
+  readonly #context: WatchContext;
+  readonly #service: ServiceKey;
+  readonly #signal: AbortSignal;
+  readonly #hostNames = new HostNames();
+  #index = 0;
+  /** The last answer, if instances in it are host names: their addresses may change without a word of Consul. */
+  #named: ConsulAnswer | undefined;
+  #identity: string | undefined;
+  #discontinuous = false;
+
+  constructor(context: WatchContext, service: ServiceKey, signal: AbortSignal) {
+    this.#context = context;
+    this.#service = service;
+    this.#signal = signal;
+  }
+
+  /**
+   * Asks once. @returns undefined if nothing changed
+   * @param waitMs how long to wait for a change at most
+   * @param revoked ends the waiting
+   */
+  async next(waitMs: number | undefined, revoked: AbortSignal): Promise<ServiceSnapshot | undefined> {
+    const answer = await this.#ask(waitMs, revoked);
+    if (answer === undefined) return undefined;
+    if (answer.body === undefined) return this.#named && (await this.#snapshot(this.#named));
+    await refuseDenied(this.#context.client, answer, this.#service, this.#signal);
+    const next = nextIndex(this.#index, answer.index);
+    // An index that went back: this answer is taken with doubt already, and what follows starts over.
+    const isBack = next === 0;
+    if (isBack) this.#identity = undefined;
+    this.#discontinuous ||= isBack;
+    const snapshot = await this.#snapshot(answer);
+    this.#discontinuous = isBack;
+    this.#index = next;
+    return snapshot;
+  }
+
+  async #ask(waitMs: number | undefined, revoked: AbortSignal): Promise<ConsulAnswer | undefined> {
+    const { client, settings } = this.#context;
+    const path = `/v1/health/service/${encodeURIComponent(this.#service.service)}`;
+    const query = queryOf(settings, this.#service);
+    const index = this.#index;
+    if (index === 0) {
+      return await client.askBlocking({ path, query, signal: this.#signal, timeoutMs: ANSWER_MS_MAX });
+    }
+    const wait = waitMs ?? patienceMs(this.#named !== undefined);
+    try {
+      return await client.askBlocking({
+        path,
+        query: { ...query, index: String(index), wait: `${Math.round(wait)}ms` },
+        signal: AbortSignal.any([this.#signal, revoked]),
+        timeoutMs: wait * WAIT_MARGIN + ANSWER_MS_MAX,
+        knownIndex: index,
+      });
+    } catch (error) {
+      if (revoked.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  async #snapshot(answer: ConsulAnswer): Promise<ServiceSnapshot> {
+    const { settings, identity } = this.#context;
     const entries = entriesOf(answer.body);
     const names = hostNamesOf(entries);
-    hasNames = names.length > 0;
-    const next = nextIndex(index, answer.index);
-    // A wait that ran out: nothing changed, but Consul lives, and names may have other addresses now.
-    const snapshot = toSnapshot(service, entries, await hostNames.resolve(names), { passingOnly });
+    this.#named = names.length > 0 ? answer : undefined;
+    this.#identity ??= await identity(this.#signal);
+    const snapshot = toSnapshot(this.#service, entries, await this.#hostNames.resolve(names), {
+      passingOnly: settings.passingOnly ?? false,
+    });
     snapshot.revision = String(answer.index);
     snapshot.observeTime = timestampFromMs(Date.now());
-    snapshot.discontinuous = discontinuous;
+    snapshot.clusterIdentity = this.#identity;
+    snapshot.discontinuous = this.#discontinuous;
     // A service is nothing but its instances here; a filter may have hidden them.
     snapshot.unknownService = entries.length === 0 && !settings.filter;
-    // An index that went back: this answer is taken with doubt already, and what follows starts over.
-    if (next === 0) snapshot.discontinuous = true;
-    yield snapshot;
-    discontinuous = next === 0;
-    index = next;
-    await sleep(Math.max(0, INTERVAL_MS_MIN - (performance.now() - askedMs)), signal);
+    return snapshot;
   }
 }
 
@@ -70,21 +144,8 @@ export function nextIndex(before: number, answered: number): number {
   return Math.max(1, answered);
 }
 
-const waitS = (hasNames: boolean) =>
-  hasNames ? WAIT_S_NAMES : Math.round(WAIT_S_MIN + Math.random() * (WAIT_S_MAX - WAIT_S_MIN));
-
-async function askAgain(
-  client: ConsulClient,
-  path: string,
-  settings: ConsulSettings,
-  service: ServiceKey,
-  index: number,
-  wait: number,
-  signal: AbortSignal,
-): Promise<ConsulAnswer> {
-  const query = { ...queryOf(settings, service), index: String(index), wait: `${wait}s` };
-  return await client.askBlocking({ path, query, signal, timeoutMs: wait * 1000 * WAIT_MARGIN + ANSWER_MS_MAX });
-}
+const patienceMs = (hasNames: boolean) =>
+  hasNames ? WAIT_MS_NAMES : WAIT_MS_MIN + Math.random() * (WAIT_MS_MAX - WAIT_MS_MIN);
 
 /**
  * An answer without instances because the token may not see them is no empty service.

@@ -37,7 +37,7 @@ export interface DnsAnswer {
   readonly isTruncated: boolean;
   /** RCODE: 0 no error, 3 no such name. */
   readonly code: number;
-  /** The question it answers, in lower case with its type. */
+  /** The question it answers, in lower case with its type; empty where a server that understood nothing repeats none. */
   readonly question: string;
   readonly answers: readonly DnsRecord[];
   /** For how long "there is none" holds (RFC 2308, 5); undefined if the answer doesn't say. */
@@ -48,8 +48,8 @@ export interface DnsAnswer {
 export const questionText = (name: string, type: QueryType): string =>
   `${name.toLowerCase().replace(/\.$/, "")} ${recordTypes[type]}`;
 
-/** A query with recursion desired and EDNS. @throws DiscoveryError "bad_settings" if the name can't be one */
-export function encodeQuery(id: number, name: string, type: QueryType): Buffer {
+/** A query with recursion desired, and with EDNS unless a server doesn't know that. @throws DiscoveryError "bad_settings" if the name can't be one */
+export function encodeQuery(id: number, name: string, type: QueryType, withEdns = true): Buffer {
   const labels = name.replace(/\.$/, "").split(".");
   const encoded = labels.map((label) => {
     const bytes = Buffer.from(label, "ascii");
@@ -62,10 +62,11 @@ export function encodeQuery(id: number, name: string, type: QueryType): Buffer {
   head.writeUInt16BE(id, 0);
   head.writeUInt16BE(FLAG_RECURSION_DESIRED, 2);
   head.writeUInt16BE(1, 4);
-  head.writeUInt16BE(1, 10);
+  head.writeUInt16BE(withEdns ? 1 : 0, 10);
   const question = Buffer.alloc(5);
   question.writeUInt16BE(recordTypes[type], 1);
   question.writeUInt16BE(CLASS_IN, 3);
+  if (!withEdns) return Buffer.concat([head, ...encoded, question]);
   // OPT: root name, type, payload size as class, no extended flags, no data.
   const opt = Buffer.alloc(11);
   opt.writeUInt16BE(TYPE_OPT, 1);
@@ -85,7 +86,14 @@ export function decodeAnswer(bytes: Buffer): DnsAnswer {
 
 function decode(bytes: Buffer): DnsAnswer {
   const flags = bytes.readUInt16BE(2);
-  if ((flags & FLAG_RESPONSE) === 0 || bytes.readUInt16BE(4) !== 1) throw new Error("it is no answer to one question");
+  const code = flags & 0xf;
+  const questions = bytes.readUInt16BE(4);
+  if ((flags & FLAG_RESPONSE) === 0 || questions > 1) throw new Error("it is no answer to one question");
+  const isTruncated = (flags & FLAG_TRUNCATED) !== 0;
+  if (questions === 0) {
+    if (code === 0) throw new Error("it is an answer to no question");
+    return { id: bytes.readUInt16BE(0), isTruncated, code, question: "", answers: [], negativeTtlS: undefined };
+  }
   const asked = readName(bytes, 12);
   const question = `${asked.name} ${bytes.readUInt16BE(asked.end)}`;
   let at = asked.end + 4;
@@ -95,7 +103,7 @@ function decode(bytes: Buffer): DnsAnswer {
   for (let n = 0; n < answerCount + authorityCount; n++) {
     if (n > RECORDS_MAX) throw new Error(`more than ${RECORDS_MAX} records`);
     // What was cut off isn't needed: the question is asked again over TCP.
-    if (at >= bytes.length && (flags & FLAG_TRUNCATED) !== 0) break;
+    if (at >= bytes.length && isTruncated) break;
     const { name, end } = readName(bytes, at);
     const type = bytes.readUInt16BE(end);
     const ttlS = bytes.readUInt32BE(end + 4);
@@ -105,8 +113,7 @@ function decode(bytes: Buffer): DnsAnswer {
     if (n < answerCount) answers.push(...readRecord(bytes, type, { name, ttlS }, data, at));
     else if (type === recordTypes.SOA) negativeTtlS = Math.min(ttlS, bytes.readUInt32BE(at - 4));
   }
-  const isTruncated = (flags & FLAG_TRUNCATED) !== 0;
-  return { id: bytes.readUInt16BE(0), isTruncated, code: flags & 0xf, question, answers, negativeTtlS };
+  return { id: bytes.readUInt16BE(0), isTruncated, code, question, answers, negativeTtlS };
 }
 
 function readRecord(

@@ -7,6 +7,8 @@ import { decodeAnswer, type DnsAnswer, encodeQuery, type QueryType, questionText
 
 /** Of one attempt. */
 const TIMEOUT_MS = 2_000;
+/** A datagram may be lost: each server is asked so often, one after the other. */
+const ROUNDS = 2;
 const PORT_DEFAULT = 53;
 
 /** A name server. */
@@ -23,7 +25,7 @@ export function parseServer(text: string): DnsServer {
 }
 
 /**
- * Asks each server in turn, over UDP, and over TCP where the answer didn't fit, until one answers.
+ * Asks each server in turn, over UDP, and over TCP where the answer didn't fit, until one answers. "No such name" is an answer.
  * @throws DiscoveryError "unreachable", "bad_answer", "permission_denied" (REFUSED)
  */
 export async function query(
@@ -33,7 +35,7 @@ export async function query(
   signal: AbortSignal,
 ): Promise<DnsAnswer> {
   let last: unknown;
-  for (const server of servers) {
+  for (const server of Array.from({ length: ROUNDS }, () => servers).flat()) {
     signal.throwIfAborted();
     try {
       const answer = await ask(server, name, type, signal);
@@ -55,13 +57,34 @@ export async function query(
 }
 
 // RFC 1035 4.1.1
-const codes: Readonly<Record<number, string>> = { 1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED" };
+const FORMERR = 1;
+const NOTIMP = 4;
+const codes: Readonly<Record<number, string>> = {
+  [FORMERR]: "FORMERR",
+  2: "SERVFAIL",
+  [NOTIMP]: "NOTIMP",
+  5: "REFUSED",
+};
 
+/** A server that doesn't know EDNS says so, or that it understands nothing, and is asked without (RFC 6891, 6.2.2). */
 async function ask(server: DnsServer, name: string, type: QueryType, signal: AbortSignal): Promise<DnsAnswer> {
+  const answer = await askOnce(server, name, type, signal, true);
+  const isOld = answer.code === FORMERR || answer.code === NOTIMP;
+  return isOld ? await askOnce(server, name, type, signal, false) : answer;
+}
+
+async function askOnce(
+  server: DnsServer,
+  name: string,
+  type: QueryType,
+  signal: AbortSignal,
+  withEdns: boolean,
+): Promise<DnsAnswer> {
   // A number that nobody can guess, and a new port each time (dgram binds one): RFC 5452.
   const id = randomInt(0x1_0000);
-  const message = encodeQuery(id, name, type);
-  const matches = (answer: DnsAnswer) => answer.id === id && answer.question === questionText(name, type);
+  const message = encodeQuery(id, name, type, withEdns);
+  const matches = (answer: DnsAnswer) =>
+    answer.id === id && (answer.question === "" || answer.question === questionText(name, type));
   const answer = await askUdp(server, message, matches, signal);
   return answer.isTruncated ? await askTcp(server, message, matches, signal) : answer;
 }

@@ -109,12 +109,14 @@ export class FileSource implements Source {
 
 async function versionOf(file: string): Promise<string> {
   try {
-    const { ino, size, mtimeMs } = await stat(file);
+    const found = await stat(file);
+    if (!found.isFile()) throw new DiscoveryError("bad_settings", `${file} is no file`);
+    const { ino, size, mtimeMs } = found;
     if (size > FILE_BYTES_MAX) throw new DiscoveryError("bad_answer", `${file} has more than ${FILE_BYTES_MAX} bytes`);
     return `${ino}-${size}-${mtimeMs}`;
   } catch (error) {
     if (error instanceof DiscoveryError) throw error;
-    throw new DiscoveryError("bad_settings", error instanceof Error ? error.message : String(error));
+    throw unreadable(file, error);
   }
 }
 
@@ -123,7 +125,18 @@ async function load(file: string, version: string): Promise<Version> {
   try {
     content = await readFile(file, "utf8");
   } catch (error) {
-    throw new DiscoveryError("bad_settings", error instanceof Error ? error.message : String(error));
+    throw unreadable(file, error);
   }
   return { version, services: parseServices(file, content) };
+}
+
+/** In words that say which file, which not all of Node's do. */
+function unreadable(file: string, error: unknown): DiscoveryError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const words: Readonly<Record<string, string>> = {
+    ENOENT: "is not there",
+    EACCES: "may not be read by the control plane",
+  };
+  const text = words[code] ?? `can't be read: ${error instanceof Error ? error.message : String(error)}`;
+  return new DiscoveryError("bad_settings", `${file} ${text}`, { cause: error });
 }

@@ -7,7 +7,7 @@ import { keyText, LIST_MAX, type ListedService, type RegistryIdentity, type Sour
 import type { LeasePlace } from "./lease.ts";
 import type { LeaseTable } from "./table.ts";
 
-/** Reports that come together become one snapshot. */
+/** Between two snapshots of a service: what is reported meanwhile comes with the second. The first of a quiet time is not held back. */
 const COALESCE_MS = 5;
 
 /** One registry of the kind `leases`: what was reported to it. */
@@ -32,6 +32,7 @@ export class LeaseSource implements Source {
     try {
       while (!signal.aborted) {
         const seen = changes;
+        const yieldedMs = performance.now();
         yield this.#snapshot(service, seen);
         if (changes === seen && !signal.aborted) {
           await new Promise<void>((resolve) => {
@@ -39,7 +40,8 @@ export class LeaseSource implements Source {
           });
           wake = () => {};
         }
-        await new Promise((resolve) => setTimeout(resolve, COALESCE_MS));
+        const restMs = COALESCE_MS - (performance.now() - yieldedMs);
+        if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
       }
     } finally {
       signal.removeEventListener("abort", onAbort);

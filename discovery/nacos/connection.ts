@@ -234,7 +234,10 @@ export class NacosConnection {
   }
 
   #failure(error: ServiceError): DiscoveryError {
-    const text = `${this.server.grpc}: ${status[error.code]}: ${error.details}`;
+    // What grpc-js knows of the reason lies in the middle of a longer text.
+    const [, reason = error.details] =
+      /Last error: (?:Error: )?(.*?)\.? *(?:Resolution note|$)/.exec(error.details) ?? [];
+    const text = `${this.server.grpc} (gRPC): ${reason}`;
     if (error.code === status.UNAUTHENTICATED) return new DiscoveryError("unauthenticated", text);
     return new DiscoveryError(error.code === status.UNIMPLEMENTED ? "bad_answer" : "unreachable", text);
   }

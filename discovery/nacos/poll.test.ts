@@ -137,7 +137,7 @@ test("a newer server whose gRPC port does not answer is a failure to show, not o
   cleanups.push(() => source.close());
   await expect(source.probe(signal)).rejects.toMatchObject({
     kind: "unreachable",
-    message: /UNAVAILABLE.*ECONNREFUSED/,
+    message: /\(gRPC\): connect ECONNREFUSED 127.0.0.1:1$/,
   });
 });
 

@@ -20,7 +20,7 @@ export class ReplaySource implements Source {
   async *watch(key: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {
     for (const snapshot of this.#recorded.get(keyText(key)) ?? []) {
       if (signal.aborted) return;
-      yield snapshot;
+      yield { ...snapshot };
     }
     // The end of the recording: nothing more happens.
     await new Promise<void>((resolve) => {

@@ -58,7 +58,7 @@ export class ScriptedSource implements Source {
             queue.wake = resolve;
           });
         } else if ("error" in said) throw said.error;
-        else yield said.snapshot;
+        else yield { ...said.snapshot };
       }
     } finally {
       signal.removeEventListener("abort", onAbort);

@@ -18,9 +18,11 @@ import {
   RoutesConfigDumpSchema,
   type UpdateFailureStateSchema,
 } from "#envoy/admin/v3/config_dump_shared_pb.ts";
+import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
+import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
 import { redact } from "#proto/redact.ts";
 import { registry } from "#proto/registry.ts";
-import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+import { type ResourceType, resourceType, routeConfigurationOf } from "#proto/resource-types.ts";
 
 import type { RefusedVersion } from "../xds/configuration.ts";
 import type { Resource } from "../xds/graph.ts";
@@ -46,9 +48,24 @@ interface Entry {
   readonly clientStatus: ClientResourceStatus;
 }
 
+/** The route configurations, each with the virtual hosts that came to it by VHDS, as Envoy shows them. */
+function routesIn(active: AdminSource["active"]): ReadonlyMap<string, Resource> {
+  const hosts = Map.groupBy(active(resourceType("VHDS")).values(), ({ name }) => routeConfigurationOf(name));
+  return new Map(
+    Array.from(active(resourceType("RDS")), ([name, resource]) => {
+      const message = resource.message as RouteConfiguration;
+      const own = (hosts.get(name) ?? []).map((host) => host.message as VirtualHost);
+      return [name, { ...resource, message: { ...message, virtualHosts: [...message.virtualHosts, ...own] } }];
+    }),
+  );
+}
+
 /** Everything in use and what was refused since, as Envoy's /config_dump shows it (envoy.admin.v3.ConfigDump), without secrets. */
 export function configDump(source: Pick<AdminSource, "active" | "refused">): JsonValue {
-  const entries = (shortName: ResourceType["shortName"]) => entriesOf(source, resourceType(shortName));
+  const entries = (shortName: ResourceType["shortName"]) => {
+    const type = resourceType(shortName);
+    return entriesOf(shortName === "RDS" ? routesIn(source.active) : source.active(type), source.refused(type), type);
+  };
   const configs = [
     pack(ClustersConfigDumpSchema, {
       dynamicActiveClusters: entries("CDS").map((entry) => ({ ...shared(entry), ...only("cluster", entry.resource) })),
@@ -102,9 +119,11 @@ const shared = ({ version, lastUpdated, errorState, clientStatus }: Entry) => ({
   ...only("errorState", errorState),
 });
 
-function entriesOf(source: Pick<AdminSource, "active" | "refused">, type: ResourceType): Entry[] {
-  const active = source.active(type);
-  const refused = source.refused(type);
+function entriesOf(
+  active: ReadonlyMap<string, Resource>,
+  refused: ReadonlyMap<string, RefusedVersion>,
+  type: ResourceType,
+): Entry[] {
   const names = [...new Set([...active.keys(), ...refused.keys()])].sort();
   return names.map((name) => entryOf(type, name, active.get(name), refused.get(name)));
 }

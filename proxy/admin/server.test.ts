@@ -2,6 +2,7 @@ import { fromJson, type Message, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
@@ -20,9 +21,10 @@ const messages = {
   EDS: assignment("a", 9101),
   LDS: listener("l", 8080, "r"),
   RDS: routes("r", { "/": "a" }),
+  VHDS: fromJson(VirtualHostSchema, { name: "v/one", domains: ["one.example.com"] }) as Message,
   SDS: fromJson(SecretSchema, { name: "s", genericSecret: { secret: { inlineString: "hush" } } }) as Message,
 };
-const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r", SDS: "s" };
+const names = { CDS: "a", EDS: "a", LDS: "l", RDS: "r", VHDS: "v/one", SDS: "s" };
 
 function active(type: ResourceType): Map<string, Resource> {
   const message = messages[type.shortName];

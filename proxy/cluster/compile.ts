@@ -14,6 +14,7 @@ import { maglev } from "./balance/maglev.ts";
 import { random } from "./balance/random.ts";
 import { ringHash } from "./balance/ring-hash.ts";
 import { roundRobin } from "./balance/round-robin.ts";
+import { breakersOf } from "./breakers.ts";
 import type { ClusterSettings } from "./cluster.ts";
 import type { HostSetOptions } from "./host-set.ts";
 import { compileProtocolOptions } from "./protocol-options.ts";
@@ -23,8 +24,6 @@ import { compileTransportSocket } from "./tls.ts";
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
 const DNS_REFRESH_MS_DEFAULT = 5_000;
 const PANIC_THRESHOLD_DEFAULT = 50;
-const BREAKER_DEFAULT = 1024;
-const MAX_RETRIES_DEFAULT = 3;
 const RING_SIZE_MIN_DEFAULT = 1024;
 const RING_SIZE_MAX = 8 * 1024 * 1024;
 const MAGLEV_TABLE_SIZE_DEFAULT = 65_537;
@@ -83,13 +82,7 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
 
 function compileBreakers({ circuitBreakers }: Cluster): ClusterSettings["breakers"] {
   // Routes of HIGH priority are refused, so that their thresholds have nothing to guard.
-  const thresholds = circuitBreakers?.thresholds.find(({ priority }) => priority === RoutingPriority.DEFAULT);
-  return {
-    maxConnections: thresholds?.maxConnections ?? BREAKER_DEFAULT,
-    maxPendingRequests: thresholds?.maxPendingRequests ?? BREAKER_DEFAULT,
-    maxRequests: thresholds?.maxRequests ?? BREAKER_DEFAULT,
-    maxRetries: thresholds?.maxRetries ?? MAX_RETRIES_DEFAULT,
-  };
+  return breakersOf(circuitBreakers?.thresholds.find(({ priority }) => priority === RoutingPriority.DEFAULT));
 }
 
 /** Seconds before the first probe where only the probes themselves are configured: Linux' own default. */

@@ -57,7 +57,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     max_pending_requests: "used",
     max_requests: "used",
     max_retries: "used",
-    track_remaining: "ignored",
+    track_remaining: "used",
   },
   "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
     common_http_protocol_options: "used",

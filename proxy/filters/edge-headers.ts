@@ -97,7 +97,7 @@ function cleanAndFind(headers: Headers, clean: ReadonlySet<string>): Places & { 
     } else if (name === "x-forwarded-for") {
       if (places.forwardedFor < 0) places.forwardedFor = i;
       else {
-        values[places.forwardedFor] = `${values[places.forwardedFor]},${values[i]}`;
+        headers.setAt(places.forwardedFor, `${values[places.forwardedFor]},${values[i]}`);
         headers.removeAt(i--);
       }
     } else if (name === "x-forwarded-proto") {
@@ -114,7 +114,7 @@ function cleanAndFind(headers: Headers, clean: ReadonlySet<string>): Places & { 
 /** Sets the field at its place; -1: there is none. */
 function put(headers: Headers, at: number, name: string, value: string): void {
   if (at < 0) headers.add(name, value);
-  else headers.values[at] = value;
+  else headers.setAt(at, value);
 }
 
 function applyRequestId(headers: Headers, at: number, options: HttpOptions, edge: boolean): string | undefined {
@@ -133,7 +133,7 @@ const joinVia = (headers: Headers, via: string): string => {
 
 /** What every response carries: `server`, `date`, and what the options add. */
 export function mutateResponseHeaders(headers: Headers, options: HttpOptions, record: StreamRecord): void {
-  const { names, values } = headers;
+  const { names } = headers;
   let server = -1;
   let hasDate = false;
   for (let i = 0; i < names.length; i++) {
@@ -146,8 +146,7 @@ export function mutateResponseHeaders(headers: Headers, options: HttpOptions, re
   if (options.serverHeader === "overwrite") put(headers, server, "server", options.serverName);
   else if (options.serverHeader === "append-if-absent" && server < 0) headers.add("server", options.serverName);
   if (!hasDate) {
-    names.push("date");
-    values.push(dateNow());
+    headers.add("date", dateNow());
   }
   if (options.via !== "") headers.set("via", joinVia(headers, options.via));
   const { requestId } = record;

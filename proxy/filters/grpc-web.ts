@@ -85,8 +85,7 @@ class GrpcWeb implements Filter {
     frame.writeUInt32BE(lines.length, 1);
     frame.write(lines, FRAME_HEAD_BYTES, "latin1");
     // They have been sent with this.
-    trailers.names.length = 0;
-    trailers.values.length = 0;
+    trailers.clear();
     return this.#encode(frame);
   }
 

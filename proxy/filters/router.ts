@@ -5,6 +5,7 @@ import { rewriteHost } from "../route/host-rewrite.ts";
 import type { ForwardAction, Route } from "../route/route.ts";
 import { findCluster } from "../upstream/cluster-context.ts";
 import { Forward } from "../upstream/forward.ts";
+import { withMirrors } from "../upstream/mirror.ts";
 import { TcpTunnel } from "../upstream/tcp-tunnel.ts";
 import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import type { Stream } from "./stream.ts";
@@ -79,7 +80,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamR
   const expectedMs = expectedTimeoutMs(action);
   if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
   stream.record.trace?.inject(headers, cluster.cluster.name);
-  return new Forward(stream, action, cluster, hash);
+  return withMirrors(new Forward(stream, action, cluster, hash), stream, action);
 }
 
 /** The route decides, or else the listener. Only a bare GET may be upgraded, and a CONNECT has no body. */

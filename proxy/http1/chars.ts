@@ -77,3 +77,11 @@ export function isAuthority(text: string): boolean {
   }
   return true;
 }
+
+const HTTP1 = Buffer.from("HTTP/1.", "latin1");
+
+/** Whether "HTTP/1." is at a place. */
+export function isHttp1At(bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < HTTP1.length; i++) if (bytes[at + i] !== HTTP1[i]) return false;
+  return true;
+}

@@ -29,7 +29,7 @@ function read(pieces: readonly Buffer[], isRequest = true): string[] {
           break;
         }
         at = head.next;
-        const message = isRequest ? parseRequestHead(head.text, LIMITS, false) : parseResponseHead(head.text, LIMITS);
+        const message = isRequest ? parseRequestHead(head, LIMITS, false) : parseResponseHead(head, LIMITS);
         if (message instanceof Violation) return [...results, `! ${message.status}`];
         const line = message instanceof RequestMessage ? `${message.method} ${message.path}` : `${message.status}`;
         text = `${line} ${message.headers.names.join()}=${message.headers.values.join()} `;
@@ -128,5 +128,6 @@ test("a body until close ends with the connection, others break off", () => {
   body.startLength(4);
   body.read(Buffer.from("abc"), 0, 3, sink);
   expect(body.close()).toBe(false);
-  expect(parseResponseHead("HTTP/1.1 200\r\n", LIMITS)).toBeInstanceOf(ResponseMessage);
+  const head = Buffer.from("HTTP/1.1 200\r\n\r\n");
+  expect(parseResponseHead({ bytes: head, from: 0, to: head.length }, LIMITS)).toBeInstanceOf(ResponseMessage);
 });

@@ -5,6 +5,7 @@ import { type Violation, violations } from "./violation.ts";
 const CR = 0x0d;
 const LF = 0x0a;
 const INITIAL_BYTES = 1024;
+const NO_BYTES = Buffer.alloc(0);
 /** Room for method and version beside a target of the largest size. */
 const REQUEST_LINE_BYTES_MAX = TARGET_BYTES_MAX + 256;
 
@@ -13,14 +14,16 @@ const REQUEST_LINE_BYTES_MAX = TARGET_BYTES_MAX + 256;
  * looked at byte by byte so that garbage is refused at once rather than waited on. Linear in the input whatever the pieces are.
  */
 export class HeadReader {
-  /** The head's start line and fields as latin1, without the empty line, once read() returned true. */
-  text = "";
+  /** Once read() returned true: where the head is, its empty line included; valid as long as the input is. */
+  bytes: Buffer = NO_BYTES;
+  from = 0;
+  to = 0;
   /** Where the input goes on after the head. */
   next = 0;
   violation: Violation | undefined = undefined;
 
   readonly #isRequest: boolean;
-  #bytes: Buffer | undefined = undefined;
+  #collected: Buffer | undefined = undefined;
   #length = 0;
   #lines = 0;
   /** Whether the empty line before a request that RFC 9112, 2.2 grants has been skipped, or begun. */
@@ -33,6 +36,16 @@ export class HeadReader {
   /** Whether a part of a head has been read. */
   get started(): boolean {
     return this.#length > 0 || this.#skipped > 0;
+  }
+
+  /** Whether a head that began at `from` would be whole, so that it may be parsed where it lies without looking for its end first. */
+  mayBeginAt(bytes: Buffer, from: number): boolean {
+    return this.#length === 0 && this.#skipped !== 1 && !(this.#isRequest && bytes[from] === CR);
+  }
+
+  /** The head that the caller has read without us was one: what was skipped before it no longer counts. */
+  wasRead(): void {
+    this.#skipped = 0;
   }
 
   /** Reads bytes[from, to). True: the head is complete; false: more is needed, or there is a violation. */
@@ -54,8 +67,10 @@ export class HeadReader {
       this.violation = violations.headTooLarge;
       return false;
     }
-    this.text = bytes.toString("latin1", from, to - 2);
-    this.#bytes = undefined;
+    this.bytes = bytes;
+    this.from = from;
+    this.to = to;
+    this.#collected = undefined;
     return true;
   }
 
@@ -71,7 +86,7 @@ export class HeadReader {
       const violation = this.#check(byte);
       if (violation !== undefined) return this.#refuse(violation);
       if (this.#length > maxBytes) return this.#refuse(violations.headTooLarge);
-      const collected = this.#bytes as Buffer;
+      const collected = this.#collected as Buffer;
       const length = this.#length;
       if (byte === LF && length >= 4 && collected[length - 3] === LF) {
         return this.#complete(collected, 0, length, i + 1, maxBytes);
@@ -82,18 +97,18 @@ export class HeadReader {
 
   #append(byte: number): void {
     const length = this.#length++;
-    if (this.#bytes === undefined) this.#bytes = Buffer.allocUnsafe(INITIAL_BYTES);
-    if (length === this.#bytes.length) {
+    this.#collected ??= Buffer.allocUnsafe(INITIAL_BYTES);
+    if (length === this.#collected.length) {
       const larger = Buffer.allocUnsafe(length * 2);
-      this.#bytes.copy(larger);
-      this.#bytes = larger;
+      this.#collected.copy(larger);
+      this.#collected = larger;
     }
-    this.#bytes[length] = byte;
+    this.#collected[length] = byte;
   }
 
   /** What can be refused before the head is whole. */
   #check(byte: number): Violation | undefined {
-    const previous = this.#length > 1 ? (this.#bytes as Buffer)[this.#length - 2] : undefined;
+    const previous = this.#length > 1 ? (this.#collected as Buffer)[this.#length - 2] : undefined;
     if (byte === LF) {
       if (previous !== CR) return violations.lineEnd;
       this.#lines++;

@@ -1,8 +1,10 @@
-import { isAuthority, TARGET, TOKEN } from "./chars.ts";
-import { type FieldLimits, Message, parseFields } from "./fields.ts";
+import { isAuthority, isHttp1At, TARGET, TOKEN } from "./chars.ts";
+import { type FieldLimits, type HeadBytes, Message, parseFields } from "./fields.ts";
 import { type Violation, violations } from "./violation.ts";
 
 const SP = 0x20;
+const CR = 0x0d;
+const LF = 0x0a;
 const SLASH = 0x2f;
 const HASH = 0x23;
 
@@ -43,29 +45,45 @@ export interface RequestLimits extends FieldLimits {
   readonly acceptHttp10: boolean;
 }
 
-/** Reads the head of a request: request line and field lines in latin1, each ended by CRLF, without the empty line (RFC 9112, 3 to 6). */
-export function parseRequestHead(text: string, limits: RequestLimits, isSecure: boolean): RequestMessage | Violation {
+/**
+ * Reads the head of a request (RFC 9112, 3 to 6). Where the end of the head isn't in sight, there is some violation, which then says nothing
+ * about the request.
+ */
+export function parseRequestHead(
+  head: HeadBytes,
+  limits: RequestLimits,
+  isSecure: boolean,
+): RequestMessage | Violation {
   const message = new RequestMessage(isSecure);
-  let i = 0;
-  while (TOKEN[text.charCodeAt(i)]) i++;
-  if (i === 0 || text.charCodeAt(i) !== SP) return violations.startLine;
-  message.method = text.slice(0, i);
+  const { bytes, from: begin, to } = head;
+  let i = begin;
+  while (i < to && TOKEN[bytes[i] as number] !== 0) i++;
+  if (i === begin || i === to || bytes[i] !== SP) return violations.startLine;
+  message.method = methodAt(bytes, begin, i);
   if (!METHODS.has(message.method)) return violations.method;
   const from = ++i;
-  while (TARGET[text.charCodeAt(i)] === 1) i++;
+  while (i < to && TARGET[bytes[i] as number] === 1) i++;
   if (i - from > TARGET_BYTES_MAX) return violations.uriTooLong;
-  if (text.charCodeAt(i) === HASH) return violations.fragment;
-  if (i === from || text.charCodeAt(i) !== SP) return violations.target;
-  const target = text.slice(from, i);
-  if (!text.startsWith("HTTP/1.", i + 1) || !text.startsWith("\r\n", i + 9)) return violations.version;
-  const minor = text.charCodeAt(i + 8);
+  if (bytes[i] === HASH) return violations.fragment;
+  if (i === from || i + 10 >= to || bytes[i] !== SP) return violations.target;
+  const end = i;
+  if (!isHttp1At(bytes, end + 1) || bytes[end + 9] !== CR || bytes[end + 10] !== LF) return violations.version;
+  const minor = bytes[end + 8];
   if (minor === 0x30) {
     if (!limits.acceptHttp10) return violations.lowVersion;
     message.isHttp10 = true;
   } else if (minor !== 0x31) {
     return violations.version;
   }
-  return parseFields(text, i + 11, message, limits) ?? checkFraming(message) ?? applyTarget(message, target) ?? message;
+  const text = parseFields(head, end + 11, message, limits);
+  if (typeof text !== "string") return text;
+  return checkFraming(message) ?? applyTarget(message, text.slice(from - begin, end - begin)) ?? message;
+}
+
+/** The method at its place; those of nearly all requests need no new string. */
+function methodAt(bytes: Buffer, from: number, to: number): string {
+  if (to - from === 3 && bytes[from] === 0x47 && bytes[from + 1] === 0x45 && bytes[from + 2] === 0x54) return "GET";
+  return bytes.toString("latin1", from, to);
 }
 
 function checkFraming(message: RequestMessage): Violation | undefined {

@@ -1,6 +1,6 @@
 import { type BodySink, BodyReader } from "./body.ts";
 import { HeadReader } from "./head-reader.ts";
-import { parseRequestHead, type RequestLimits, type RequestMessage } from "./request-head.ts";
+import { parseRequestHead, type RequestLimits, RequestMessage } from "./request-head.ts";
 import { Violation } from "./violation.ts";
 
 /** Takes the requests of a connection as they are read. */
@@ -41,22 +41,33 @@ export class RequestReader {
   read(bytes: Buffer, at: number, maxHeadBytes: number, limits: RequestLimits): number {
     if (this.inBody) return this.#readBody(bytes, at);
     const head = this.#head;
+    // Nearly all heads come whole, and reading one tells where it ends.
+    if (head.mayBeginAt(bytes, at)) {
+      const whole = parseRequestHead({ bytes, from: at, to: bytes.length }, limits, this.#isSecure);
+      if (whole instanceof RequestMessage && whole.bodyAt - at <= maxHeadBytes) {
+        head.wasRead();
+        return this.#begin(whole, whole.bodyAt);
+      }
+    }
     const begun = head.started;
     if (!head.read(bytes, at, bytes.length, maxHeadBytes)) {
       if (head.violation !== undefined) this.#handler.onViolation(head.violation, false);
       else if (!begun && head.started) this.#handler.onHeadBegun();
       return bytes.length;
     }
-    const message = parseRequestHead(head.text, limits, this.#isSecure);
+    const message = parseRequestHead(head, limits, this.#isSecure);
     if (message instanceof Violation) {
       this.#handler.onViolation(message, false);
       return bytes.length;
     }
+    return this.#begin(message, head.next);
+  }
+
+  /** Hands a head over. Returns where its body begins. */
+  #begin(message: RequestMessage, next: number): number {
     if (message.chunked) this.#body.startChunked();
     else this.#body.startLength(Math.max(0, message.contentLength));
     this.inBody = !this.#body.done;
-    // The handler's doing may lead here again, so nothing is read from the head after it.
-    const { next } = head;
     this.#handler.onRequestHead(message, !this.inBody);
     return next;
   }

@@ -1,6 +1,10 @@
-import { VALUE } from "./chars.ts";
-import { type FieldLimits, Message, parseFields } from "./fields.ts";
+import { isHttp1At, VALUE } from "./chars.ts";
+import { type FieldLimits, type HeadBytes, Message, parseFields } from "./fields.ts";
 import { type Violation, violations } from "./violation.ts";
+
+const SP = 0x20;
+const CR = 0x0d;
+const LF = 0x0a;
 
 /** The head of a response, checked. The reason phrase is read over: Envoy writes its own, and so do we. */
 export class ResponseMessage extends Message {
@@ -12,31 +16,32 @@ export class ResponseMessage extends Message {
   }
 }
 
-/** Reads the head of a response: status line and field lines in latin1, each ended by CRLF, without the empty line (RFC 9112, 4). */
-export function parseResponseHead(text: string, limits: FieldLimits): ResponseMessage | Violation {
+/** Reads the head of a response (RFC 9112, 4). Where its end isn't in sight, there is some violation, which then says nothing. */
+export function parseResponseHead(head: HeadBytes, limits: FieldLimits): ResponseMessage | Violation {
+  const { bytes, from, to } = head;
   const message = new ResponseMessage();
-  const minor = text.charCodeAt(7);
-  if (!text.startsWith("HTTP/1.") || (minor !== 0x30 && minor !== 0x31) || text.charCodeAt(8) !== 0x20) {
+  const minor = bytes[from + 7];
+  if (!isHttp1At(bytes, from) || (minor !== 0x30 && minor !== 0x31) || bytes[from + 8] !== SP) {
     return violations.version;
   }
   message.isHttp10 = minor === 0x30;
   let status = 0;
-  for (let i = 9; i < 12; i++) {
-    const digit = text.charCodeAt(i) - 0x30;
+  let at = from + 9;
+  for (; at < from + 12; at++) {
+    const digit = (bytes[at] as number) - 0x30;
     if (!(digit >= 0 && digit <= 9)) return violations.status;
     status = status * 10 + digit;
   }
   if (status < 100 || status > 599) return violations.status;
   message.status = status;
-  let i = 12;
   // Servers that have no reason phrase often leave out the space before it, too; Envoy and nginx take that.
-  if (text.charCodeAt(i) === 0x20) {
-    i++;
-    while (VALUE[text.charCodeAt(i)] === 1) i++;
+  if (bytes[at] === SP) {
+    at++;
+    while (at < to && VALUE[bytes[at] as number] === 1) at++;
   }
-  if (!text.startsWith("\r\n", i)) return violations.startLine;
-  const violation = parseFields(text, i + 2, message, limits);
-  if (violation !== undefined) return violation;
+  if (at + 1 >= to || bytes[at] !== CR || bytes[at + 1] !== LF) return violations.startLine;
+  const text = parseFields(head, at + 2, message, limits);
+  if (typeof text !== "string") return text;
   if (message.isHttp10 && message.chunked) return violations.transferEncodingOnHttp10;
   return message;
 }

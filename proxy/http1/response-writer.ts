@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Headers } from "../headers.ts";
 import { Outbox } from "./outbox.ts";
 import type { RequestMessage } from "./request-head.ts";
-import { fieldLines, isBodiless, statusLine } from "./write.ts";
+import { isBodiless, statusLine } from "./write.ts";
 
 /** Writes the responses of one connection, each with exactly one framing (RFC 9112, 6). */
 export class ResponseWriter {
@@ -40,7 +40,7 @@ export class ResponseWriter {
    */
   head(status: number, headers: Headers, end: boolean, close: boolean): boolean {
     const out = this.#out;
-    let text = statusLine(status) + fieldLines(headers);
+    let text = statusLine(status) + headers.toLines();
     const hasLength = headers.has("content-length");
     const bodiless = isBodiless(status, this.#method);
     let closes = close;
@@ -69,12 +69,12 @@ export class ResponseWriter {
 
   /** A 1xx response; not to 1.0 clients, which don't know them. */
   informational(status: number, headers: Headers): void {
-    if (!this.#isHttp10) this.#out.head(`${statusLine(status)}${fieldLines(headers)}\r\n`);
+    if (!this.#isHttp10) this.#out.head(`${statusLine(status)}${headers.toLines()}\r\n`);
   }
 
   /** 101, or 200 to a CONNECT, after which bytes go out as they are (RFC 9110, 9.3.6). */
   upgrade(status: 101 | 200, headers: Headers): void {
-    this.#out.head(`${statusLine(status)}${fieldLines(headers)}\r\n`);
+    this.#out.head(`${statusLine(status)}${headers.toLines()}\r\n`);
     this.#out.framing = "raw";
     this.#raw = true;
   }

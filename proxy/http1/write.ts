@@ -1,7 +1,5 @@
 import { STATUS_CODES } from "node:http";
 
-import type { Headers } from "../headers.ts";
-
 const statusLines: string[] = [];
 
 /** The reason phrase of a status, as Envoy would write it. */
@@ -10,16 +8,6 @@ export const reasonOf = (status: number): string => STATUS_CODES[status] ?? "Unk
 /** `HTTP/1.1 200 OK` and CRLF. */
 export function statusLine(status: number): string {
   return (statusLines[status] ??= `HTTP/1.1 ${status} ${reasonOf(status)}\r\n`);
-}
-
-/**
- * Field lines, each with CRLF. What is in them was checked when it was read, or is ours. Joined by "+", which knows that both sides are
- * strings; a template asks each part for its text.
- */
-export function fieldLines({ names, values }: Headers): string {
-  let text = "";
-  for (let i = 0; i < names.length; i++) text += (names[i] as string) + ": " + (values[i] as string) + "\r\n";
-  return text;
 }
 
 /** A head and pieces of body below this go out as one string; above, copying costs more than a second write. */

@@ -63,7 +63,7 @@ export function readRequestHead(fields: readonly string[], limits: FieldLimits):
         // RFC 9113, 8.2.3: pieces of one field, to be joined before anybody else sees them.
         if (cookie < 0) cookie = headers.length;
         else {
-          headers.values[cookie] += `; ${value}`;
+          headers.setAt(cookie, `${headers.values[cookie]}; ${value}`);
           continue;
         }
         break;
@@ -87,8 +87,7 @@ export function readRequestHead(fields: readonly string[], limits: FieldLimits):
           continue;
         }
     }
-    headers.names.push(name);
-    headers.values.push(value);
+    headers.add(name, value);
   }
   return (
     applyAuthority(request, host) ??

@@ -134,7 +134,13 @@ export const clusterStatNames = {
     "upstream_rq_retry_success",
     "upstream_rq_retry_limit_exceeded",
   ],
-  gauges: ["upstream_cx_active", "upstream_rq_active", "upstream_rq_pending_active"],
+  gauges: [
+    "upstream_cx_active",
+    "upstream_rq_active",
+    "upstream_rq_pending_active",
+    // The other breakers' are made of the gauges above (breaker-stats.ts).
+    "circuit_breakers.default.rq_retry_open",
+  ],
   histograms: ["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
 } as const;
 

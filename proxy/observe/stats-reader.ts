@@ -20,6 +20,12 @@ export type Sample = {
   | { readonly kind: "histogram"; readonly counts: readonly number[]; readonly sum: number }
 );
 
+/** The gauges of one scope in one worker, by name. */
+export interface ScopeGauges {
+  readonly name: string;
+  readonly gauges: ReadonlyMap<string, number>;
+}
+
 interface WorkerMemory {
   readonly segments: Float64Array[];
   readonly blocks: StatsBlock[];
@@ -58,6 +64,18 @@ export class StatsReader {
     for (const { scope, slots } of this.#past.values()) {
       const { counters, gauges } = scopeLayouts[scope];
       slots.fill(0, counters.length, counters.length + gauges.length);
+    }
+  }
+
+  /** The gauges of all scopes of a kind as they are now, each worker's by itself. */
+  *gauges(kind: ScopeKind): Generator<ScopeGauges> {
+    const { counters, gauges } = scopeLayouts[kind];
+    for (const { segments, blocks } of this.#workers.values()) {
+      for (const { scope, name, counter, segment, offset } of blocks) {
+        if (scope !== kind || counter !== undefined) continue;
+        const first = offset + counters.length;
+        yield { name, gauges: new Map(gauges.map((gauge, at) => [gauge, segments[segment]?.[first + at] ?? 0])) };
+      }
     }
   }
 

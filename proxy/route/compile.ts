@@ -5,52 +5,100 @@ import {
   type RouteMatch,
   type VirtualHost,
 } from "#envoy/config/route/v3/route_components_pb.ts";
-import { FractionalPercent_DenominatorType as Denominator } from "#envoy/type/v3/percent_pb.ts";
+
+import { routeConfigurationOf } from "#proto/resource-types.ts";
 
 import { type Compiled, Place } from "../compile.ts";
 import { isGrpc } from "../grpc-status.ts";
-import { Domains } from "./domains.ts";
+import { Domains, normalDomain } from "./domains.ts";
 import { compileForward } from "./forward.ts";
-import { compileMutations, type Mutations, nest } from "./header-mutations.ts";
+import { compileMutations, type Mutations, nest, NO_MUTATIONS } from "./header-mutations.ts";
+import { compileFraction } from "./fraction.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
 import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.ts";
 import { compilePath, type PathMatch } from "./path.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRetryPolicy } from "./retry.ts";
-import type { Route, RouteAction, RouteTable } from "./route.ts";
+import type { Route, RouteAction } from "./route.ts";
 import { compileTlsRequirement } from "./tls-requirement.ts";
 
 /** RouteConfiguration.max_direct_response_body_size_bytes: "If not specified the default is 4096". */
 const DIRECT_RESPONSE_BYTES_MAX_DEFAULT = 4096;
 
+/** What a RouteConfiguration says for all of its virtual hosts. */
+export interface RouteSettings {
+  readonly mutations: Mutations;
+  readonly mostSpecificWins: boolean;
+  readonly directResponseBytesMax: number;
+}
+
+/** A VirtualHost made ready for use. Immutable. */
+export interface CompiledVirtualHost {
+  readonly name: string;
+  /** In lower case, each once. */
+  readonly domains: readonly string[];
+  readonly routes: VirtualHostRoutes;
+}
+
 /** Compiles a RouteConfiguration, all of it; problems carry field paths from its root. */
-export function compileRouteConfiguration(message: RouteConfiguration): Compiled<RouteTable> {
+export function compileRouteConfiguration(message: RouteConfiguration): Compiled<CompiledRouteTable> {
   const place = Place.root();
+  if (message.vhds !== undefined)
+    place.field("vhds").refuse("only a route configuration that comes by RDS may have it");
+  return place.result(compileRouteTable(message, place).table);
+}
+
+/** Compiles all of a RouteConfiguration but `vhds`, which live-table.ts knows. */
+export function compileRouteTable(
+  message: RouteConfiguration,
+  place: Place,
+): { readonly table: CompiledRouteTable; readonly settings: RouteSettings } {
   const domains = new Domains<VirtualHostRoutes>(message.ignorePortInHostMatching);
   const clusters = new Set<string>();
-  const shared = {
-    clusters,
+  const settings: RouteSettings = {
     mutations: compileMutations(message, place),
     mostSpecificWins: message.mostSpecificHeaderMutationsWins,
     directResponseBytesMax: message.maxDirectResponseBodySizeBytes ?? DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
   };
   message.virtualHosts.forEach((virtualHost, index) => {
     const at = place.item("virtual_hosts", index);
-    const routes = compileVirtualHost(virtualHost, shared, at);
+    const routes = compileVirtualHost(virtualHost, { ...settings, clusters }, at);
     if (virtualHost.domains.length === 0) at.field("domains").refuse("must not be empty");
     virtualHost.domains.forEach((domain, n) => {
       domains.add(domain, routes, at.item("domains", n));
     });
   });
   const internalOnly = message.internalOnlyHeaders.map((name) => name.toLowerCase());
-  return place.result(new CompiledRouteTable(message.name, domains, clusters, internalOnly));
+  return { table: new CompiledRouteTable(message.name, domains, clusters, internalOnly), settings };
 }
 
-interface Shared {
+const settingsDefault: RouteSettings = {
+  mutations: NO_MUTATIONS,
+  mostSpecificWins: false,
+  directResponseBytesMax: DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
+};
+
+/**
+ * Compiles a VirtualHost that came by itself (VHDS), for a RouteConfiguration with these settings; problems carry field paths from its own
+ * root. Whether it can be compiled doesn't depend on the settings.
+ */
+export function compileVirtualHostResource(
+  message: VirtualHost,
+  settings = settingsDefault,
+): Compiled<CompiledVirtualHost> {
+  const place = Place.root();
+  if (routeConfigurationOf(message.name) === undefined) {
+    place.field("name").refuse("must be ROUTE_CONFIGURATION/VIRTUAL_HOST, as it came by VHDS");
+  }
+  const routes = compileVirtualHost(message, { ...settings, clusters: new Set() }, place);
+  const domains = new Domains<true>(false);
+  if (message.domains.length === 0) place.field("domains").refuse("must not be empty");
+  message.domains.forEach((domain, n) => domains.add(domain, true, place.item("domains", n)));
+  return place.result({ name: message.name, domains: message.domains.map(normalDomain), routes });
+}
+
+interface Shared extends RouteSettings {
   readonly clusters: Set<string>;
-  readonly mutations: Mutations;
-  readonly mostSpecificWins: boolean;
-  readonly directResponseBytesMax: number;
 }
 
 function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Place): VirtualHostRoutes {
@@ -98,24 +146,6 @@ function compileConditions(match: RouteMatch, place: Place): Conditions {
   });
   if (match.grpc !== undefined) tests.push(({ headers }) => isGrpc(headers));
   return { tests, fraction: compileFraction(match, place) };
-}
-
-// Runtime values are not supported, so that the default is the value.
-const denominators: Readonly<Record<Denominator, number>> = {
-  [Denominator.HUNDRED]: 100,
-  [Denominator.TEN_THOUSAND]: 10_000,
-  [Denominator.MILLION]: 1_000_000,
-};
-
-function compileFraction({ runtimeFraction }: RouteMatch, place: Place): number {
-  if (runtimeFraction === undefined) return 1;
-  const at = place.field("runtime_fraction").field("default_value");
-  const denominator = denominators[runtimeFraction.defaultValue?.denominator ?? Denominator.HUNDRED];
-  if (runtimeFraction.defaultValue === undefined || denominator === undefined) {
-    at.refuse("must be set, and its denominator be known");
-    return 0;
-  }
-  return runtimeFraction.defaultValue.numerator / denominator;
 }
 
 function compileAction(

@@ -25,7 +25,7 @@ export class Domains<T> {
 
   /** Adds a domain; one that is there already is a problem, since which of the two should win? */
   add(domain: string, value: T, place: Place): void {
-    const wanted = asciiLower(toWire(domain));
+    const wanted = normalDomain(domain);
     if (wanted === "") {
       place.refuse("must not be empty");
     } else if (wanted === "*") {
@@ -38,6 +38,24 @@ export class Domains<T> {
     } else {
       put(this.#exact, wanted, value, place);
     }
+  }
+
+  /** Has a domain, one that add() would take, belong to a value, or to none, whatever it belonged to before. */
+  set(domain: string, value: T | undefined): void {
+    const wanted = normalDomain(domain);
+    if (wanted === "*") this.#any = value;
+    else if (wanted.startsWith("*")) assignWildcard(this.#suffixes, wanted.slice(1), value);
+    else if (wanted.endsWith("*")) assignWildcard(this.#prefixes, wanted.slice(0, -1), value);
+    else assign(this.#exact, wanted, value);
+  }
+
+  /** What a domain belongs to as it is written, a wildcard too. */
+  get(domain: string): T | undefined {
+    const wanted = normalDomain(domain);
+    if (wanted === "*") return this.#any;
+    if (wanted.startsWith("*")) return wildcardGet(this.#suffixes, wanted.slice(1));
+    if (wanted.endsWith("*")) return wildcardGet(this.#prefixes, wanted.slice(0, -1));
+    return this.#exact.get(wanted);
   }
 
   /** What an authority (host and optional port) belongs to. */
@@ -61,6 +79,28 @@ export class Domains<T> {
     return this.#any;
   }
 }
+
+/** A domain as it is compared: the bytes of a Host header, letters in lower case. */
+export const normalDomain = (domain: string): string => asciiLower(toWire(domain));
+
+function assign<T>(map: Map<string, T>, text: string, value: T | undefined): void {
+  if (value === undefined) map.delete(text);
+  else map.set(text, value);
+}
+
+function assignWildcard<T>(all: Wildcards<T>[], text: string, value: T | undefined): void {
+  const ofLength = wildcardsOf(all, text.length);
+  assign(ofLength, text, value);
+  // A length that nobody has is not looked for.
+  if (ofLength.size > 0) return;
+  all.splice(
+    all.findIndex(({ length }) => length === text.length),
+    1,
+  );
+}
+
+const wildcardGet = <T>(all: readonly Wildcards<T>[], text: string): T | undefined =>
+  all.find(({ length }) => length === text.length)?.byText.get(text);
 
 function put<T>(map: Map<string, T>, text: string, value: T, place: Place): void {
   if (map.has(text)) place.refuse("this domain is there already; a domain may be in a route configuration only once");

@@ -14,6 +14,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.route.v3.RouteConfiguration": {
     name: "used",
     virtual_hosts: "used",
+    vhds: "used",
     max_direct_response_body_size_bytes: "used",
     ignore_port_in_host_matching: "used",
     // Clusters come and go by CDS; the graph waits for them (proxy-parity 2.4: ignored for RDS).
@@ -23,6 +24,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     internal_only_headers: "used",
     ...mutations,
   },
+  "envoy.config.route.v3.Vhds": { config_source: "used" },
   "envoy.config.route.v3.VirtualHost": {
     name: "used",
     domains: "used",
@@ -119,6 +121,13 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     priority: "used",
     hash_policy: "used",
     upgrade_configs: "used",
+    request_mirror_policies: "used",
+  },
+  "envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
+    cluster: "used",
+    cluster_header: "used",
+    runtime_fraction: "used",
+    disable_shadow_host_suffix_append: "used",
   },
   "envoy.config.route.v3.RouteAction.MaxStreamDuration": {
     max_stream_duration: "used",

@@ -11,6 +11,7 @@ import { compileHashPolicies } from "./hash.ts";
 import { compileMutations, NO_MUTATIONS } from "./header-mutations.ts";
 import { compileHostRewrite } from "./host-rewrite.ts";
 import { headerReader } from "./matchers.ts";
+import { compileMirrors } from "./mirror.ts";
 import type { PathMatch } from "./path.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import { prefixRewrite, regexRewrite } from "./rewrite.ts";
@@ -51,6 +52,7 @@ export function compileForward(
     rewritePath: compileRewrite(action, match, place),
     hostRewrite: compileHostRewrite(action, place),
     appendForwardedHost: action.appendXForwardedHost,
+    mirrors: compileMirrors(action, context.clusters, place),
     hash: compileHashPolicies(action.hashPolicy, place),
     upgrades: compileUpgrades(action, place),
   };

@@ -82,6 +82,7 @@ export class VirtualHostRoutes {
 /** A RouteConfiguration made ready for matching: host, then path, then everything else. */
 export class CompiledRouteTable implements RouteTable {
   readonly name: string;
+  /** Names of all clusters that routes can send to. */
   readonly clusters: ReadonlySet<string>;
   readonly internalOnlyHeaders: readonly string[] | undefined;
   readonly #domains: Domains<VirtualHostRoutes>;
@@ -100,5 +101,15 @@ export class CompiledRouteTable implements RouteTable {
 
   match(head: RequestHead): Route | undefined {
     return this.#domains.find(head.authority)?.match(head);
+  }
+
+  /** What a domain belongs to, as it is written. */
+  ownerOf(domain: string): VirtualHostRoutes | undefined {
+    return this.#domains.get(domain);
+  }
+
+  /** Has a domain belong to other routes, or to none (live-table.ts). */
+  assign(domain: string, routes: VirtualHostRoutes | undefined): void {
+    this.#domains.set(domain, routes);
   }
 }

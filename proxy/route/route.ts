@@ -1,14 +1,13 @@
 import type { RequestHead } from "../request.ts";
 import type { Mutations } from "./header-mutations.ts";
+import type { MirrorPolicy } from "./mirror.ts";
 import type { StreamDuration } from "./stream-duration.ts";
 
-/** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). Immutable. */
+/** A RouteConfiguration made ready for matching (route/compile.ts makes it, route/match.ts uses it). */
 export interface RouteTable {
   readonly name: string;
   /** The route that takes a request: first match of the most specific virtual host, as in Envoy. Undefined: 404, flag NR. */
   match(head: RequestHead): Route | undefined;
-  /** Names of all clusters that routes can send to; the graph is whole when they are there. */
-  readonly clusters: ReadonlySet<string>;
   /** Fields that only internal requests may bring (internal_only_headers); undefined: none. */
   readonly internalOnlyHeaders?: readonly string[] | undefined;
 }
@@ -45,6 +44,8 @@ export interface ForwardAction {
   readonly hostRewrite: HostRewrite | undefined;
   /** Whether the host that a rewrite replaces goes to x-forwarded-host. */
   readonly appendForwardedHost?: boolean;
+  /** Where copies of requests go; undefined: nowhere. */
+  readonly mirrors?: readonly MirrorPolicy[] | undefined;
   /** The 64-bit hash that decides the endpoint in consistent hashing; undefined: none of the policies applied. */
   readonly hash: ((head: RequestHead) => HashResult) | undefined;
   /** Upgrade types (lower case) switched on (true) or off (false) here; one that is absent follows the listener. */

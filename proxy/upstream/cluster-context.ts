@@ -7,6 +7,8 @@ export interface ClusterContext {
   readonly stats: ClusterStats;
   /** By first digit of the status. */
   readonly byClass: readonly (Counter | undefined)[];
+  /** Whether the breaker of retries is shown to be open. */
+  readonly retryBreaker: { open: boolean };
   /** Where its TLS finds secrets. */
   readonly secrets: Pick<Runtime, "secret">;
 }
@@ -28,7 +30,7 @@ export function findCluster(runtime: Runtime, name: string): ClusterContext | un
       stats.upstream_rq_4xx,
       stats.upstream_rq_5xx,
     ];
-    context = { cluster, stats, byClass, secrets: runtime };
+    context = { cluster, stats, byClass, retryBreaker: { open: false }, secrets: runtime };
     contexts.set(cluster, context);
   }
   return context;

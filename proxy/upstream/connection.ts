@@ -6,7 +6,7 @@ import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
 import { HeadReader } from "../http1/head-reader.ts";
 import { type Framing, Outbox } from "../http1/outbox.ts";
-import { parseResponseHead, type ResponseMessage } from "../http1/response-head.ts";
+import { parseResponseHead, ResponseMessage } from "../http1/response-head.ts";
 import { Violation, violations } from "../http1/violation.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { describeFailure, openSocket } from "./dial.ts";
@@ -57,6 +57,8 @@ export class ClientConnection implements BodySink, TimerOwner {
   #raw = false;
   #reusable = false;
   #informational = 0;
+  /** Where the body begins behind the head that was read last. */
+  #bodyAt = 0;
   #upgrade = "";
   #error = "";
   /** Whether the socket has ended, failed or been destroyed; what its own getters say, at the cost of a field. */
@@ -203,13 +205,10 @@ export class ClientConnection implements BodySink, TimerOwner {
     while (at < length && this.#receiver === receiver) {
       if (this.#raw) return receiver.onResponseData(bytes, at, length);
       if (!this.#inBody) {
-        if (!this.#head.read(bytes, at, length, RESPONSE_HEAD_BYTES_MAX)) {
-          if (this.#head.violation !== undefined) this.#fail(this.#head.violation);
-          return;
-        }
-        at = this.#head.next;
-        const message = parseResponseHead(this.#head.text, RESPONSE_LIMITS);
+        const message = this.#readHead(bytes, at, length);
+        if (message === undefined) return;
         if (message instanceof Violation) return this.#fail(message);
+        at = this.#bodyAt;
         if (message.status < 200) {
           if (!this.#onInformational(receiver, message)) return;
           continue;
@@ -224,6 +223,22 @@ export class ClientConnection implements BodySink, TimerOwner {
         this.#complete(receiver);
       }
     }
+  }
+
+  /** The response whose head is at `at`, and in #bodyAt where its body begins; undefined: it isn't whole yet. */
+  #readHead(bytes: Buffer, at: number, to: number): ResponseMessage | Violation | undefined {
+    const head = this.#head;
+    // Nearly all heads come whole, and reading one tells where it ends.
+    if (head.mayBeginAt(bytes, at)) {
+      const whole = parseResponseHead({ bytes, from: at, to }, RESPONSE_LIMITS);
+      if (whole instanceof ResponseMessage && whole.bodyAt - at <= RESPONSE_HEAD_BYTES_MAX) {
+        this.#bodyAt = whole.bodyAt;
+        return whole;
+      }
+    }
+    if (!head.read(bytes, at, to, RESPONSE_HEAD_BYTES_MAX)) return head.violation;
+    this.#bodyAt = head.next;
+    return parseResponseHead(head, RESPONSE_LIMITS);
   }
 
   onBody(bytes: Buffer, from: number, to: number): void {

@@ -306,3 +306,20 @@ test("a body where none may be is never taken for the next response", async () =
   await until(() => path.stats.get("upstream_cx_active") === 0);
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
 });
+
+test("the breaker of retries is shown to be open while as many as may are under way", async () => {
+  const breakers = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 1 };
+  const cluster = clusterOf([endpointAt(await deadPort())], { breakers });
+  // 2^n - 1 times this, at random: mostly long enough for the others to come.
+  const retry = retryPolicy(["connect-failure"], { backOffBaseMs: 1e7, backOffMaxMs: 1e7 });
+  await using path = await DataPath.start({ cluster, action: { retry } });
+  const gauge = () => path.stats.get("circuit_breakers.default.rq_retry_open");
+  using waiting = new RawClient(path.port).send(GET);
+  await until(() => cluster.load.retries === 1);
+  expect(gauge()).toBe(1);
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 503 /);
+  expect(path.stats.get("upstream_rq_retry_overflow")).toBe(1);
+  waiting.socket.destroy();
+  await until(() => cluster.load.retries === 0);
+  expect(gauge()).toBe(0);
+});

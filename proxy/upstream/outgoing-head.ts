@@ -1,5 +1,4 @@
 import type { Endpoint } from "../cluster/cluster.ts";
-import { fieldLines } from "../http1/write.ts";
 import type { RequestHead } from "../request.ts";
 import type { HostRewrite } from "../route/route.ts";
 
@@ -10,6 +9,6 @@ export function outgoingHost({ authority }: RequestHead, rewrite: HostRewrite | 
 
 /** A request's head in HTTP/1.1: request line and fields, without the empty line. */
 export function requestText(head: RequestHead, host: string, upgrade: string): string {
-  const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + fieldLines(head.headers);
+  const text = head.method + " " + head.path + " HTTP/1.1\r\nhost: " + host + "\r\n" + head.headers.toLines();
   return upgrade === "" ? text : `${text}connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
 }

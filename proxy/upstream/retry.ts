@@ -4,6 +4,8 @@ import type { RequestHead } from "../request.ts";
 import type { RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 
+const RETRY_OPEN = "circuit_breakers.default.rq_retry_open";
+
 /** The retries of one request against its policy and the cluster's breaker. */
 export class RetryState {
   /** Retries begun so far. */
@@ -33,6 +35,7 @@ export class RetryState {
     this.count++;
     this.#held = true;
     cluster.load.retries++;
+    this.#showBreaker();
     stats.upstream_rq_retry.inc();
     return backOffMs(this.#policy, this.count);
   }
@@ -42,6 +45,16 @@ export class RetryState {
     if (!this.#held) return;
     this.#held = false;
     this.#cluster.cluster.load.retries--;
+    this.#showBreaker();
+  }
+
+  #showBreaker(): void {
+    const { cluster, stats, retryBreaker } = this.#cluster;
+    const open = cluster.load.retries >= cluster.settings.breakers.maxRetries;
+    if (open === retryBreaker.open) return;
+    retryBreaker.open = open;
+    if (open) stats[RETRY_OPEN].inc();
+    else stats[RETRY_OPEN].dec();
   }
 }
 

@@ -21,7 +21,14 @@ export interface RefusedVersion {
 }
 
 /** What is named by others comes after them: a name that nobody needs is not taken. */
-const RESTORE_ORDER = ["CDS", "EDS", "LDS", "SDS", "RDS"] as const satisfies readonly ResourceType["shortName"][];
+const RESTORE_ORDER = [
+  "CDS",
+  "EDS",
+  "LDS",
+  "SDS",
+  "RDS",
+  "VHDS",
+] as const satisfies readonly ResourceType["shortName"][];
 
 /** Refused names remembered per type; a control plane that invents names must not fill our memory. */
 const REFUSED_MAX = 1000;
@@ -131,6 +138,7 @@ export class Configuration implements Conversation {
         this.#options.log.error({ reason: errorDetail(type, refusals) }, "left out of the snapshot");
     }
     this.#restored = true;
+    this.#graph.virtualHostsCame();
     // What is on disk was in use as it is: nothing to wait for.
     this.#settle(0);
   }
@@ -175,6 +183,7 @@ export class Configuration implements Conversation {
       );
     }
 
+    if (type.shortName === "VHDS") this.#graph.virtualHostsCame();
     const { stored, refusals } = unwrap(type, response.resources);
     refusals.push(...(await this.#take(type, stored, new Set(response.removedResources))));
     for (const name of response.removedResources) {
@@ -204,12 +213,11 @@ export class Configuration implements Conversation {
     resources: readonly StoredResource[],
     removed: ReadonlySet<string>,
   ): Promise<Refusal[]> {
-    const needed = type.wildcard ? undefined : this.#graph.needed(type);
     const refusals: Refusal[] = [];
     const good: Resource[] = [];
     for (const { name, version, bytes } of resources) {
       // A resource that we gave up while it was on its way is nothing to us.
-      if (needed !== undefined && !needed.has(name)) continue;
+      if (!this.#graph.isNeeded(type, name)) continue;
       const known = this.#graph.received(type).get(name);
       if (known !== undefined && known.version === version && Buffer.compare(known.bytes, bytes) === 0) {
         // Told again, as rule D3 has it.
@@ -269,9 +277,8 @@ export class Configuration implements Conversation {
   /** Takes into use what has become whole, and asks for what is now needed. Clusters first: their endpoints warm meanwhile (W1). */
   #settle(patienceMs = WARMING_MS_MAX): void {
     const updates = this.#graph.settle(performance.now(), patienceMs);
-    for (const shortName of ["EDS", "SDS", "RDS"] as const) {
-      const type = resourceType(shortName);
-      const request = this.#subscriptions.want(type.typeUrl, this.#graph.needed(type));
+    for (const shortName of ["EDS", "SDS", "RDS", "VHDS"] as const) {
+      const request = this.#subscriptions.want(resourceType(shortName).typeUrl, this.#graph.takeNeeds(shortName));
       if (request !== undefined) this.#send?.(request);
     }
     if (updates.length > 0) {

@@ -7,7 +7,14 @@ import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { Graph, WARMING_MS_MAX } from "./graph.ts";
-import { assignment, cluster, listener, routes } from "../../test/support/envoy-resources.ts";
+import {
+  assignment,
+  cluster,
+  listener,
+  routes,
+  takingVirtualHosts,
+  virtualHost,
+} from "../../test/support/envoy-resources.ts";
 
 type ShortName = ResourceType["shortName"];
 const make = { CDS: cluster, EDS: (name: string) => assignment(name, 9101) };
@@ -34,11 +41,13 @@ function remove(shortName: ShortName, name: string): string[] {
 
 const settle = () =>
   graph.settle(nowMs).map(({ typeUrl, name, bytes }) => {
-    const shortName = (["CDS", "EDS", "SDS", "LDS", "RDS"] as const).find(
+    const shortName = (["CDS", "EDS", "SDS", "LDS", "RDS", "VHDS"] as const).find(
       (one) => resourceType(one).typeUrl === typeUrl,
     );
     return `${bytes === null ? "-" : "+"}${shortName} ${name}`;
   });
+
+const needed = (shortName: ShortName): Iterable<string> => graph.needed(resourceType(shortName)) ?? [];
 
 const putRoutes = (name: string, ...clusters: string[]) =>
   put("RDS", name, routes(name, Object.fromEntries(clusters.map((to) => [`/${to}`, to]))));
@@ -64,12 +73,12 @@ test("W7 nothing is used before all that it names has come, and then all at once
 test("it asks for the endpoints and routes that clusters and listeners name", () => {
   put("CDS", "a");
   putListener("l", "r");
-  expect([...graph.needed(resourceType("EDS"))]).toEqual(["a"]);
-  expect([...graph.needed(resourceType("RDS"))]).toEqual(["r"]);
+  expect([...needed("EDS")]).toEqual(["a"]);
+  expect([...needed("RDS")]).toEqual(["r"]);
   remove("CDS", "a");
   remove("LDS", "l");
-  expect(graph.needed(resourceType("EDS")).size).toBe(0);
-  expect(graph.needed(resourceType("RDS")).size).toBe(0);
+  expect([...needed("EDS")].length).toBe(0);
+  expect([...needed("RDS")].length).toBe(0);
 });
 
 test("W7 a cluster without an answer about its endpoints goes in empty after 15 s", () => {
@@ -114,9 +123,9 @@ test("the time of waiting doesn't begin anew when the resource changes again", (
 test("a listener that moves to another route table keeps the old one until the new one is there", () => {
   whole();
   expect(putListener("l", "r2")).toEqual([]);
-  expect([...graph.needed(resourceType("RDS"))].sort()).toEqual(["r", "r2"]);
+  expect([...needed("RDS")].sort()).toEqual(["r", "r2"]);
   expect(putRoutes("r2", "a")).toEqual(["+RDS r2", "+LDS l", "-RDS r"]);
-  expect([...graph.needed(resourceType("RDS"))]).toEqual(["r2"]);
+  expect([...needed("RDS")]).toEqual(["r2"]);
 });
 
 test("W6 a cluster that is gone stays until no route names it", () => {
@@ -188,7 +197,7 @@ const putSecret = (name: string) => put("SDS", name, fromJson(SecretSchema, { na
 
 test("a listener waits for its secrets, and as long as Envoy waits", () => {
   expect(put("LDS", "l", tlsListener("l", "one", "two"))).toEqual([]);
-  expect([...graph.needed(resourceType("SDS"))]).toEqual(["one", "two"]);
+  expect([...needed("SDS")]).toEqual(["one", "two"]);
   expect(putSecret("one")).toEqual(["+SDS one"]);
   expect(putSecret("two")).toEqual(["+SDS two", "+LDS l"]);
   expect(put("LDS", "late", tlsListener("late", "never"))).toEqual([]);
@@ -204,4 +213,93 @@ test("a secret changes alone, stays while it is named though it was removed, and
   expect(put("LDS", "m", tlsListener("m", "one"))).toEqual(["+LDS m"]);
   expect(remove("LDS", "l")).toEqual(["-LDS l"]);
   expect(remove("LDS", "m")).toEqual(["-LDS m", "-SDS one"]);
+});
+
+/** A route table "r" that takes virtual hosts, with the listener "l" and the cluster "a"; in use with the virtual host "r/a". */
+function wholeByHosts(): void {
+  graph.virtualHostsCame();
+  put("CDS", "a");
+  put("EDS", "a");
+  putListener("l", "r");
+  putTable("r");
+  putHost("r/a", "a", "a.com");
+}
+
+const putTable = (name: string) => put("RDS", name, takingVirtualHosts(name));
+const putHost = (name: string, to: string, ...domains: string[]) => put("VHDS", name, virtualHost(name, domains, to));
+
+test("O1 a route table that takes virtual hosts waits until they are told, and then for their clusters, at first", () => {
+  put("CDS", "a");
+  put("EDS", "a");
+  putListener("l", "r");
+  expect(putTable("r")).toEqual([]);
+  expect([...needed("VHDS")]).toEqual(["*"]);
+  graph.virtualHostsCame();
+  expect(putHost("r/b", "b", "b.com")).toEqual([]);
+  expect(putHost("r/a", "a", "a.com")).toEqual([]);
+  put("CDS", "b");
+  expect(put("EDS", "b")).toEqual(["+CDS b", "+EDS b", "+RDS r", "+VHDS r/b", "+VHDS r/a", "+LDS l"]);
+});
+
+test("without an answer about virtual hosts, a route table goes in after 15 s", () => {
+  put("CDS", "a");
+  put("EDS", "a");
+  putListener("l", "r");
+  putTable("r");
+  nowMs = WARMING_MS_MAX;
+  expect(settle()).toEqual(["+RDS r", "+LDS l"]);
+});
+
+test("W7 a virtual host that waits for its cluster holds back no other", () => {
+  wholeByHosts();
+  expect(putHost("r/b", "b", "b.com")).toEqual([]);
+  expect(putHost("r/a", "a", "a.com", "a.org")).toEqual(["+VHDS r/a"]);
+  expect(graph.waiting(resourceType("VHDS"))).toEqual(["r/b"]);
+  put("CDS", "b");
+  expect(put("EDS", "b")).toEqual(["+CDS b", "+EDS b", "+VHDS r/b"]);
+  expect(graph.nextDeadlineMs()).toBeUndefined();
+});
+
+test("a domain that moves to a virtual host that waits stays where it is until then", () => {
+  wholeByHosts();
+  putHost("r/b", "b", "A.com");
+  expect(remove("VHDS", "r/a")).toEqual([]);
+  put("CDS", "b");
+  expect(put("EDS", "b")).toEqual(["+CDS b", "+EDS b", "+VHDS r/b", "-VHDS r/a"]);
+});
+
+test("W6 a cluster goes after the virtual host that named it", () => {
+  wholeByHosts();
+  expect(remove("CDS", "a")).toEqual([]);
+  expect(remove("VHDS", "r/a")).toEqual(["-VHDS r/a", "-CDS a", "-EDS a"]);
+  expect(graph.nextDeadlineMs()).toBeUndefined();
+});
+
+test("a route table that changes is followed by its virtual hosts, which are compiled with what it says", () => {
+  wholeByHosts();
+  expect(putTable("r")).toEqual(["+RDS r", "+VHDS r/a"]);
+});
+
+test("a route table that goes takes its virtual hosts along, and one that comes again finds what came for it", () => {
+  wholeByHosts();
+  putListener("l2", "r2");
+  putTable("r2");
+  expect(remove("LDS", "l")).toEqual(["-LDS l", "-RDS r"]);
+  expect([...graph.active(resourceType("VHDS")).keys()]).toEqual([]);
+  expect(putListener("l", "r")).toEqual([]);
+  expect(putTable("r")).toEqual(["+RDS r", "+VHDS r/a", "+LDS l"]);
+  remove("LDS", "l");
+  remove("LDS", "l2");
+  expect([...needed("VHDS")]).toEqual([]);
+  expect(graph.received(resourceType("VHDS")).size).toBe(0);
+  expect(graph.nextDeadlineMs()).toBeUndefined();
+});
+
+test("from a route table with virtual hosts in it to one that takes them, there is no moment without", () => {
+  whole();
+  expect(putTable("r")).toEqual([]);
+  graph.virtualHostsCame();
+  expect(putHost("r/a", "a", "a.com")).toEqual(["+RDS r", "+VHDS r/a"]);
+  expect(putRoutes("r", "a")).toEqual(["+RDS r"]);
+  expect([...graph.active(resourceType("VHDS")).keys()]).toEqual([]);
 });

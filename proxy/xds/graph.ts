@@ -1,30 +1,11 @@
-import type { Message } from "@bufbuild/protobuf";
+import { type ResourceType, routeConfigurationOf } from "#proto/resource-types.ts";
 
-import { type ResourceType, resourceType } from "#proto/resource-types.ts";
+import { type NameChanges, NameCounts } from "./names.ts";
+import { type NeededName, Needs } from "./needs.ts";
+import { referencesOf } from "./references.ts";
+import { domainsOf, type Node, type Resource, type ResourceUpdate, takesVirtualHosts, update } from "./resource.ts";
 
-import { NameCounts } from "./names.ts";
-import { type References, referencesOf } from "./references.ts";
-
-/** A resource put in place or, when `bytes` is null, taken away. Bytes may be shared: nobody writes to them. */
-export interface ResourceUpdate {
-  readonly typeUrl: string;
-  readonly name: string;
-  readonly bytes: Uint8Array | null;
-}
-
-/** A resource as it came from a control plane (or from disk), judged and found good. */
-export interface Resource {
-  readonly name: string;
-  readonly version: string;
-  readonly bytes: Uint8Array;
-  readonly message: Message;
-  /** When it came, wall clock, ms since 1970. */
-  readonly updatedMs: number;
-}
-
-interface Node extends Resource {
-  readonly references: References;
-}
+export type { Resource, ResourceUpdate } from "./resource.ts";
 
 /** How long a resource waits for what it names: Envoy's initial_fetch_timeout (15 s). */
 export const WARMING_MS_MAX = 15_000;
@@ -36,12 +17,14 @@ const byType = <T>(make: () => T): Record<ShortName, T> => ({
   SDS: make(),
   LDS: make(),
   RDS: make(),
+  VHDS: make(),
 });
 
 /**
  * Holds back what is not yet of use, so that the data path only ever sees whole graphs (rule W7, gRPC A74): a cluster goes in with its
- * endpoints, a route table when the clusters that it names are in, a listener when its route table is. A changed resource replaces the
- * old one under the same conditions; until then the old one serves. What fell out is removed after what named it (W6).
+ * endpoints, a route table when the clusters that it names are in, a virtual host of its own (VHDS) likewise and by itself, a listener when
+ * its route table is. A route table that takes virtual hosts goes in for the first time with all of them. A changed resource replaces the old
+ * one under the same conditions; until then the old one serves. What fell out is removed after what named it (W6).
  *
  * Time is passed in (`nowMs` of any clock that doesn't go back). A call costs what changed and what waits, not what is there.
  */
@@ -56,13 +39,14 @@ export class Graph {
   readonly #waitingSince = byType(() => new Map<string, number>());
   /** Endpoint sets that the control plane says don't exist; a cluster need not wait for them (D4). */
   readonly #absentEndpoints = new Set<string>();
-  /** Named by clusters, or by listeners, that are in use or about to be. */
-  readonly #neededEndpoints = new NameCounts();
-  readonly #neededRoutes = new NameCounts();
-  /** Named by clusters or listeners that are in use or about to be. */
-  readonly #neededSecrets = new NameCounts();
+  /** Named by what is in use or about to be. */
+  readonly #needs = new Needs();
   /** Named by clusters in use. */
   readonly #usedEndpoints = new NameCounts();
+  /** Named by routes and listeners in use. */
+  readonly #usedClusters = new NameCounts();
+  /** The control plane has told the virtual hosts that there are. */
+  #virtualHostsCame = false;
 
   /** A resource came, new or changed. */
   put(type: ResourceType, resource: Resource): void {
@@ -72,28 +56,43 @@ export class Graph {
     received.set(node.name, node);
     this.#changed[type.shortName].add(node.name);
     if (type.shortName === "EDS") this.#absentEndpoints.delete(node.name);
-    this.#need(node);
-    this.#needNoMore(before);
+    // A resource is counted once while it is the latest and once while it is in use.
+    this.#needs.add(node.references);
+    this.#needs.remove(before?.references);
+    if (type.shortName === "RDS" && takesVirtualHosts(node)) this.#lookAtVirtualHosts(node.name);
+  }
+
+  /** The control plane has told which virtual hosts there are, be it none: what route tables that take them wait for. */
+  virtualHostsCame(): void {
+    this.#virtualHostsCame = true;
   }
 
   /**
-   * The control plane says that a resource doesn't exist. A listener or cluster goes; a route table, endpoint set or secret stays in use
-   * while something in use names it, as in Envoy, which takes their removal as no news.
+   * The control plane says that a resource doesn't exist. A listener, cluster or virtual host goes; a route table, endpoint set or secret stays
+   * in use while something in use names it, as in Envoy, which takes their removal as no news.
    */
   remove(type: ResourceType, name: string): void {
     const received = this.#received[type.shortName];
-    this.#needNoMore(received.get(name));
+    this.#needs.remove(received.get(name)?.references);
     received.delete(name);
     this.#changed[type.shortName].add(name);
     if (type.shortName === "EDS") this.#absentEndpoints.add(name);
   }
 
-  /** The names of route tables (RDS), endpoint sets (EDS) or secrets (SDS) to subscribe to. */
-  needed(type: ResourceType): ReadonlySet<string> {
-    if (type.shortName === "EDS") return this.#neededEndpoints.names();
-    if (type.shortName === "RDS") return this.#neededRoutes.names();
-    if (type.shortName === "SDS") return this.#neededSecrets.names();
-    return new Set();
+  /** The names of a type to subscribe to, "*" for all virtual hosts; undefined for clusters and listeners, of which all are always wanted. */
+  needed(type: ResourceType): Pick<NameCounts, "has" | "size" | typeof Symbol.iterator> | undefined {
+    return this.#needs.of(type.shortName);
+  }
+
+  /** How {@link needed} has changed since the last call. */
+  takeNeeds(shortName: NeededName): NameChanges {
+    return this.#needs.of(shortName)?.takeChanges() ?? { added: [], removed: [] };
+  }
+
+  /** Whether a resource of a type that comes is of use: one that was given up while it was on its way is not. */
+  isNeeded(type: ResourceType, name: string): boolean {
+    const needed = this.needed(type);
+    return needed === undefined || needed.has(name) || needed.has("*");
   }
 
   /** The resources in use. */
@@ -108,7 +107,7 @@ export class Graph {
 
   /** Everything in use, in an order that can be applied from nothing. */
   all(): ResourceUpdate[] {
-    return (["SDS", "CDS", "EDS", "RDS", "LDS"] as const).flatMap((shortName) =>
+    return (["SDS", "CDS", "EDS", "RDS", "VHDS", "LDS"] as const).flatMap((shortName) =>
       [...this.#active[shortName].values()].map((node) => update(shortName, node.name, node.bytes)),
     );
   }
@@ -144,6 +143,7 @@ export class Graph {
     this.#settleClusters(updates, patient);
     this.#settleEndpoints(updates);
     this.#settleRoutes(updates, patient);
+    this.#settleVirtualHosts(updates, patient);
     this.#settleListeners(updates, patient);
     this.#dropRoutes(updates);
     this.#dropClusters(updates, patient);
@@ -189,10 +189,80 @@ export class Graph {
   #settleRoutes(updates: ResourceUpdate[], patient: Patience): void {
     for (const name of this.#changed.RDS) {
       const node = this.#received.RDS.get(name);
-      if (node === undefined) this.#changed.RDS.delete(name);
-      else if (this.#inUse("CDS", node.references.clusters) || !patient("RDS", name)) {
-        this.#activate("RDS", node, updates);
+      if (node === undefined) {
+        this.#settled("RDS", name);
+        continue;
       }
+      const tookBefore = takesVirtualHosts(this.#active.RDS.get(name));
+      const takes = takesVirtualHosts(node);
+      const whole =
+        this.#inUse("CDS", node.references.clusters) &&
+        (!takes || tookBefore || (this.#virtualHostsCame && this.#areWhole(name, patient)));
+      if (!whole && patient("RDS", name)) continue;
+      this.#activate("RDS", node, updates);
+      if (!takes && tookBefore) this.#forgetActiveHosts(name);
+      // Compiled into what the route table was before, they are made anew with it.
+      if (takes && tookBefore) {
+        for (const host of this.#active.VHDS.values())
+          if (routeConfigurationOf(host.name) === name) updates.push(update("VHDS", host.name, host.bytes));
+      }
+    }
+  }
+
+  /** Whether nothing keeps the virtual hosts of a route configuration from being used, as far as they have come. */
+  #areWhole(routeConfiguration: string, patient: Patience): boolean {
+    for (const name of this.#changed.VHDS) {
+      if (routeConfigurationOf(name) !== routeConfiguration) continue;
+      const { clusters } = this.#received.VHDS.get(name)?.references ?? {};
+      if (clusters !== undefined && !this.#inUse("CDS", clusters) && patient("VHDS", name)) return false;
+    }
+    return true;
+  }
+
+  /** Each by itself: one that can't be used yet holds back no other, but for those whose domain it takes over. */
+  #settleVirtualHosts(updates: ResourceUpdate[], patient: Patience): void {
+    const ready: string[] = [];
+    const awaited = new Set<string>();
+    for (const name of this.#changed.VHDS) {
+      const owner = routeConfigurationOf(name) ?? "";
+      if (!takesVirtualHosts(this.#active.RDS.get(owner))) {
+        // Looked at again when its route configuration comes, or comes into use.
+        if (!takesVirtualHosts(this.#received.RDS.get(owner))) this.#settled("VHDS", name);
+        continue;
+      }
+      const node = this.#received.VHDS.get(name);
+      if (node === undefined || this.#inUse("CDS", node.references.clusters) || !patient("VHDS", name))
+        ready.push(name);
+      else for (const domain of domainsOf(node)) awaited.add(domain);
+    }
+    for (const name of ready) {
+      const node = this.#received.VHDS.get(name);
+      // A domain that moves to one that waits would be nobody's meanwhile.
+      const kept = node === undefined ? [] : domainsOf(node);
+      const hands =
+        awaited.size > 0 &&
+        domainsOf(this.#active.VHDS.get(name)).some((one) => awaited.has(one) && !kept.includes(one));
+      if (hands && patient("VHDS", name)) continue;
+      if (node !== undefined) this.#activate("VHDS", node, updates);
+      else {
+        this.#deactivate("VHDS", name, updates);
+        this.#settled("VHDS", name);
+      }
+    }
+  }
+
+  /** What is known of the virtual hosts of a route configuration has to be looked at again. */
+  #lookAtVirtualHosts(routeConfiguration: string): void {
+    for (const [name, node] of this.#received.VHDS) {
+      if (routeConfigurationOf(name) === routeConfiguration && this.#active.VHDS.get(name) !== node)
+        this.#changed.VHDS.add(name);
+    }
+  }
+
+  /** Their route table has gone, or takes them no more, and they with it: the data path need not be told of each. */
+  #forgetActiveHosts(routeConfiguration: string): void {
+    for (const name of this.#active.VHDS.keys()) {
+      if (routeConfigurationOf(name) === routeConfiguration) this.#deactivate("VHDS", name, []);
     }
   }
 
@@ -213,12 +283,23 @@ export class Graph {
     }
   }
 
+  /** No route configuration takes virtual hosts any more: they are no longer subscribed to. */
+  #dropVirtualHosts(): void {
+    if (this.#needs.takeReleased("VHDS").length === 0) return;
+    this.#received.VHDS.clear();
+    for (const name of this.#changed.VHDS) this.#settled("VHDS", name);
+    this.#virtualHostsCame = false;
+  }
+
   #dropRoutes(updates: ResourceUpdate[]): void {
-    for (const name of this.#neededRoutes.takeReleased()) {
+    for (const name of this.#needs.takeReleased("RDS")) {
+      this.#needs.remove(this.#received.RDS.get(name)?.references);
       this.#received.RDS.delete(name);
       this.#changed.RDS.delete(name);
       this.#deactivate("RDS", name, updates);
+      this.#forgetActiveHosts(name);
     }
+    this.#dropVirtualHosts();
   }
 
   #dropClusters(updates: ResourceUpdate[], patient: Patience): void {
@@ -226,7 +307,7 @@ export class Graph {
       if (this.#received.CDS.has(name)) continue;
       const gone = this.#active.CDS.get(name);
       // Routes that still name it may be about to change; but a control plane that never changes them has its way in the end.
-      if (gone !== undefined && this.#isRoutedTo(name) && patient("CDS", name)) continue;
+      if (gone !== undefined && this.#usedClusters.has(name) && patient("CDS", name)) continue;
       this.#usedEndpoints.remove(gone?.references.endpoints ?? []);
       this.#deactivate("CDS", name, updates);
       this.#changed.CDS.delete(name);
@@ -235,7 +316,8 @@ export class Graph {
 
   #dropEndpoints(updates: ResourceUpdate[]): void {
     this.#usedEndpoints.takeReleased();
-    for (const name of this.#neededEndpoints.takeReleased()) {
+    this.#usedClusters.takeReleased();
+    for (const name of this.#needs.takeReleased("EDS")) {
       this.#received.EDS.delete(name);
       this.#absentEndpoints.delete(name);
       this.#deactivate("EDS", name, updates);
@@ -243,15 +325,10 @@ export class Graph {
   }
 
   #dropSecrets(updates: ResourceUpdate[]): void {
-    for (const name of this.#neededSecrets.takeReleased()) {
+    for (const name of this.#needs.takeReleased("SDS")) {
       this.#received.SDS.delete(name);
       this.#deactivate("SDS", name, updates);
     }
-  }
-
-  #isRoutedTo(cluster: string): boolean {
-    const users = [...this.#active.RDS.values(), ...this.#active.LDS.values()];
-    return users.some(({ references }) => references.clusters.has(cluster));
   }
 
   #inUse(shortName: ShortName, names: ReadonlySet<string>): boolean {
@@ -260,13 +337,20 @@ export class Graph {
     return true;
   }
 
+  /** There is nothing to do for a name until it changes again. */
+  #settled(shortName: ShortName, name: string): void {
+    this.#changed[shortName].delete(name);
+    this.#waitingSince[shortName].delete(name);
+  }
+
   #activate(shortName: ShortName, node: Node, updates: ResourceUpdate[]): void {
     const before = this.#active[shortName].get(node.name);
     this.#active[shortName].set(node.name, node);
-    this.#changed[shortName].delete(node.name);
-    this.#waitingSince[shortName].delete(node.name);
-    this.#need(node);
-    this.#needNoMore(before);
+    this.#settled(shortName, node.name);
+    this.#needs.add(node.references);
+    this.#needs.remove(before?.references);
+    this.#usedClusters.add(node.references.clusters);
+    this.#usedClusters.remove(before?.references.clusters ?? []);
     updates.push(update(shortName, node.name, node.bytes));
   }
 
@@ -275,29 +359,11 @@ export class Graph {
     this.#waitingSince[shortName].delete(name);
     if (before === undefined) return;
     this.#active[shortName].delete(name);
-    this.#needNoMore(before);
+    this.#needs.remove(before.references);
+    this.#usedClusters.remove(before.references.clusters);
     updates.push(update(shortName, name, null));
-  }
-
-  // A resource is counted once while it is the latest and once while it is in use.
-  #need(node: Node): void {
-    this.#neededEndpoints.add(node.references.endpoints);
-    this.#neededRoutes.add(node.references.routes);
-    this.#neededSecrets.add(node.references.secrets);
-  }
-
-  #needNoMore(node: Node | undefined): void {
-    this.#neededEndpoints.remove(node?.references.endpoints ?? []);
-    this.#neededRoutes.remove(node?.references.routes ?? []);
-    this.#neededSecrets.remove(node?.references.secrets ?? []);
   }
 }
 
 /** Whether a resource that is not whole shall wait on; asking starts its time. */
 type Patience = (shortName: ShortName, name: string) => boolean;
-
-const update = (shortName: ShortName, name: string, bytes: Uint8Array | null): ResourceUpdate => ({
-  typeUrl: resourceType(shortName).typeUrl,
-  name,
-  bytes,
-});

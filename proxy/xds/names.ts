@@ -1,14 +1,23 @@
-/** Names with how often each is needed. */
-export class NameCounts {
+/** Names with how often each is needed. It is itself the set of those that are needed now. */
+export class NameCounts implements Iterable<string> {
   readonly #counts = new Map<string, number>();
   #released: string[] = [];
-  #names: ReadonlySet<string> | undefined;
+  /** Of names that came or went since the last call of {@link takeChanges}: whether they were needed then. */
+  readonly #before = new Map<string, boolean>();
+
+  get size(): number {
+    return this.#counts.size;
+  }
+
+  [Symbol.iterator](): Iterator<string> {
+    return this.#counts.keys();
+  }
 
   /** Each of the names is needed once more. */
   add(names: Iterable<string>): void {
     for (const name of names) {
       const count = this.#counts.get(name) ?? 0;
-      if (count === 0) this.#names = undefined;
+      if (count === 0) this.#note(name, false);
       this.#counts.set(name, count + 1);
     }
   }
@@ -20,7 +29,7 @@ export class NameCounts {
       if (count > 0) this.#counts.set(name, count);
       else if (this.#counts.delete(name)) {
         this.#released.push(name);
-        this.#names = undefined;
+        this.#note(name, true);
       }
     }
   }
@@ -29,10 +38,17 @@ export class NameCounts {
     return this.#counts.has(name);
   }
 
-  /** All names that are needed now: the same object until they change. */
-  names(): ReadonlySet<string> {
-    this.#names ??= new Set(this.#counts.keys());
-    return this.#names;
+  /** Names that came to be needed, and that ceased to be, since the last call; what came and went in between is in neither. */
+  takeChanges(): NameChanges {
+    const added: string[] = [];
+    const removed: string[] = [];
+    for (const [name, before] of this.#before) {
+      const now = this.#counts.has(name);
+      if (now && !before) added.push(name);
+      if (!now && before) removed.push(name);
+    }
+    this.#before.clear();
+    return { added, removed };
   }
 
   /** Names that ceased to be needed since the last call, and still are not. */
@@ -41,4 +57,14 @@ export class NameCounts {
     this.#released = [];
     return released;
   }
+
+  #note(name: string, before: boolean): void {
+    if (!this.#before.has(name)) this.#before.set(name, before);
+  }
+}
+
+/** How a set of names has changed. */
+export interface NameChanges {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
 }

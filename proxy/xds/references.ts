@@ -2,6 +2,7 @@ import type { Message } from "@bufbuild/protobuf";
 
 import { type Cluster, Cluster_DiscoveryType } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
+import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
 import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
 import type { HttpConnectionManager } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -17,10 +18,13 @@ export interface References {
   readonly endpoints: ReadonlySet<string>;
   readonly routes: ReadonlySet<string>;
   readonly secrets: ReadonlySet<string>;
+  /** "*" in a route configuration that takes virtual hosts by VHDS: which they are, their own names say. */
+  readonly virtualHosts: ReadonlySet<string>;
 }
 
 const none: ReadonlySet<string> = new Set();
-const noReferences: References = { clusters: none, endpoints: none, routes: none, secrets: none };
+const every: ReadonlySet<string> = new Set(["*"]);
+const noReferences: References = { clusters: none, endpoints: none, routes: none, secrets: none, virtualHosts: none };
 
 /** What a resource of one of our types names. It must have been judged before (decode.ts). */
 export function referencesOf(message: Message): References {
@@ -29,8 +33,12 @@ export function referencesOf(message: Message): References {
       return { ...noReferences, ...clusterReferences(message as Cluster) };
     case "envoy.config.listener.v3.Listener":
       return listenerReferences(message as Listener);
-    case "envoy.config.route.v3.RouteConfiguration":
-      return { ...noReferences, clusters: clustersOf(message as RouteConfiguration) };
+    case "envoy.config.route.v3.RouteConfiguration": {
+      const { virtualHosts, vhds } = message as RouteConfiguration;
+      return { ...noReferences, clusters: clustersOf(virtualHosts), virtualHosts: vhds === undefined ? none : every };
+    }
+    case "envoy.config.route.v3.VirtualHost":
+      return { ...noReferences, clusters: clustersOf([message as VirtualHost]) };
     default:
       return noReferences;
   }
@@ -70,16 +78,16 @@ function listenerReferences(listener: Listener): References {
       if (name !== "") clusters.add(name);
     if (routeSpecifier.case === "rds") routes.add(routeSpecifier.value.routeConfigName);
     else if (routeSpecifier.case === "routeConfig") {
-      for (const name of clustersOf(routeSpecifier.value)) clusters.add(name);
+      for (const name of clustersOf(routeSpecifier.value.virtualHosts)) clusters.add(name);
     }
   }
   const secrets = new Set(chains.flatMap(({ transportSocket }) => secretNames(transportSocket)));
-  return { clusters, endpoints: none, routes, secrets };
+  return { ...noReferences, clusters, routes, secrets };
 }
 
-function clustersOf(routes: RouteConfiguration): ReadonlySet<string> {
+function clustersOf(virtualHosts: readonly VirtualHost[]): ReadonlySet<string> {
   const found = new Set<string>();
-  for (const { action } of routes.virtualHosts.flatMap((host) => host.routes)) {
+  for (const { action } of virtualHosts.flatMap((host) => host.routes)) {
     if (action.case !== "route") continue;
     const target = action.value.clusterSpecifier;
     if (target.case === "cluster") found.add(target.value);

@@ -10,12 +10,13 @@ let subscriptions: Subscriptions;
 
 beforeEach(() => {
   subscriptions = new Subscriptions();
+  wanted = new Map();
 });
 
 /** A request in short: "CDS +* -x {a=1}". */
 function short(request: Request | undefined): string | undefined {
   if (request === undefined) return undefined;
-  const name = (["CDS", "EDS", "LDS", "RDS"] as const).find((one) => url(one) === request.typeUrl);
+  const name = (["CDS", "EDS", "LDS", "RDS", "VHDS"] as const).find((one) => url(one) === request.typeUrl);
   const versions = Object.entries(request.initialVersions).map(([key, version]) => `${key}=${version}`);
   return [
     name,
@@ -28,8 +29,17 @@ function short(request: Request | undefined): string | undefined {
 }
 
 const open = () => subscriptions.open().map(short);
-const want = (shortName: "EDS" | "RDS", ...names: string[]) =>
-  short(subscriptions.want(url(shortName), new Set(names)));
+
+let wanted: Map<string, readonly string[]>;
+
+/** These names, and no others, are needed from now on. */
+function want(shortName: "EDS" | "RDS" | "VHDS", ...names: string[]): string | undefined {
+  const before = wanted.get(shortName) ?? [];
+  wanted.set(shortName, names);
+  const added = names.filter((name) => !before.includes(name));
+  const removed = before.filter((name) => !names.includes(name));
+  return short(subscriptions.want(url(shortName), { added, removed }));
+}
 
 test("a first stream asks for all clusters and listeners, and for nothing by name", () => {
   expect(open()).toEqual(["CDS +*", "LDS +*"]);
@@ -45,7 +55,7 @@ test("names are subscribed to once, and given up when they are not needed any mo
 
 test("D2 a request of its own carries no nonce; an ACK and a NACK carry the response's", () => {
   open();
-  expect(subscriptions.want(url("EDS"), new Set(["a"]))?.nonce).toBe("");
+  expect(subscriptions.want(url("EDS"), { added: ["a"], removed: [] })?.nonce).toBe("");
   expect(short(subscriptions.answer(url("CDS"), "n1", undefined))).toBe("CDS nonce=n1");
   expect(short(subscriptions.answer(url("CDS"), "n2", "bad"))).toBe("CDS nonce=n2 error=bad");
 });

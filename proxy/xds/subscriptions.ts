@@ -1,5 +1,7 @@
 import { type ResourceType, resourceTypes } from "#proto/resource-types.ts";
 
+import type { NameChanges } from "./names.ts";
+
 /** A DeltaDiscoveryRequest, without what is the stream's (node). */
 export interface Request {
   readonly typeUrl: string;
@@ -12,13 +14,16 @@ export interface Request {
   readonly error: string | undefined;
 }
 
+/** Types of which everything is wanted, always; of virtual hosts only while a route configuration says so (rule O1). */
+const ALWAYS: ReadonlySet<string> = new Set<ResourceType["shortName"]>(["CDS", "LDS"]);
+
 /** What one type's part of the conversation knows; types are walled off from each other (rule T3). */
 interface TypeState {
   readonly type: ResourceType;
-  /** Names that we need; empty and unused for wildcard types. */
-  wanted: ReadonlySet<string>;
-  /** Names subscribed on this stream; undefined: nothing was requested of this type yet. */
-  subscribed: ReadonlySet<string> | undefined;
+  /** Names that we need: "*" stands for all. */
+  readonly wanted: Set<string>;
+  /** Whether they have been subscribed to on this stream. */
+  subscribed: boolean;
   /** Name to version of what we accepted and hold; it outlives streams. */
   readonly held: Map<string, string>;
 }
@@ -33,7 +38,9 @@ export class Subscriptions {
 
   constructor() {
     for (const type of resourceTypes) {
-      this.#states.set(type.typeUrl, { type, wanted: new Set(), subscribed: undefined, held: new Map() });
+      // "*" is said aloud: an empty list means the same in a first request only, and servers differ on it beside versions (D5, D9).
+      const wanted = new Set(ALWAYS.has(type.shortName) ? ["*"] : []);
+      this.#states.set(type.typeUrl, { type, wanted, subscribed: false, held: new Map() });
     }
   }
 
@@ -46,23 +53,30 @@ export class Subscriptions {
     this.#isOpen = true;
     const requests: Request[] = [];
     for (const state of this.#states.values()) {
-      state.subscribed = undefined;
-      const first = this.#changes(state);
+      state.subscribed = false;
+      const first = this.#first(state);
       if (first !== undefined) requests.push(first);
     }
     return requests;
   }
 
   /**
-   * The names of a type that are needed from now on, a set that nobody changes any more. The request to send on the open stream, or undefined if nothing changes or none is
+   * How the names of a type that are needed have changed. The request to send on the open stream, or undefined if nothing changes or none is
    * open (then {@link open} will say it). What is no longer wanted is no longer held, so a later wish gets it in full (D3).
    */
-  want(typeUrl: string, names: ReadonlySet<string>): Request | undefined {
+  want(typeUrl: string, { added, removed }: NameChanges): Request | undefined {
     const state = this.#state(typeUrl);
-    if (names === state.wanted && (names === state.subscribed || !this.#isOpen)) return undefined;
-    state.wanted = names;
-    for (const name of state.held.keys()) if (!names.has(name)) state.held.delete(name);
-    return this.#isOpen ? this.#changes(state) : undefined;
+    const subscribe = added.filter((name) => !state.wanted.has(name));
+    const unsubscribe = removed.filter((name) => state.wanted.has(name));
+    for (const name of subscribe) state.wanted.add(name);
+    for (const name of unsubscribe) {
+      state.wanted.delete(name);
+      if (name === "*") state.held.clear();
+      else state.held.delete(name);
+    }
+    if (!this.#isOpen || subscribe.length + unsubscribe.length === 0) return undefined;
+    if (!state.subscribed) return this.#first(state);
+    return { typeUrl, subscribe, unsubscribe, initialVersions: {}, nonce: "", error: undefined };
   }
 
   /** The stream is gone. */
@@ -91,21 +105,16 @@ export class Subscriptions {
     return state;
   }
 
-  #changes(state: TypeState): Request | undefined {
-    const { type, wanted, subscribed, held } = state;
-    const base = { typeUrl: type.typeUrl, nonce: "", error: undefined };
-    if (subscribed === undefined) {
-      if (!type.wildcard && wanted.size === 0) return undefined;
-      state.subscribed = wanted;
-      // "*" is said aloud: an empty list means the same in a first request only, and servers differ on it beside versions (D5, D9).
-      const subscribe = type.wildcard ? ["*"] : [...wanted];
-      return { ...base, subscribe, unsubscribe: [], initialVersions: Object.fromEntries(held) };
-    }
-    if (type.wildcard) return undefined;
-    const subscribe = [...wanted].filter((name) => !subscribed.has(name));
-    const unsubscribe = [...subscribed].filter((name) => !wanted.has(name));
-    if (subscribe.length === 0 && unsubscribe.length === 0) return undefined;
-    state.subscribed = wanted;
-    return { ...base, subscribe, unsubscribe, initialVersions: {} };
+  /** The first request of a type on a stream, once something of it is wanted. */
+  #first(state: TypeState): Request | undefined {
+    const { type, wanted, held } = state;
+    if (wanted.size === 0) return undefined;
+    state.subscribed = true;
+    const initialVersions = Object.fromEntries(held);
+    return {
+      ...{ typeUrl: type.typeUrl, subscribe: [...wanted], unsubscribe: [], initialVersions },
+      nonce: "",
+      error: undefined,
+    };
   }
 }

@@ -73,8 +73,8 @@ test("a changed file changes traffic, a killed proxy comes back, and status know
   expect(await get(port)).toBe("two");
 
   const status = await sluice(["status", "--data", data]);
-  expect(status.stdout).toMatch(/^GROUP +PROXY +KIND +VERSION +STATE +LAST SYNC +CDS +EDS +LDS +RDS$/m);
-  expect(status.stdout).toMatch(/^default +px-1 +native +0\.1\.0 +SYNCED +\d+s ago( +[0-9a-f]{8}){4}$/m);
+  expect(status.stdout).toMatch(/^GROUP +PROXY +KIND +VERSION +STATE +LAST SYNC +CDS +EDS +LDS +RDS +VHDS$/m);
+  expect(status.stdout).toMatch(/^default +px-1 +native +0\.1\.0 +SYNCED +\d+s ago( +[0-9a-f]{8}){5}$/m);
   const details = await sluice(["status", "px-1", "--data", data]);
   expect(details.stdout).toMatch(/^LDS +1 +([0-9a-f]+) +\1 +\d+s ago +-$/m);
 

@@ -123,7 +123,7 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
   await rm(file);
   const stale = await rig.state("orders", WatchState.STALE);
   expect(stale).toMatchObject({ endpointCount: 2, problem: { kind: "bad_settings" } });
-  expect(stale.problem?.message).toContain("ENOENT");
+  expect(stale.problem?.message).toContain("is not there");
   await rig.answers("one,two", "/all");
 
   // Only what is on the disk outlives a kill; it gets there within some seconds.
@@ -210,6 +210,13 @@ test("what is written wrongly is told in words, where operators look", async () 
   await shown(/services\.json:3:\d+: address must be an IP address/);
   await shown(/the control plane's environment has no SLUICE_TEST_NO_SUCH_TOKEN/);
   await shown(/own +nobody +UNKNOWN SERVICE/);
+  const { stdout: details } = await rig.control.sluice("discovery", "registries", "consul");
+  expect(details).toMatch(/^consul \(default\) +BAD_SETTINGS\n {2}kind +consul\n/);
+  expect(details).toMatch(
+    /\n {2}used by +\S+\/consul\n {2}history, the newest first:\n {2}\d+s ago +BAD_SETTINGS .*NO_SUCH_TOKEN/,
+  );
+  const none = await rig.control.sluice("discovery", "registries", "nowhere");
+  expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining("no registry nowhere") as string });
   const found = await rig.control.sluice("discovery", "find", "consul");
   expect(found).toMatchObject({
     code: 1,

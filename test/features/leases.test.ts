@@ -5,7 +5,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
-import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
+import { DiscoveryService, WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 
 import { authorized } from "../support/control-plane.ts";
@@ -102,6 +102,55 @@ test("gRPC works as Connect does, and only with the token", async () => {
   await rig.answers("one,six");
   await leases.leave({ registry: "own", instances: [nameOf("six")] });
   await rig.answers("one");
+});
+
+test("a token of the registry lets a program report its services, and do nothing else", async () => {
+  const { control } = rig;
+  const create = (...args: string[]) => control.sluice("discovery", "token", "create", "own", ...args);
+  const { stdout } = await create("team", "--service", "orders,cart-*");
+  const token = stdout.trim();
+  expect(token).toMatch(/^sluice_lease_[\w-]{43}$/);
+  expect((await create("team")).stderr).toContain("the registry own has a token team");
+  expect((await control.sluice("discovery", "token", "list", "own")).stdout).toMatch(
+    /team +default +own +orders, cart-\*/,
+  );
+
+  const as = (bearer: string) =>
+    createGrpcTransport({
+      baseUrl: `http://127.0.0.1:${control.adminPort}`,
+      interceptors: [authorized(bearer)],
+    });
+  const leases = createClient(LeaseService, as(token));
+  const eight = await instance("eight", 600_000);
+  await leases.report({ registry: "own", instances: [eight] });
+  await rig.answers("eight,one");
+  expect((await leases.heartbeat({ registry: "own", instances: [nameOf("eight")] })).unknown).toEqual([]);
+  const cart = { service: { service: "cart-eu" }, id: "c" };
+  await leases.report({ registry: "own", instances: [{ ...eight, name: cart }] });
+
+  const denied = { code: Code.PermissionDenied };
+  const other = { service: { service: "payments" }, id: "p" };
+  const mixed = [eight, { ...eight, name: other }];
+  await expect(leases.report({ registry: "own", instances: mixed })).rejects.toMatchObject(denied);
+  await expect(leases.heartbeat({ registry: "own", instances: [other] })).rejects.toMatchObject(denied);
+  await expect(leases.leave({ registry: "own", instances: [other] })).rejects.toMatchObject(denied);
+  // What there is elsewhere is not for it to know either.
+  for (const registry of ["dns", "nowhere"]) {
+    await expect(leases.leave({ registry, instances: [nameOf("eight")] })).rejects.toMatchObject(denied);
+  }
+  const nobody = { code: Code.Unauthenticated };
+  await expect(createClient(DiscoveryService, as(token)).listWatchedServices({})).rejects.toMatchObject(nobody);
+  const guessed = createClient(LeaseService, as(`${token.slice(0, -1)}${token.endsWith("A") ? "B" : "A"}`));
+  await expect(guessed.leave({ registry: "own", instances: [nameOf("eight")] })).rejects.toMatchObject(nobody);
+
+  // A gateway file names no tokens: those that there are stay.
+  await rig.apply("registries: [{ name: own, leases: {} }]");
+  await leases.leave({ registry: "own", instances: [nameOf("eight"), cart] });
+  await rig.answers("one");
+  expect((await control.sluice("discovery", "token", "delete", "own", "team")).code).toBe(0);
+  await expect(leases.leave({ registry: "own", instances: [cart] })).rejects.toMatchObject(nobody);
+  expect((await control.sluice("get", "all", "-o", "yaml")).stdout).not.toContain(token);
+  expect(control.program.stderr + control.program.stdout).not.toContain(token);
 });
 
 test("a report that is wrong is refused whole, with every reason", async () => {

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { upstreamConfig } from "../load/configs.ts";
+import { upstreamConfig } from "../load/nginx-configs.ts";
 import { startNginx } from "../load/peers.ts";
 import { TestAuthority, type TestCertificate } from "../support/certificates.ts";
 import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
@@ -53,7 +53,7 @@ beforeAll(async () => {
     const port = await freePort();
     bulkPorts.push(port);
     await mkdir(join(dir.path, name));
-    const program = await startNginx(join(dir.path, name), upstreamConfig(port));
+    const program = await startNginx(join(dir.path, name), upstreamConfig({ http: port }));
     cleanup.defer(() => program.stop());
   }
   for (const name of ["plain", "secure", "other"] as const) ports[name] = await freePort();

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { temporaryDir } from "../support/gateway.ts";
 import { root, run } from "../support/processes.ts";
 import type { LoadCase } from "./cases.ts";
-import { load, type Target } from "./load.ts";
+import { load } from "./load.ts";
 import { startPeers, startTree } from "./peers.ts";
+import type { Target } from "./target.ts";
 import { median, table } from "./table.ts";
 
 /** Measurements of each case, alternating; more pairs see smaller differences. */
@@ -38,7 +39,7 @@ export async function compareWithBase(base: string, cases: readonly LoadCase[], 
     await symlink(join(root, "node_modules"), join(tree, "node_modules"));
     const generated = await run(process.execPath, ["proto/generate.ts"], { cwd: tree });
     if (generated.code !== 0) throw new Error(generated.stderr);
-    return await measure(tree, cases, seconds, dir.path);
+    return await measure(tree, cases, seconds);
   } finally {
     for (const signal of SIGNALS) process.removeListener(signal, onSignal);
     removeTree();
@@ -50,13 +51,13 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const git = (...args: string[]): string => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
 
-async function measure(tree: string, cases: readonly LoadCase[], seconds: number, dir: string): Promise<boolean> {
-  const { upstreamPort, stop } = await startPeers([]);
+async function measure(tree: string, cases: readonly LoadCase[], seconds: number): Promise<boolean> {
+  const { upstream, dir, stop } = await startPeers([]);
   const stops = [stop];
   try {
-    const before = await startTree("base", tree, upstreamPort, join(dir, "before"));
+    const before = await startTree("base", tree, upstream, dir);
     stops.push(() => before.stop());
-    const after = await startTree("this", root, upstreamPort, join(dir, "after"));
+    const after = await startTree("this", root, upstream, dir);
     stops.push(() => after.stop());
     const rows: string[][] = [];
     let slower = false;

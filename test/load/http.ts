@@ -1,38 +1,79 @@
 /**
- * CPU per proxied request: the native proxy beside Envoy, nginx and haproxy, in one run. Each has one worker, 1,000 routes, a request id, a JSON
- * access log in a file, and its metrics on; the native proxy and Envoy get the same resources from the same control plane.
+ * CPU per proxied request: the native proxy beside Envoy, nginx, haproxy and fastify's http-proxy, in one run. Each has one worker, 1,000 routes,
+ * a request id, a JSON access log in a file, and its metrics on; the native proxy and Envoy get the same resources from the same control plane.
  */
-import type { LoadCase } from "./cases.ts";
+import { cases, type LoadCase } from "./cases.ts";
 import { residentMb } from "./cpu.ts";
+import { benchIdle } from "./idle.ts";
 import { load, type Sample } from "./load.ts";
+import { benchOpenLoop } from "./open-loop.ts";
 import { peerNames, startPeers } from "./peers.ts";
 import { median, table } from "./table.ts";
+import type { Target } from "./target.ts";
+import { verify } from "./verify.ts";
 
-const ROUNDS = 3;
+/** What is measured besides the cases, in an own table each. */
+export const extras = ["rate-70", "idle-10000"] as const;
+export type Extra = (typeof extras)[number];
 
-/** Runs the cases and prints their table. `seconds` is the length of each round of a case and peer. */
-export async function benchHttp(cases: readonly LoadCase[], seconds: number): Promise<void> {
+/** What to measure, and how long. */
+export interface HttpBench {
+  readonly cases: readonly LoadCase[];
+  readonly extras: readonly Extra[];
+  /** Of each round. */
+  readonly seconds: number;
+  /** Measured rounds of each case and peer; the median counts. */
+  readonly rounds: number;
+}
+
+/** Runs the cases and prints their tables. */
+export async function benchHttp({ cases: chosen, extras: wanted, seconds, rounds }: HttpBench): Promise<void> {
   const { targets, dir, stop } = await startPeers(peerNames);
   try {
     const rows: string[][] = [];
-    for (const each of cases) {
-      // Once unmeasured, so that code is compiled and connections are open.
-      for (const target of targets) await load(target, each, seconds, dir);
-      const samples = new Map(targets.map(({ name }) => [name, [] as Sample[]]));
-      for (let round = 0; round < ROUNDS; round++) {
-        for (const target of targets) samples.get(target.name)?.push(await load(target, each, seconds, dir));
-      }
-      const of = (name: string, key: keyof Sample) => median((samples.get(name) ?? []).map((sample) => sample[key]));
-      for (const { name, pid } of targets) {
-        const ratio = (to: string) => (of(name, "cpuMicros") / of(to, "cpuMicros")).toFixed(2);
-        rows.push([
-          ...[each.name, name, of(name, "cpuMicros").toFixed(1), ratio("envoy"), ratio("nginx")],
-          ...[of(name, "requestsPerSecond").toFixed(0), of(name, "p99Ms").toFixed(2), residentMb(pid).toFixed(0)],
-        ]);
-      }
+    for (const each of chosen) {
+      const peers = targets.filter(({ name }) => name !== "fastify" || speaksPlainHttp1(each));
+      rows.push(...(await measure(each, peers, seconds, rounds, dir)));
     }
-    console.log(table(["case", "proxy", "CPU µs/request", "÷ Envoy", "÷ nginx", "requests/s", "p99 ms", "MB"], rows));
+    if (rows.length > 0) {
+      console.log(table(["case", "proxy", "CPU µs/request", "÷ Envoy", "÷ nginx", "requests/s", "p99 ms", "MB"], rows));
+    }
+    if (wanted.includes("rate-70")) console.log(`\n${await benchOpenLoop(targets, seconds, dir)}`);
+    if (wanted.includes("idle-10000")) console.log(`\n${await benchIdle(targets)}`);
   } finally {
     await stop();
   }
 }
+
+const speaksPlainHttp1 = ({ protocol, tls }: LoadCase): boolean => protocol === undefined && tls === undefined;
+
+async function measure(
+  each: LoadCase,
+  targets: readonly Target[],
+  seconds: number,
+  rounds: number,
+  dir: string,
+): Promise<string[][]> {
+  for (const target of targets) {
+    await verify(target, each);
+    // Once unmeasured, so that code is compiled and connections are open.
+    await load(target, each, seconds, dir);
+  }
+  const samples = new Map(targets.map(({ name }) => [name, [] as Sample[]]));
+  for (let round = 0; round < rounds; round++) {
+    for (const target of targets) samples.get(target.name)?.push(await load(target, each, seconds, dir));
+  }
+  const of = (name: string, key: keyof Sample) => median((samples.get(name) ?? []).map((sample) => sample[key]));
+  return targets.map(({ name, pid }) => {
+    const ratio = (to: string) => (of(name, "cpuMicros") / of(to, "cpuMicros")).toFixed(2);
+    const p99Ms = of(name, "p99Ms");
+    return [
+      ...[each.name, name, of(name, "cpuMicros").toFixed(1), ratio("envoy"), ratio("nginx")],
+      of(name, "requestsPerSecond").toFixed(0),
+      ...[Number.isNaN(p99Ms) ? "" : p99Ms.toFixed(2), residentMb(pid).toFixed(0)],
+    ];
+  });
+}
+
+/** Everything that `--case` can name. */
+export const caseIds: readonly string[] = [...cases.map(({ id }) => id), ...extras];

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [http] [--case ID]… [--seconds N] [--compare REVISION]`: measurements beside named peers, in one run; prints ratios. With
+ * `npm run bench -- [http] [--case ID]… [--seconds N] [--quick] [--compare REVISION]`: measurements beside named peers, in one run; prints ratios. With
  * --compare the native proxy of this tree beside that of another revision; the exit code is 1 if this one costs more.
  * `npm run bench -- discovery`: from a registry's event to the request, and what many watched services cost.
  * `npm run bench -- xds [--quick]`: the xDS server beside go-control-plane's snapshot cache (needs Go).
@@ -9,16 +9,16 @@ import { parseArgs } from "node:util";
 import { cases } from "./cases.ts";
 import { compareWithBase } from "./compare.ts";
 import { benchDiscovery } from "./discovery.ts";
-import { benchHttp } from "./http.ts";
+import { benchHttp, caseIds, extras } from "./http.ts";
 import { benchXds } from "./xds.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     case: { type: "string", multiple: true, default: [] },
-    seconds: { type: "string", default: "4" },
-    compare: { type: "string" },
+    seconds: { type: "string" },
     quick: { type: "boolean", default: false },
+    compare: { type: "string" },
   },
 });
 
@@ -30,13 +30,17 @@ const fail = (message: string): never => {
 const benchmarks = ["http", "discovery", "xds"];
 const unknown = positionals.filter((name) => !benchmarks.includes(name));
 if (unknown.length > 0) fail(`no benchmark ${unknown.join(", ")}; there are: ${benchmarks.join(", ")}`);
-const wrong = values.case.filter((id) => !cases.some((each) => each.id === id));
-if (wrong.length > 0) fail(`no case ${wrong.join(", ")}; there are: ${cases.map(({ id }) => id).join(", ")}`);
-const seconds = Number(values.seconds);
+const wrong = values.case.filter((id) => !caseIds.includes(id));
+if (wrong.length > 0) fail(`no case ${wrong.join(", ")}; there are: ${caseIds.join(", ")}`);
+// --quick tells whether everything works and what the figures are about; it is no measurement to quote.
+const seconds = Number(values.seconds ?? (values.quick ? "2" : "4"));
 if (!(seconds >= 1 && seconds <= 600)) fail("--seconds must be between 1 and 600");
 
-const chosen = cases.filter(({ id }) => values.case.length === 0 || values.case.includes(id));
+const isChosen = (id: string) => values.case.length === 0 || values.case.includes(id);
+const chosen = cases.filter(({ id }) => isChosen(id));
+const rounds = values.quick ? 1 : 3;
 if (positionals.includes("discovery")) await benchDiscovery();
 else if (positionals.includes("xds")) await benchXds(values.quick);
-else if (values.compare === undefined) await benchHttp(chosen, seconds);
-else if (await compareWithBase(values.compare, chosen, seconds)) process.exitCode = 1;
+else if (values.compare === undefined) {
+  await benchHttp({ cases: chosen, extras: extras.filter(isChosen), seconds, rounds });
+} else if (await compareWithBase(values.compare, chosen, seconds)) process.exitCode = 1;

@@ -15,6 +15,10 @@ interface ConsulOptions {
   readonly acl?: boolean;
   /** Default: true, as Consul's. */
   readonly streaming?: boolean;
+  /** Whether a client may have no more connections than Consul allows by itself. */
+  readonly connectionLimit?: boolean;
+  /** Serves HTTPS too. */
+  readonly certificate?: { readonly cert: string; readonly key: string };
 }
 
 /** An instance to register. */
@@ -48,7 +52,7 @@ export class Consul {
   static async start(options: ConsulOptions = {}): Promise<Consul> {
     const dir = await mkdtemp(join(tmpdir(), "sluice-consul-"));
     const ports = [];
-    while (ports.length < 5) ports.push(await freePort());
+    while (ports.length < 6) ports.push(await freePort());
     const made = new Consul(options, dir, ports);
     await made.restart();
     return made;
@@ -58,6 +62,10 @@ export class Consul {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  get secureUrl(): string {
+    return `https://127.0.0.1:${this.#ports[5] ?? 0}`;
+  }
+
   get pid(): number {
     if (this.#program === undefined) throw new Error("Consul doesn't run");
     return this.#program.pid;
@@ -65,14 +73,26 @@ export class Consul {
 
   /** Starts it on the same ports, with nothing in it. */
   async restart(): Promise<void> {
-    const { acl = false, streaming = true } = this.#options;
-    const [http, grpc, lan, wan, server] = this.#ports;
+    const { acl = false, streaming = true, connectionLimit = false, certificate } = this.#options;
+    const [http, grpc, lan, wan, server, https] = this.#ports;
     const config = {
       disable_update_check: true,
       use_streaming_backend: streaming,
       rpc: { enable_streaming: true },
-      limits: { http_max_conns_per_client: 8_000 },
-      ports: { http, grpc, grpc_tls: -1, https: -1, dns: -1, serf_lan: lan, serf_wan: wan, server },
+      ...(!connectionLimit && { limits: { http_max_conns_per_client: 8_000 } }),
+      ...(certificate !== undefined && {
+        tls: { https: { cert_file: join(this.#dir, "cert.pem"), key_file: join(this.#dir, "key.pem") } },
+      }),
+      ports: {
+        http,
+        grpc,
+        grpc_tls: -1,
+        https: certificate === undefined ? -1 : https,
+        dns: -1,
+        serf_lan: lan,
+        serf_wan: wan,
+        server,
+      },
       ...(acl && {
         acl: {
           enabled: true,
@@ -83,6 +103,10 @@ export class Consul {
     };
     const file = join(this.#dir, "agent.json");
     await writeFile(file, JSON.stringify(config));
+    if (certificate !== undefined) {
+      await writeFile(join(this.#dir, "cert.pem"), certificate.cert);
+      await writeFile(join(this.#dir, "key.pem"), certificate.key);
+    }
     const args = ["agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-node", "peer"];
     const program = new Program(await consul(), [...args, "-config-file", file, "-log-level", "error"]);
     this.#program = program;
@@ -116,6 +140,20 @@ export class Consul {
       ...(weights !== undefined && { Weights: weights }),
       ...(check !== undefined && { Check: { CheckID: `check:${id}`, Name: "test", TTL: "24h", Status: check } }),
     });
+  }
+
+  /** Writes an instance with a check right into the catalog, as an agent elsewhere would. */
+  async registerInCatalog(service: string, address: string, port: number, status = "passing"): Promise<void> {
+    const id = `${service}-${address}-${port}`;
+    await this.call("PUT", "/v1/catalog/register", {
+      ...{ Node: "elsewhere", Address: "10.0.0.1", SkipNodeUpdate: true },
+      Service: { ID: id, Service: service, Address: address, Port: port },
+      Check: { CheckID: `check:${id}`, Name: "test", ServiceID: id, Status: status },
+    });
+  }
+
+  async deregisterFromCatalog(service: string, address: string, port: number): Promise<void> {
+    await this.call("PUT", "/v1/catalog/deregister", { Node: "elsewhere", ServiceID: `${service}-${address}-${port}` });
   }
 
   async deregister(id: string): Promise<void> {

@@ -179,6 +179,8 @@ export interface DataPathOptions {
   action?: Partial<ForwardAction>;
   route?: Route["action"] | null;
   cluster?: Cluster | null;
+  /** Further clusters, by name. */
+  clusters?: Readonly<Record<string, Cluster>>;
   /** By name; may change while it runs. */
   secrets?: ReadonlyMap<string, Secret>;
 }
@@ -202,12 +204,11 @@ export class DataPath implements AsyncDisposable {
     const runtime: Runtime = {
       stats: path.stats,
       secret: (name) => changes.secrets?.get(name),
-      cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : undefined),
+      cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : changes.clusters?.[name]),
       routeTable: (name) =>
         name === "routes"
           ? {
               name,
-              clusters: new Set(),
               match: () =>
                 route === null ? undefined : { name: "r", virtualHost: "v", mutations: NO_MUTATIONS, action },
             }

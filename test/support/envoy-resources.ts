@@ -3,6 +3,7 @@ import { fromJson, type Message } from "@bufbuild/protobuf";
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
 import { registry } from "#proto/registry.ts";
 
@@ -40,6 +41,14 @@ export const routes = (name: string, byPrefix: Record<string, string>): Message 
       },
     ],
   });
+
+/** A route table that takes its virtual hosts by VHDS. */
+export const takingVirtualHosts = (name: string): Message =>
+  fromJson(RouteConfigurationSchema, { name, vhds: { configSource: { ads: {}, resourceApiVersion: "V3" } } });
+
+/** A virtual host as a resource of its own, that sends everything to a cluster. */
+export const virtualHost = (name: string, domains: string[], cluster: string): Message =>
+  fromJson(VirtualHostSchema, { name, domains, routes: [{ match: { prefix: "/" }, route: { cluster } }] });
 
 /** A plain HTTP listener on 127.0.0.1 that takes its routes by RDS. */
 export const listener = (name: string, port: number, routeConfigName: string): Message =>

@@ -1,6 +1,9 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+/** How long a question may wait: "500ms". */
+const milliseconds = (wait: string) => Number.parseInt(wait, 10);
+
 /** An instance, as a test wants it found. */
 export interface ScriptedInstance {
   readonly id: string;
@@ -92,6 +95,10 @@ export class ScriptedConsul implements AsyncDisposable {
     }
     this.waiting.add(answer);
     waiting.add(answer);
-    response.on("close", forget);
+    const waited = setTimeout(answer, milliseconds(searchParams.get("wait") ?? "300000ms"));
+    response.on("close", () => {
+      clearTimeout(waited);
+      forget();
+    });
   }
 }

@@ -94,6 +94,14 @@ export async function wrk(): Promise<Tool> {
   return { path: join(dir, "usr/bin/wrk"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
 }
 
+/** Loads servers with HTTP/2. */
+export async function h2load(): Promise<Tool> {
+  const packages = ["nghttp2-client", "libnghttp2-14", "libev4", "libjansson4", "libjemalloc2", "libxml2"];
+  const dir = await debian("h2load", packages);
+  const { stdout } = await run("gcc", ["-print-multiarch"]).catch(() => ({ stdout: "x86_64-linux-gnu" }));
+  return { path: join(dir, "usr/bin/h2load"), env: { LD_LIBRARY_PATH: join(dir, "usr/lib", stdout.trim()) } };
+}
+
 export async function nginx(): Promise<Tool> {
   return { path: join(await debian("nginx", ["nginx", "nginx-common"]), "usr/sbin/nginx"), env: {} };
 }

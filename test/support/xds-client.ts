@@ -29,7 +29,12 @@ export type Answer = "ack" | "none" | { readonly refuse: string };
 
 export interface RecordingOptions {
   /** Default: the id "test" in the group "default". */
-  readonly node?: { readonly id: string; readonly cluster: string; readonly userAgentName?: string };
+  readonly node?: {
+    readonly id: string;
+    readonly cluster: string;
+    readonly userAgentName?: string;
+    readonly clientFeatures?: string[];
+  };
   /** Default: plain text. */
   readonly channel?: ChannelCredentials;
   /** Sent with the stream. */
@@ -79,6 +84,11 @@ abstract class RecordingStream<Response extends { typeUrl: string; nonce: string
   /** Sends bytes that need not be a request. */
   sendRaw(bytes: Uint8Array): void {
     this.call.write(Buffer.from(bytes));
+  }
+
+  /** Says that nothing more is sent. */
+  halfClose(): void {
+    this.call.end();
   }
 
   /** Stops reading, as a client does that hangs. */

@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
 import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
@@ -27,6 +28,7 @@ const encode: Record<ShortName, (name: string, content: string) => Uint8Array> =
   LDS: (name, statPrefix) => toBinary(ListenerSchema, create(ListenerSchema, { name, statPrefix })),
   RDS: (name, header) =>
     toBinary(RouteConfigurationSchema, create(RouteConfigurationSchema, { name, internalOnlyHeaders: [header] })),
+  VHDS: (name, domain) => toBinary(VirtualHostSchema, create(VirtualHostSchema, { name, domains: [domain] })),
 };
 
 /** The type URL of a type, as the tests call it. */

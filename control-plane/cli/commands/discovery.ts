@@ -1,9 +1,7 @@
-import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { toPlain } from "#proto/plain.ts";
 import {
   type FoundService,
   FoundServiceSchema,
-  type WatchedRegistry,
   WatchedRegistrySchema,
   type WatchedService,
   WatchedServiceSchema,
@@ -11,10 +9,11 @@ import {
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 import { EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { withClient } from "../client.ts";
-import { exitCode } from "../errors.ts";
+import { CliError, exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
-import { ago, table } from "../table.ts";
+import { registryDetails, registryTable, since, withNotes } from "./discovery-registries.ts";
+import { table } from "../table.ts";
 import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
 
 /** Options of `sluice discovery …`. */
@@ -23,13 +22,24 @@ export interface DiscoveryOptions extends GlobalOptions {
   readonly registry?: string;
 }
 
-/** `sluice discovery registries`: each registry, whether it answers, and since when. */
-export async function registries(options: DiscoveryOptions, terminal: Terminal): Promise<number> {
+/** `sluice discovery registries [NAME]`: each registry, whether it answers, and since when; or all about those of one name. */
+export async function registries(
+  name: string | undefined,
+  options: DiscoveryOptions,
+  terminal: Terminal,
+): Promise<number> {
   const { registries: all } = await withClient(options, (client) =>
-    client.discovery.listWatchedRegistries({ gatewayGroup: options.group ?? "" }),
+    client.discovery.listWatchedRegistries({ gatewayGroup: options.group ?? "", name: name ?? "" }),
   );
+  if (name !== undefined && all.length === 0) {
+    throw new CliError(`no registry ${name}`, "sluice discovery registries shows those that there are");
+  }
   const data = all.map((each) => toPlain(WatchedRegistrySchema, each));
-  await print(terminal, options.output, data, () => registryTable(all, terminal.style));
+  await print(terminal, options.output, data, () =>
+    name === undefined
+      ? registryTable(all, terminal.style)
+      : all.map((each) => registryDetails(each, terminal.style)).join("\n\n"),
+  );
   return exitCode.ok;
 }
 
@@ -79,23 +89,6 @@ async function listWatched(options: DiscoveryOptions, service: string, withEndpo
     client.discovery.listWatchedServices({ gatewayGroup: group, registry, service, endpoints: withEndpoints }),
   );
   return answer.services;
-}
-
-const registryHead = ["GROUP", "REGISTRY", "KIND", "VERSION", "STATE", "LAST ANSWER", "SERVICES"];
-
-function registryTable(all: readonly WatchedRegistry[], style: Paint): string {
-  if (all.length === 0) return "There is no registry: sluice apply writes one (registries: in a gateway file).";
-  const rows = all.map((each) => [
-    ...[printable(each.gatewayGroup), printable(each.name), each.kind, printable(each.version) || "-"],
-    each.problem === undefined ? style("green", "ANSWERS") : style("red", each.problem.kind.toUpperCase()),
-    since(each.lastAnswerTime),
-    String(each.watchedServices),
-  ]);
-  return withNotes(
-    table(registryHead, rows),
-    all.map(({ problem }) => problem?.message),
-    style,
-  );
 }
 
 const states: ReadonlyMap<WatchState, readonly [string, Style]> = new Map([
@@ -164,16 +157,6 @@ function foundTable(found: readonly FoundService[], style: Paint): string {
   return [style("dim", head), ...lines].join("\n");
 }
 
-/** Under each row what is wrong with it. */
-function withNotes(text: string, notes: readonly (string | undefined)[], style: Paint): string {
-  const [head = "", ...lines] = text.split("\n");
-  const body = lines.flatMap((line, at) => {
-    const note = notes[at];
-    return note === undefined ? [line] : [line, `  ${style("red", "└─")} ${printable(note)}`];
-  });
-  return [style("dim", head), ...body].join("\n");
-}
-
 function stateOf(state: WatchState, style: Paint): string {
   const [text, color] = states.get(state) ?? ["UNKNOWN", "yellow"];
   return style(color, text);
@@ -184,6 +167,3 @@ function keyText(key: ServiceKey | undefined): string {
   const more = [namespace, group, cluster].filter((part) => part !== "");
   return printable(more.length === 0 ? service : `${service} (${more.join(", ")})`);
 }
-
-const since = (time: Timestamp | undefined) =>
-  time === undefined ? "never" : `${ago(timestampDate(time), new Date())} ago`;

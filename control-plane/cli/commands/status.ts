@@ -5,6 +5,8 @@ import { toPlain } from "#proto/plain.ts";
 import {
   type GetStatusResponse,
   GetStatusResponseSchema,
+  type NodeResource,
+  NodeResourceSchema,
   NodeState,
   type ProxyNode,
   ProxyNodeSchema,
@@ -17,11 +19,14 @@ import { print } from "../output.ts";
 import { ago, table } from "../table.ts";
 import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
 import { closest } from "../yaml/spelling.ts";
+import { readResources, refusalText, resourceTable, type TypeNames, typeUrlOf } from "./node-resources.ts";
 
 /** Options of `sluice status`. */
 export interface StatusOptions extends GlobalOptions {
   readonly group?: string;
   readonly watch?: boolean;
+  /** Of one data plane, only resources of this type. */
+  readonly type?: string;
 }
 
 const WATCH_MS = 1_000;
@@ -34,10 +39,9 @@ interface Status {
   readonly controlPlane: GetStatusResponse;
   readonly nodes: readonly ProxyNode[];
   readonly typeNames: TypeNames;
+  /** Of the one data plane that was asked for, where it is connected. */
+  readonly resources: readonly NodeResource[];
 }
-
-/** Resource types by URL, under the names of Envoy's documentation, in the order of pushes. */
-type TypeNames = ReadonlyMap<string, string>;
 
 /** `sluice status [NODE]`: the control plane, and what each data plane was sent, accepted and refused. */
 export async function status(node: string | undefined, options: StatusOptions, terminal: Terminal): Promise<number> {
@@ -58,11 +62,15 @@ async function watch(node: string | undefined, options: StatusOptions, terminal:
 }
 
 async function read(options: StatusOptions, node: string | undefined): Promise<Status> {
-  const [{ resourceTypes }, [controlPlane, nodes]] = await Promise.all([
-    import("#proto/resource-types.ts"),
-    withClient(options, (client) => Promise.all([client.status.getStatus({}), listNodes(client, options.group ?? "")])),
-  ]);
+  const { resourceTypes } = await import("#proto/resource-types.ts");
   const typeNames = new Map(resourceTypes.map(({ typeUrl, shortName }) => [typeUrl, shortName as string]));
+  const typeUrl = typeUrlOf(options.type, typeNames);
+  if (typeUrl !== "" && node === undefined) throw new CliError("--type needs the name of a data plane");
+  const [controlPlane, nodes, resources] = await withClient(options, async (client) => {
+    const [told, all] = await Promise.all([client.status.getStatus({}), listNodes(client, options.group ?? "")]);
+    const asked = all.filter(({ id, disconnectTime }) => id === node && disconnectTime === undefined);
+    return [told, all, await Promise.all(asked.map((each) => readResources(client, each, typeUrl)))] as const;
+  });
   if (node !== undefined && nodes.every(({ id }) => id !== node)) {
     const meant = closest(
       node,
@@ -73,7 +81,8 @@ async function read(options: StatusOptions, node: string | undefined): Promise<S
       meant === undefined ? "sluice status shows those that are" : `did you mean ${meant}?`,
     );
   }
-  return { controlPlane, nodes: nodes.filter(({ id }) => node === undefined || id === node), typeNames };
+  const shown = nodes.filter(({ id }) => node === undefined || id === node);
+  return { controlPlane, nodes: shown, typeNames, resources: resources.flat() };
 }
 
 async function listNodes({ status: service }: AdminClient, gatewayGroup: string): Promise<ProxyNode[]> {
@@ -91,6 +100,7 @@ function show(status: Status, node: string | undefined, { output }: StatusOption
   const data = {
     controlPlane: toPlain(GetStatusResponseSchema, status.controlPlane),
     nodes: status.nodes.map((each) => toPlain(ProxyNodeSchema, each)),
+    ...(node !== undefined && { resources: status.resources.map((each) => toPlain(NodeResourceSchema, each)) }),
   };
   return print(terminal, output, data, () => {
     const now = new Date();
@@ -98,7 +108,10 @@ function show(status: Status, node: string | undefined, { output }: StatusOption
     const body =
       node === undefined
         ? nodeTable(status, now, style)
-        : status.nodes.map((each) => nodeDetails(each, status.typeNames, now, style)).join("\n\n");
+        : [
+            ...status.nodes.map((each) => nodeDetails(each, status.typeNames, now, style)),
+            ...(status.resources.length > 0 ? [resourceTable(status.resources, status.typeNames, style)] : []),
+          ].join("\n\n");
     return `${headline(status.controlPlane, now, style)}\n\n${body}`;
   });
 }
@@ -138,13 +151,15 @@ function nodeTable({ nodes, typeNames }: Status, now: Date, style: Paint): strin
 function complaints(node: ProxyNode | undefined, typeNames: TypeNames, style: Paint): string[] {
   if (node === undefined) return [];
   return [
-    ...node.types
-      .filter(({ nack }) => nack !== "")
+    ...node.types.flatMap(({ typeUrl, nack, refusals }) => {
+      const type = typeNames.get(typeUrl) ?? typeUrl;
+      if (refusals.length > 0) {
+        return refusals.map(({ name, reason, objects }) => `${type}: ${name}: ${refusalText(reason, objects)}`);
+      }
+      if (nack === "") return [];
       // The native proxy names the type itself.
-      .map(({ typeUrl, nack }) => {
-        const type = `${typeNames.get(typeUrl) ?? typeUrl}: `;
-        return nack.startsWith(type) ? nack : type + nack;
-      }),
+      return [nack.startsWith(`${type}: `) ? nack : `${type}: ${nack}`];
+    }),
     ...node.problems,
   ].map((text) => `  ${style("red", "└─")} ${printable(text)}`);
 }
@@ -201,7 +216,7 @@ function versions(type: TypeStatus | undefined, style: Paint): string {
   if (type === undefined) return "-";
   const sent = short(type.sentVersion);
   const accepted = short(type.acceptedVersion);
-  if (type.nack !== "") return style("red", `${accepted || "none"} ✗ ${sent}`);
+  if (type.nack !== "" || type.refusals.length > 0) return style("red", `${accepted || "none"} ✗ ${sent}`);
   return sent === accepted ? accepted || "-" : style("yellow", `${accepted || "none"} → ${sent}`);
 }
 

@@ -1,0 +1,47 @@
+import type { ResourceEntry } from "./wire.ts";
+
+/** Shorter lists are joined faster than they are looked up, and what is kept of them would not pay. */
+const RESOURCES_MIN = 16;
+/** Types whose last body is kept; each is about `XdsLimits.responseBytes` at most. */
+const TYPES_MAX = 16;
+
+interface Body {
+  readonly resources: readonly ResourceEntry[];
+  readonly bytes: Buffer;
+}
+
+/**
+ * The resources of a response as one piece of bytes. Data planes that come together, as after a restart, are sent the same long lists one
+ * after the other: the last list of each type is joined once for all of them.
+ */
+export class Bodies {
+  readonly #form: Form;
+  readonly #last = new Map<string, Body>();
+
+  /** @param form which of an entry's forms is joined */
+  constructor(form: Form) {
+    this.#form = form;
+  }
+
+  of(typeUrl: string, resources: readonly ResourceEntry[]): Buffer {
+    if (resources.length < RESOURCES_MIN) return this.#join(resources);
+    const last = this.#last.get(typeUrl);
+    if (last !== undefined && isSame(last.resources, resources)) return last.bytes;
+    const bytes = this.#join(resources);
+    if (last !== undefined || this.#last.size < TYPES_MAX) this.#last.set(typeUrl, { resources, bytes });
+    return bytes;
+  }
+
+  #join(resources: readonly ResourceEntry[]): Buffer {
+    const [only] = resources;
+    if (only !== undefined && resources.length === 1) return only[this.#form];
+    return Buffer.concat(resources.map((entry) => entry[this.#form]));
+  }
+}
+
+/** Forms of an entry that are bytes. */
+type Form = "delta" | "sotw";
+
+/** Entries are shared and never change, so that it is enough to compare references. */
+const isSame = (one: readonly ResourceEntry[], other: readonly ResourceEntry[]): boolean =>
+  one.length === other.length && one.every((entry, at) => entry === other[at]);

@@ -1,0 +1,122 @@
+/**
+ * What can be learnt of many services with few questions: which services have checks that began or ceased to fail, and which came or went.
+ * None of it is an answer; it says whom to ask first. Where it fails, services wait for their turn, so that failures need no telling.
+ */
+import { sleep } from "../backoff.ts";
+import type { ConsulClient } from "./client.ts";
+import { queryOf } from "./query.ts";
+import type { ConsulSettings } from "./settings.ts";
+import { nextIndex } from "./watch.ts";
+
+const ANSWER_MS_MAX = 10_000;
+const WAIT_S = 240;
+/** A list of all that fails, or of all names, need not be read more often. */
+const INTERVAL_MS = 500;
+const RETRY_MS = 5_000;
+
+/** Connections that `watchHints` holds. */
+export const HINT_CONNECTIONS = 3;
+
+/** Calls `hint` with the names of services that may have changed, until the signal is aborted. */
+export async function watchHints(
+  client: ConsulClient,
+  settings: ConsulSettings,
+  hint: (service: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const checks = async (state: string) => {
+    for await (const changed of changes(client, settings, `/v1/health/state/${state}`, failingChecks, signal)) {
+      for (const { node, service } of changed) {
+        const services = service === "" ? await servicesOf(client, settings, node, signal) : [service];
+        for (const each of services) hint(each);
+      }
+    }
+  };
+  const names = async () => {
+    for await (const changed of changes(client, settings, "/v1/catalog/services", serviceNames, signal)) {
+      for (const { service } of changed) hint(service);
+    }
+  };
+  await Promise.all([checks("critical"), checks("warning"), names()]);
+}
+
+/** Something in a list that comes or goes. */
+interface Item {
+  readonly node: string;
+  /** Empty: it concerns all services of the node. */
+  readonly service: string;
+}
+
+/** What came and what went, each time that a list changes. */
+async function* changes(
+  client: ConsulClient,
+  settings: ConsulSettings,
+  path: string,
+  read: (body: unknown) => ReadonlyMap<string, Item>,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Item[]> {
+  let index = 0;
+  let before: ReadonlyMap<string, Item> | undefined;
+  while (!signal.aborted) {
+    const query = { ...queryOf(settings), ...(index > 0 && { index: String(index), wait: `${WAIT_S}s` }) };
+    const timeoutMs = ANSWER_MS_MAX + (index > 0 ? WAIT_S * 1_100 : 0);
+    const answer = await client
+      .askBlocking({ path, query, signal, timeoutMs, knownIndex: index })
+      .catch(() => undefined);
+    if (answer === undefined) {
+      await sleep(RETRY_MS, signal);
+      index = 0;
+      continue;
+    }
+    index = nextIndex(index, answer.index);
+    if (answer.body === undefined) continue;
+    const now = read(answer.body);
+    if (before !== undefined) yield difference(before, now);
+    before = now;
+    await sleep(INTERVAL_MS, signal);
+  }
+}
+
+function difference(before: ReadonlyMap<string, Item>, now: ReadonlyMap<string, Item>): Item[] {
+  const came = [...now].filter(([key]) => !before.has(key));
+  const went = [...before].filter(([key]) => !now.has(key));
+  return [...came, ...went].map(([, item]) => item);
+}
+
+const textOf = (object: object, name: string): string => {
+  const value = (object as Readonly<Record<string, unknown>>)[name];
+  return typeof value === "string" ? value : "";
+};
+
+function failingChecks(body: unknown): ReadonlyMap<string, Item> {
+  const checks = Array.isArray(body)
+    ? (body as unknown[]).filter((check) => typeof check === "object" && check !== null)
+    : [];
+  return new Map(
+    checks.map((check) => {
+      const node = textOf(check, "Node");
+      const key = [node, textOf(check, "ServiceID"), textOf(check, "CheckID")].join("\n");
+      return [key, { node, service: textOf(check, "ServiceName") }];
+    }),
+  );
+}
+
+function serviceNames(body: unknown): ReadonlyMap<string, Item> {
+  const names = typeof body === "object" && body !== null ? Object.entries(body) : [];
+  return new Map(names.map(([service, tags]) => [`${service}\n${JSON.stringify(tags)}`, { node: "", service }]));
+}
+
+/** The services of a node; none if it can't be asked. */
+async function servicesOf(
+  client: ConsulClient,
+  settings: ConsulSettings,
+  node: string,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const path = `/v1/catalog/node/${encodeURIComponent(node)}`;
+  const question = { path, query: queryOf(settings), signal, timeoutMs: ANSWER_MS_MAX };
+  const { body } = await client.ask(question).catch(() => ({ body: undefined }));
+  const services = typeof body === "object" && body !== null && "Services" in body ? body.Services : undefined;
+  if (typeof services !== "object" || services === null) return [];
+  return [...new Set(Object.values(services).map((each) => textOf(Object(each) as object, "Service")))];
+}

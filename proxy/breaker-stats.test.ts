@@ -1,0 +1,52 @@
+import { setImmediate } from "node:timers/promises";
+
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+
+import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+
+import { breakerSamples } from "./breaker-stats.ts";
+import { statsValues } from "./observe/prometheus.ts";
+import { StatsReader } from "./observe/stats-reader.ts";
+import { StatsStore } from "./observe/stats.ts";
+import type { Resource } from "./xds/graph.ts";
+
+const cluster = (name: string, trackRemaining: boolean): Resource => ({
+  ...{ name, version: "1", updatedMs: 0, bytes: new Uint8Array() },
+  message: create(ClusterSchema, {
+    name,
+    circuitBreakers: {
+      thresholds: [
+        { priority: 1, maxRequests: 1 },
+        { maxConnections: 2, maxRequests: 3, trackRemaining },
+      ],
+    },
+  }),
+});
+
+test("a breaker is open when it is in any worker, and what remains is the sum where it is asked for", async () => {
+  const reader = new StatsReader();
+  const stores = [0, 1].map((worker) => new StatsStore((message) => reader.take(worker, message)));
+  stores[0]?.cluster("a:b").upstream_cx_active.inc(2);
+  stores[0]?.cluster("a:b").upstream_rq_active.inc(2);
+  stores[1]?.cluster("a:b").upstream_rq_active.inc(2);
+  await setImmediate();
+  const resources = new Map([cluster("a:b", true), cluster("c", false)].map((one) => [one.name, one]));
+  const values = () => new Map(statsValues(breakerSamples(() => resources, 2, reader.gauges("cluster"))));
+  const at = (name: string) => `cluster.${name}.circuit_breakers.default`;
+  expect(Object.fromEntries(values())).toEqual({
+    [`${at("a_b")}.cx_open`]: 1,
+    [`${at("a_b")}.remaining_cx`]: 2,
+    [`${at("a_b")}.rq_pending_open`]: 0,
+    [`${at("a_b")}.remaining_pending`]: 2048,
+    [`${at("a_b")}.rq_open`]: 0,
+    [`${at("a_b")}.remaining_rq`]: 2,
+    [`${at("c")}.cx_open`]: 0,
+    [`${at("c")}.rq_pending_open`]: 0,
+    [`${at("c")}.rq_open`]: 0,
+  });
+  stores[1]?.cluster("a:b").upstream_rq_active.inc();
+  stores[0]?.cluster("a:b").upstream_cx_active.dec();
+  expect(values().get(`${at("a_b")}.rq_open`)).toBe(1);
+  expect(values().get(`${at("a_b")}.cx_open`)).toBe(0);
+});

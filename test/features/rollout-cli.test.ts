@@ -1,0 +1,87 @@
+/** `sluice apply --wait` and `sluice status NODE`, as operators and pipelines see them. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, expect, test } from "vitest";
+import { stringify } from "yaml";
+
+import { resourceType } from "#proto/resource-types.ts";
+
+import { testToken } from "../support/control-plane.ts";
+import { aService, startRolloutRig, type RolloutRig } from "../support/rollout-rig.ts";
+import type { Answer } from "../support/xds-client.ts";
+import { sluice, temporaryDirectory } from "./cli-harness.ts";
+
+const directory = temporaryDirectory();
+afterAll(() => directory.remove());
+
+async function fileOf(name: string, services: readonly object[]): Promise<string> {
+  const path = join(directory.path, name);
+  await writeFile(path, stringify({ services }));
+  return path;
+}
+
+const runOn =
+  ({ plane }: RolloutRig) =>
+  (...args: string[]) =>
+    sluice(args, { SLUICE_SERVER: plane.url, SLUICE_TOKEN: testToken });
+
+test("apply --wait tells when everybody has it, who refused it and why at its place in the file, and who is late", async () => {
+  await using rig = await startRolloutRig();
+  const run = runOn(rig);
+  const path = await fileOf("gateway.yaml", [aService("pay")]);
+  const alone = await run("apply", "-f", path, "--wait");
+  expect(alone).toMatchObject({ code: 0, stdout: expect.stringContaining("no data plane is connected") });
+
+  let answer: Answer = "ack";
+  await rig.dataPlane("px", (type) => (type === "RDS" ? answer : "ack"));
+  await fileOf("gateway.yaml", [aService("pay", "/v2")]);
+  const done = await run("apply", "-f", path, "--wait");
+  expect(done, done.stderr).toMatchObject({ code: 0 });
+  expect(done.stdout).toMatch(/default: 1\/1 accepted +\d+(ms|\.\ds|s) p50/);
+  expect(done.stdout).toContain("✓ rollout complete");
+
+  answer = { refuse: "RDS: 1 resource refused: default: virtual_hosts[0].routes[0].match: too complex" };
+  await fileOf("gateway.yaml", [aService("pay", "/v3")]);
+  const refused = await run("apply", "-f", path, "--wait");
+  expect(refused.code).toBe(3);
+  // Line 11 is where the route begins.
+  expect(refused.stderr).toMatch(
+    /default\/px: service pay routes\[all\] \(.*gateway\.yaml:11\): virtual_hosts\[0\]\.routes\[0\]\.match: too complex/,
+  );
+  expect(refused.stderr).toMatch(/revision \d+ was applied, and refused by data planes/);
+
+  const shown = await run("status", "px", "--type", "rds");
+  expect(shown.stdout).toMatch(
+    /RDS +default +[0-9a-f]{16} +[0-9a-f]{16} +REFUSED\n.*service pay routes\[all\]: virtual/,
+  );
+  expect(shown.stdout).toContain("NACKED");
+  const data = JSON.parse((await run("status", "px", "-o", "json")).stdout) as { resources: { typeUrl: string }[] };
+  expect(new Set(data.resources.map(({ typeUrl }) => typeUrl))).toContain(resourceType("CDS").typeUrl);
+
+  answer = "none";
+  await fileOf("gateway.yaml", [aService("pay", "/v4")]);
+  const late = await run("apply", "-f", path, "--wait", "--timeout", "2s", "-o", "json");
+  expect(late.code).toBe(4);
+  expect(late.stderr).toContain("after 2s not every data plane has answered");
+  expect(JSON.parse(late.stdout)).toMatchObject({ rollout: { state: "in_progress", groups: [{ nodes: 1, sent: 1 }] } });
+}, 180_000);
+
+test("a watch of a data plane's resources tells what changes, and that it left", async () => {
+  await using rig = await startRolloutRig();
+  await rig.apply({ services: [aService("pay")] });
+  const stream = await rig.dataPlane("px");
+  const told: string[][] = [];
+  const watch = async () => {
+    const request = { nodeId: "px", typeUrl: resourceType("CDS").typeUrl };
+    for await (const { resources, gone } of rig.status.watchNodeResources(request)) {
+      told.push([...resources.map(({ name }) => `+${name}`), ...gone.map(({ name }) => `-${name}`)]);
+      if (told.length === 1) await rig.apply({ services: [aService("orders")] });
+      else if (told.flat().includes("+orders/default")) stream.close();
+    }
+  };
+  await expect(watch()).rejects.toThrow("no data plane px is connected");
+  expect(told[0]).toContain("+pay/default");
+  expect(told.slice(1).flat()).not.toContain("+pay/default");
+  await expect(rig.status.listNodeResources({ nodeId: "nobody" })).rejects.toThrow("no data plane nobody");
+});

@@ -1,0 +1,80 @@
+/** More services than a real Consul, with its own limits, allows connections to one client. */
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import type { ConsulSettings } from "../../discovery/consul/settings.ts";
+import { ConsulSource } from "../../discovery/consul/source.ts";
+import { RegistrySupervisor } from "../../discovery/supervise.ts";
+import { serviceKey } from "../../discovery/testing/scripted-source.ts";
+import { TestAuthority } from "../support/certificates.ts";
+import { Consul } from "../support/consul.ts";
+import { waitFor } from "../support/wait.ts";
+
+/** Consul's limits.http_max_conns_per_client is 200. */
+const SERVICES = 500;
+const PATIENCE_MS = 120_000;
+
+const authority = new TestAuthority();
+let consul: Consul;
+const cleanups: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  const certificate = authority.issue({ name: "consul", altNames: ["IP:127.0.0.1"] });
+  consul = await Consul.start({ connectionLimit: true, certificate });
+  for (let at = 0; at < SERVICES; at++) await consul.registerInCatalog(`s${at}`, `10.1.0.${at % 250}`, 80);
+});
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+afterAll(async () => {
+  await consul?.stop();
+  authority[Symbol.dispose]();
+});
+
+/** Watches all services; `addresses` are those that one has now. */
+function watchAll(settings: Partial<ConsulSettings>) {
+  const source = new ConsulSource({ addresses: [consul.url], ...settings });
+  const changed: string[] = [];
+  const supervisor = new RegistrySupervisor({
+    ...{ source, holdEmptyMs: 60_000 },
+    events: { changed: ({ service }) => changed.push(service) },
+  });
+  cleanups.push(() => supervisor.close());
+  for (let at = 0; at < SERVICES; at++) void supervisor.add(serviceKey(`s${at}`));
+  const reports = () => [...supervisor.reports()];
+  return {
+    changed,
+    report: (service: string) => supervisor.report(serviceKey(service)),
+    allFresh: () => waitFor("all to be fresh", () => reports().every(({ state }) => state === "fresh"), PATIENCE_MS),
+    failures: () =>
+      reports()
+        .filter(({ counts }) => counts.failures > 0)
+        .map(({ failure }) => failure?.message),
+  };
+}
+
+test.each([
+  ["http", {}],
+  ["https", { secure: true }],
+] as const)(
+  "over %s, all are watched, and follow what is registered",
+  async (_, { secure = false }: { secure?: boolean }) => {
+    const all = watchAll(secure ? { addresses: [consul.secureUrl], tls: { ca: authority.cert } } : {});
+    await all.allFresh();
+    all.changed.length = 0;
+
+    await consul.registerInCatalog("s7", "10.1.0.7", 80, "critical");
+    await waitFor("the failing check", () => all.report("s7")?.served?.usableCount === 0, PATIENCE_MS);
+    await consul.registerInCatalog("s7", "10.1.0.7", 80);
+    await waitFor("its recovery", () => all.report("s7")?.served?.usableCount === 1, PATIENCE_MS);
+    // Nothing hints at an instance without a failing check; its service's turn comes.
+    await consul.registerInCatalog("s8", "10.2.0.1", 80);
+    await waitFor("another instance", () => all.report("s8")?.served?.endpointCount === 2, PATIENCE_MS);
+    await consul.deregisterFromCatalog("s8", "10.2.0.1", 80);
+    await waitFor("its end", () => all.report("s8")?.served?.endpointCount === 1, PATIENCE_MS);
+
+    expect(new Set(all.changed)).toEqual(new Set(["s7", "s8"]));
+    expect(all.failures()).toEqual([]);
+  },
+);
