@@ -25,7 +25,7 @@ function client() {
   return {
     sub,
     answer,
-    change(publication: number | undefined, ...names: readonly string[]) {
+    change: (publication: number | undefined, ...names: readonly string[]): void => {
       const bytes = Buffer.from(`${publication} ${names.join()}`);
       cache.update(
         "g",
@@ -34,7 +34,7 @@ function client() {
       const changes = names.map((name) => ({ name, before: undefined, exists: true }));
       noteChanges(sub, changes, { lingers: false, nowMs: 0, publication });
     },
-    send() {
+    send: (): void => {
       const set = cache.resources("g", CDS.typeUrl);
       const push = set && takeDelta(sub, set, allowed, 1_000_000);
       if (push !== undefined) noteSent(sub, push, String(++sent), 0);
