@@ -8,7 +8,7 @@ import { newSubscription, noteChanges, noteSent, type Subscription } from "./sub
 import { applyDelta, takeDelta } from "./subscription-delta.ts";
 
 const CDS = servedType("CDS");
-const traits = { legacyWildcard: true, namesWildcardOnReconnect: false };
+const traits = { legacyWildcard: true, namesWildcardOnReconnect: false, takesErrors: false };
 const allowed = { updates: true, removals: true };
 const nothing = { resourceNamesSubscribe: [], resourceNamesUnsubscribe: [], initialResourceVersions: {} };
 
