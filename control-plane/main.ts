@@ -21,6 +21,9 @@ import { refreshMetrics } from "./observe/refresh-metrics.ts";
 import { storeMetrics } from "./observe/store-metrics.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
 import { blameFrom } from "./rollout/blame-sources.ts";
+import { policyOf } from "./rollout/policy.ts";
+import { rollBackIn } from "./rollout/roll-back.ts";
+import { Staging } from "./rollout/staging.ts";
 import { rolloutMetrics } from "./rollout/metrics.ts";
 import { Rollouts } from "./rollout/tracker.ts";
 import { messageOf } from "./store/errors.ts";
@@ -32,12 +35,13 @@ import { makeReports } from "./reports/reports.ts";
 import { STDOUT } from "./reports/log-file.ts";
 import { ResourceCache } from "./xds/cache.ts";
 import { ConnectedClients } from "./xds/connected-clients.ts";
+import { Candidates } from "./xds/candidates.ts";
 import type { XdsTls } from "./xds/credentials.ts";
 import { JoinGuard, type JoinTokens } from "./xds/join.ts";
 import { Publications } from "./xds/publications.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
-import { withoutSecrets } from "./xds/withhold.ts";
+import { isSecret, withoutSecrets } from "./xds/withhold.ts";
 
 /** How a control plane is to run. */
 export interface ControlPlaneOptions {
@@ -149,18 +153,26 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
       ? cache
       : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
   const publications = new Publications();
-  const blame = blameFrom(cache, store);
+  const candidates = new Candidates(cache);
+  const blame = blameFrom({ resources: (group, type) => candidates.newest(group, type) }, store);
   const rollouts = new Rollouts({
     ...{ target: served, nodes, publications, blame },
     metrics: rolloutMetrics(metrics),
   });
   undo.defer(() => rollouts.close());
+  const staging = new Staging({
+    ...{ cache, rollouts, candidates, nodes, log },
+    policy: (group) => policyOf(store.state.gatewayGroup(group)),
+    rollBack: rollBackIn(store),
+    offers: (update) => served === cache || !isSecret(update),
+  });
+  undo.defer(() => staging.close());
   const refreshed = refreshMetrics(metrics);
   const report = (done: RefreshReport) => {
     refreshed(done);
     rollouts.notePublished(done.revision);
   };
-  const refresh = startRefresh({ store, cache: rollouts, endpoints, log, report });
+  const refresh = startRefresh({ store, cache: staging, endpoints, log, report });
   undo.defer(() => refresh.close());
   await refresh.ready;
 
@@ -179,6 +191,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const xdsOptions = {
     ...xdsAt,
     cache,
+    candidates,
     nodes,
     clients,
     publications,

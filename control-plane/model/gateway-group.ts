@@ -18,6 +18,7 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
   checkUniqueNames("listeners", group.listeners, report);
   checkUniqueNames("joinTokens", group.joinTokens, report);
   checkRateLimits(group, after, report);
+  checkRollout(group.rollout, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),
@@ -35,6 +36,20 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
     if (other === undefined) continue;
     const taken = `port ${listener.port} is taken by listener ${quoted(other.name)} (${addressOf(other)})`;
     report(`listeners[${at}].port`, "duplicate_listener", `${taken}; choose another`);
+  }
+}
+
+/** What is said of a trial that doesn't take place would be read and ignored. */
+function checkRollout(rollout: GatewayGroup["rollout"], report: Report): void {
+  if (rollout === undefined || rollout.publishToOneFirst) return;
+  const set = { trialTimeout: rollout.trialTimeout, onRefusal: rollout.onRefusal, onTimeout: rollout.onTimeout };
+  for (const [field, value] of Object.entries(set)) {
+    if (value === undefined || value === 0) continue;
+    report(
+      `rollout.${field}`,
+      "no_trial",
+      "means something only with publishToOneFirst: true; set that, or leave it out",
+    );
   }
 }
 

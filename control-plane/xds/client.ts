@@ -5,12 +5,11 @@ import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
-import type { ConnectedClients } from "./connected-clients.ts";
 import type { Watcher } from "./interest.ts";
-import type { Credentials, JoinGuard } from "./join.ts";
-import type { XdsLimits } from "./limits.ts";
+import type { Credentials } from "./join.ts";
 import { identityOf, nodeProblem, shownNode, traitsOf } from "./node.ts";
-import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
 import type { WantedResource } from "./wanted-resources.ts";
 
@@ -23,6 +22,8 @@ export interface Client {
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
+  /** The resources that the client is served: those of the cache, or a view of its own. */
+  readonly view: Pick<ResourceCache, "resources">;
   /** Takes it out of every list, when its stream has ended. */
   leave(): void;
 }
@@ -35,19 +36,13 @@ interface ClientStream extends Watcher, ConnectedStream {
 }
 
 /** Where clients are entered, and what decides whether they are. */
-interface Entrance {
-  readonly cache: ResourceCache;
-  readonly nodes: NodeRegistry;
-  readonly clients: ConnectedClients;
-  readonly limits: XdsLimits;
-  readonly join: JoinGuard;
-}
+type Entrance = Pick<StreamContext, "cache" | "candidates" | "nodes" | "clients" | "limits" | "join">;
 
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
   stream: ClientStream,
-  { cache, nodes, clients, limits, join }: Entrance,
+  { cache, candidates, nodes, clients, limits, join }: Entrance,
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
@@ -63,7 +58,7 @@ export function enterClient(
     return { code: status.RESOURCE_EXHAUSTED, details };
   }
   const { gatewayGroup } = identity;
-  const audience = cache.attach(gatewayGroup, stream);
+  const audience = withCandidates(cache.attach(gatewayGroup, stream), candidates.attach(identity, stream));
   const connection = nodes.connect(identity, stream);
   const unlist = clients.add({ node: shownNode(node), gatewayGroup, wanted: () => stream.wanted() });
   const leave = () => {
@@ -72,8 +67,17 @@ export function enterClient(
     unlist();
   };
   const takesVirtualHosts = node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD);
-  return { identity, credentials, traits: traitsOf(node), takesVirtualHosts, audience, connection, leave };
+  const view = { resources: (_: string, name: string) => candidates.resources(identity, name) };
+  return { identity, credentials, traits: traitsOf(node), takesVirtualHosts, audience, view, connection, leave };
 }
+
+const withCandidates = (audience: Client["audience"], detach: () => void): Client["audience"] => ({
+  interest: audience.interest,
+  detach: () => {
+    audience.detach();
+    detach();
+  },
+});
 
 /** What is wrong with the node of a later request: it may be left out, but not differ (T1). */
 export function nodeChange({ identity }: Client, node: Node | undefined): Refusal | undefined {

@@ -6,6 +6,7 @@ import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
+import { Candidates } from "./candidates.ts";
 import { ConnectedClients } from "./connected-clients.ts";
 import { ReplaceableTls, type XdsTls } from "./credentials.ts";
 import { fetchHandler, fetchMethods } from "./fetch-services.ts";
@@ -33,6 +34,8 @@ export interface XdsServerOptions {
   readonly log: Logger;
   /** Not set: plain text. */
   readonly tls?: XdsTls | undefined;
+  /** Views of single data planes. Default: all are served what the cache has. */
+  readonly candidates?: Candidates | undefined;
   /** Numbers what is written to the cache as a publication. Default: nothing is followed. */
   readonly publications?: Publications | undefined;
   /** Who may join which gateway group. Default: everybody. */
@@ -73,6 +76,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     join,
     firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
+    candidates: options.candidates ?? new Candidates(options.cache),
     nodes: options.nodes,
     clients: options.clients ?? new ConnectedClients(),
     publications: options.publications ?? new Publications(),

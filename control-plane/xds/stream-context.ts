@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 
 import type { ResourceCache } from "./cache.ts";
+import type { Candidates } from "./candidates.ts";
 import type { ConnectedClients } from "./connected-clients.ts";
 import type { FirstSyncs } from "./first-sync.ts";
 import type { JoinGuard } from "./join.ts";
@@ -12,6 +13,7 @@ import type { NodeRegistry } from "./status.ts";
 /** What all streams of a server share. */
 export interface StreamContext {
   readonly cache: ResourceCache;
+  readonly candidates: Candidates;
   readonly nodes: NodeRegistry;
   readonly clients: ConnectedClients;
   readonly publications: Publications;
