@@ -17,8 +17,8 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
   checkCollectors(group, report);
   checkUniqueNames("listeners", group.listeners, report);
   checkUniqueNames("joinTokens", group.joinTokens, report);
-  checkRateLimits(group, after, report);
   checkRollout(group.rollout, report);
+  checkRateLimits(group, after, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),

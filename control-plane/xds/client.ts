@@ -35,14 +35,11 @@ interface ClientStream extends Watcher, ConnectedStream {
   wanted(): Iterable<WantedResource>;
 }
 
-/** Where clients are entered, and what decides whether they are. */
-type Entrance = Pick<StreamContext, "cache" | "candidates" | "nodes" | "clients" | "limits" | "join">;
-
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
   stream: ClientStream,
-  { cache, candidates, nodes, clients, limits, join }: Entrance,
+  { cache, candidates, nodes, clients, limits, join }: StreamContext,
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
@@ -58,26 +55,27 @@ export function enterClient(
     return { code: status.RESOURCE_EXHAUSTED, details };
   }
   const { gatewayGroup } = identity;
-  const audience = withCandidates(cache.attach(gatewayGroup, stream), candidates.attach(identity, stream));
+  const audience = cache.attach(gatewayGroup, stream);
+  const unlist = [
+    () => audience.detach(),
+    candidates.attach(identity, stream),
+    clients.add({ node: shownNode(node), gatewayGroup, wanted: () => stream.wanted() }),
+  ];
   const connection = nodes.connect(identity, stream);
-  const unlist = clients.add({ node: shownNode(node), gatewayGroup, wanted: () => stream.wanted() });
-  const leave = () => {
-    audience.detach();
-    connection.close();
-    unlist();
+  return {
+    identity,
+    credentials,
+    traits: traitsOf(node),
+    takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
+    audience,
+    view: { resources: (_, view) => candidates.resources(identity, view) },
+    connection,
+    leave() {
+      for (const each of unlist) each();
+      connection.close();
+    },
   };
-  const takesVirtualHosts = node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD);
-  const view = { resources: (_: string, name: string) => candidates.resources(identity, name) };
-  return { identity, credentials, traits: traitsOf(node), takesVirtualHosts, audience, view, connection, leave };
 }
-
-const withCandidates = (audience: Client["audience"], detach: () => void): Client["audience"] => ({
-  interest: audience.interest,
-  detach: () => {
-    audience.detach();
-    detach();
-  },
-});
 
 /** What is wrong with the node of a later request: it may be left out, but not differ (T1). */
 export function nodeChange({ identity }: Client, node: Node | undefined): Refusal | undefined {
