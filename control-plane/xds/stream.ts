@@ -150,9 +150,10 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** Everything that it wants, for reports on it. */
   *wanted(): Iterable<WantedResource> {
-    const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
+    if (this.#client === undefined) return;
+    const { view, identity } = this.#client;
     for (const sub of inOrder(this.#order)) {
-      yield* wantedResources(sub, servedSet(this.#context.cache, gatewayGroup, sub));
+      yield* wantedResources(sub, servedSet(view, identity.gatewayGroup, sub));
     }
   }
 
