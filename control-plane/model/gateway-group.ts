@@ -8,6 +8,7 @@ import { checkListenerTls } from "./listener-tls.ts";
 import { checkFormats } from "./formats.ts";
 import { checkUniqueNames } from "./names.ts";
 import { quoted, type Report } from "./problem.ts";
+import { checkRateLimits } from "./rate-limits.ts";
 import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a gateway group beyond the rules of its .proto. */
@@ -17,6 +18,7 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
   checkUniqueNames("listeners", group.listeners, report);
   checkUniqueNames("joinTokens", group.joinTokens, report);
   checkRollout(group.rollout, report);
+  checkRateLimits(group, after, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),

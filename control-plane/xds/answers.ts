@@ -66,6 +66,7 @@ const absentHost = (name: string): CachedResource => ({
   name,
   version: ABSENT,
   setHash: 0n,
+  sinceMs: 0,
   ...encodeBodiless(name, ABSENT, [name]),
 });
 

@@ -16,6 +16,7 @@ import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import { outstanding, resourceStatuses } from "./progress.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
+import { streamReport } from "./stream-report.ts";
 import {
   isFullState,
   isWaiting,
@@ -25,10 +26,10 @@ import {
   noteSent,
   rescan,
   type Subscription,
-  typeStatus,
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
+import { type WantedResource, wantedResources } from "./wanted-resources.ts";
 import { typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
@@ -143,10 +144,16 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** For the registry. */
   report(): StreamReport {
-    const problems = [...this.#unknownTypes].map((typeUrl) => `asked for the unknown resource type ${typeUrl}`);
-    const { gatewayGroup } = this.#client?.identity ?? { gatewayGroup: "" };
-    if (!this.#groupExists) problems.unshift(`the gateway group ${JSON.stringify(gatewayGroup)} doesn't exist`);
-    return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
+    const group = { name: this.#client?.identity.gatewayGroup ?? "", exists: this.#groupExists };
+    return streamReport(group, inOrder(this.#order), this.#unknownTypes);
+  }
+
+  /** Everything that it wants, for reports on it. */
+  *wanted(): Iterable<WantedResource> {
+    const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
+    for (const sub of inOrder(this.#order)) {
+      yield* wantedResources(sub, servedSet(this.#context.cache, gatewayGroup, sub));
+    }
   }
 
   outstanding(): Outstanding {
@@ -381,12 +388,11 @@ export class XdsStream implements Watcher, ConnectedStream {
     clearTimeout(this.#firstRequestTimer);
     this.#alarm.clear();
     if (this.#client !== undefined) {
-      const { connection, audience } = this.#client;
+      const { audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
         for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
-      audience.detach();
-      connection.close();
+      this.#client.leave();
     }
     this.#onClosed();
   }
