@@ -2,6 +2,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
 import { servedType, type ServedType } from "#proto/resource-types.ts";
 
@@ -80,15 +81,23 @@ test("T4 T6 VHDS on the state-of-the-world ADS is an unknown type: silence, and 
   expect((await client.next()).typeUrl).toBe(url("CDS"));
 });
 
-test.each(["SRDS", "VHDS"] as const)(
-  "D10 %s: asked for everything, there is nothing, and that is said",
-  async (type) => {
-    const client = running.delta();
-    client.send({ typeUrl: url(type) });
-    const { typeUrl, resources, removedResources } = await client.next();
-    expect([typeUrl, resources, removedResources]).toEqual([url(type), [], []]);
-  },
-);
+test("D10 SRDS: asked for everything, there is nothing, and that is said", async () => {
+  const client = running.delta();
+  client.send({ typeUrl: url("SRDS") });
+  const { typeUrl, resources, removedResources } = await client.next();
+  expect([typeUrl, resources, removedResources]).toEqual([url("SRDS"), [], []]);
+});
+
+test("O1 D13 VHDS: asked for everything, each virtual host comes under its own name, which begins with its route configuration", async () => {
+  const client = running.delta();
+  client.send({ typeUrl: url("VHDS") });
+  const { resources } = await client.next();
+  expect(resources).not.toEqual([]);
+  for (const { name, resource } of resources) {
+    expect(name).toMatch(/^default\/(service|host):/);
+    expect(fromBinary(VirtualHostSchema, resource?.value ?? new Uint8Array()).name).toBe(name);
+  }
+});
 
 test.each(["ECDS", "LEDS", "SRDS", "SDS"] as const)("D4 O3 O4 %s: an unknown name doesn't exist", async (type) => {
   const client = running.delta();
