@@ -10,7 +10,8 @@ import {
   type UpstreamPorts,
 } from "./configs.ts";
 
-const base = `daemon off; worker_processes 1; pid nginx.pid; worker_rlimit_nofile 16384;
+// Where root runs it: the folder of its files is for its owner only.
+const base = `daemon off; user root root; worker_processes 1; pid nginx.pid; worker_rlimit_nofile 16384;
 events { worker_connections 16384; }`;
 
 /** Debian's build would use folders of the system, which only an installed package has. */
