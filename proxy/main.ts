@@ -16,9 +16,11 @@ import { validateResource } from "./runtime.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
+import { workerSamples } from "./worker-stats.ts";
 import { Workers } from "./workers.ts";
 import { Configuration } from "./xds/configuration.ts";
-import { SnapshotWriter, saveSnapshot } from "./xds/snapshot.ts";
+import { SnapshotKeeper } from "./xds/snapshot-keeper.ts";
+import { SnapshotWriter } from "./xds/snapshot.ts";
 
 export { receiveHandover } from "./handover.ts";
 export type { ProxyOptions } from "./options.ts";
@@ -95,17 +97,24 @@ class Proxy implements RunningProxy {
     // One file per node: several proxies may share a directory.
     this.#snapshotFile =
       dataDirectory === undefined ? undefined : join(dataDirectory, "proxy", `${encodeURIComponent(nodeId)}.snapshot`);
+    const keeper =
+      this.#snapshotFile === undefined
+        ? undefined
+        : new SnapshotKeeper({
+            file: this.#snapshotFile,
+            group: gatewayGroup,
+            all: () => this.#configuration.stored(),
+            find: (typeUrl, name) => this.#configuration.storedOf(typeUrl, name),
+          });
     this.#snapshots = new SnapshotWriter(
-      async () => {
-        const file = this.#snapshotFile;
-        if (file !== undefined) await saveSnapshot(file, gatewayGroup, this.#configuration.stored());
-      },
+      async () => keeper?.write(),
       (error) => log.error({ err: error, file: this.#snapshotFile }, "the configuration could not be kept on disk"),
     );
     this.#configuration = new Configuration({
       decoder: { fields: supportedFields, validate: validateResource },
       apply: (updates) => {
         this.#workers.apply(updates);
+        keeper?.changed(updates);
         this.#snapshots.changed();
       },
       log,
@@ -113,7 +122,7 @@ class Proxy implements RunningProxy {
     });
     this.#configuration.onChange(() => this.#changed());
     this.#workers = new Workers({
-      count: checked.workers,
+      count: options.handover?.workers ?? checked.workers,
       drainTimeMs: checked.drainTimeMs,
       connectionsMax: options.maxConnections,
       node: { id: nodeId, cluster: gatewayGroup },
@@ -261,7 +270,13 @@ class Proxy implements RunningProxy {
     const membership = membershipSamples((type) => this.#configuration.active(type));
     const { count } = this.#workers;
     const breakers = breakerSamples((type) => this.#configuration.active(type), count, this.#stats.gauges("cluster"));
-    return [...server, ...membership, ...breakers, ...this.#stats.samples()];
+    return [
+      ...server,
+      ...membership,
+      ...breakers,
+      ...workerSamples(this.#stats.gauges("listener")),
+      ...this.#stats.samples(),
+    ];
   }
 }
 

@@ -1,7 +1,10 @@
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
+import type { Service } from "#sluice/model/v1/service_pb.ts";
+
 import type { MemberKind, ValueOf } from "../model/kinds.ts";
 import { keyOf, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
+import { ServicesByHost } from "../model/service-hosts.ts";
 import type { State } from "../model/validate.ts";
 
 /** What a write turns each object of a kind that it touches into, by name; null where it deletes it. */
@@ -15,6 +18,8 @@ export class Overlay implements State {
   readonly #groups = new Map<string, StoredObject | null>();
   /** By kind and gateway group. */
   readonly #members = new Map<string, Map<string, StoredObject | null>>();
+
+  readonly #hosts = new Map<string, ServicesByHost>();
 
   constructor(before: State, puts: Iterable<StoredObject>, deletes: Iterable<ObjectKey>) {
     this.#before = before;
@@ -40,6 +45,26 @@ export class Overlay implements State {
   members<K extends MemberKind>(kind: K, gatewayGroup: string): Iterable<ValueOf<K>> {
     const touched = this.#members.get(placeOf(kind, gatewayGroup)) ?? untouched;
     return merged(kind, this.#before.members(kind, gatewayGroup), touched);
+  }
+
+  *servicesOn(gatewayGroup: string, host: string): Iterable<Service> {
+    const touched = this.#members.get(placeOf("service", gatewayGroup)) ?? untouched;
+    for (const service of this.#before.servicesOn(gatewayGroup, host)) {
+      if (!touched.has(service.name)) yield service;
+    }
+    yield* this.#hostsOf(gatewayGroup, touched).on(host);
+  }
+
+  /** Where the written services of a group are; found once, when somebody asks. */
+  #hostsOf(gatewayGroup: string, touched: Touched): ServicesByHost {
+    let hosts = this.#hosts.get(gatewayGroup);
+    if (hosts !== undefined) return hosts;
+    this.#hosts.set(gatewayGroup, (hosts = new ServicesByHost()));
+    for (const object of touched.values()) {
+      const service = valueOf("service", object ?? undefined);
+      if (service !== undefined) hosts.add(service);
+    }
+    return hosts;
   }
 
   #touch({ kind, gatewayGroup, name }: ObjectKey, object: StoredObject | null): void {

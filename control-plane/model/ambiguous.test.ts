@@ -4,13 +4,16 @@ import { expect, test } from "vitest";
 import { type Service, ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { ambiguousRoutes } from "./ambiguous.ts";
+import { hostsOf } from "./service-hosts.ts";
 
 const service = (name: string, hosts: string[], ...routes: { [field: string]: JsonValue }[]): Service =>
   fromJson(ServiceSchema, { name, hosts, routes: routes.map((route, at) => ({ name: `${name}-${at}`, ...route })) });
 
+const on = (services: readonly Service[]) => (host: string) => services.filter((each) => hostsOf(each).includes(host));
+
 /** What is found when all of them are written. */
 const found = (...services: Service[]) =>
-  [...ambiguousRoutes(services, services)].flatMap(([{ name }, list]) =>
+  [...ambiguousRoutes(services, on(services))].flatMap(([{ name }, list]) =>
     list.map(({ message }) => `${name}: ${message}`),
   );
 
@@ -64,7 +67,7 @@ test("a pair is told once, however many hosts and paths it meets on, and within 
 
 test("only what is written is to blame, whichever comes first", () => {
   const [a, b] = [service("a", [], { paths: ["/x"] }), service("b", [], { paths: ["/x"] })];
-  expect([...ambiguousRoutes([], [a, b])]).toEqual([]);
-  expect([...ambiguousRoutes([a], [a, b]).keys()]).toEqual([a]);
-  expect([...ambiguousRoutes([b], [a, b]).keys()]).toEqual([b]);
+  expect([...ambiguousRoutes([], on([a, b]))]).toEqual([]);
+  expect([...ambiguousRoutes([a], on([a, b])).keys()]).toEqual([a]);
+  expect([...ambiguousRoutes([b], on([a, b])).keys()]).toEqual([b]);
 });

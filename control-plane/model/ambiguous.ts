@@ -1,8 +1,9 @@
 import type { Service } from "#sluice/model/v1/service_pb.ts";
 
-import { normalHost } from "./hosts.ts";
+import { compareText } from "./order.ts";
 import { quoted } from "./problem.ts";
 import { patternKey, type RouteEntry, routeEntries } from "./route-entries.ts";
+import { EVERY_HOST, hostsOf } from "./service-hosts.ts";
 
 /** A route that can't be told from one of another service. */
 export interface Ambiguity {
@@ -21,9 +22,6 @@ interface Claim {
 
 type Found = Map<Service, Map<string, Ambiguity>>;
 
-/** The host of services that name none. */
-const EVERY_HOST = "*";
-
 /** Stored services are never changed in place, and most writes leave most of them alone. */
 const claimsByService = new WeakMap<Service, readonly Claim[]>();
 
@@ -32,12 +30,12 @@ const claimsByService = new WeakMap<Service, readonly Claim[]>();
  * priority, and vars that are absent or written alike. Only the services' names would decide between them, which nobody means. Within a
  * service the order of its routes decides (shadow.ts).
  * @param written services of one gateway group
- * @param group all services of the group as they would be after the write, the written ones too
+ * @param servicesOn the services of the group on a host as they would be after the write, the written ones too
  * @returns what was found, by service; of two written services the later has it
  */
 export function ambiguousRoutes(
   written: readonly Service[],
-  group: Iterable<Service>,
+  servicesOn: (host: string) => Iterable<Service>,
 ): ReadonlyMap<Service, readonly Ambiguity[]> {
   const found: Found = new Map();
   const claims = new Map<string, Map<string, Claim>>();
@@ -56,9 +54,10 @@ export function ambiguousRoutes(
     }
   }
   const own = new Set(written);
-  for (const service of group) {
-    const shared = own.has(service) ? [] : hostsOf(service).filter((host) => hosts.has(host));
-    if (shared.length === 0) continue;
+  const others = new Set<Service>();
+  for (const host of hosts) for (const service of servicesOn(host)) if (!own.has(service)) others.add(service);
+  for (const service of [...others].sort((a, b) => compareText(a.name, b.name))) {
+    const shared = hostsOf(service).filter((host) => hosts.has(host));
     for (const claim of claimsOf(service)) {
       const byHost = claims.get(claim.key);
       for (const host of byHost === undefined ? [] : shared) {
@@ -69,8 +68,6 @@ export function ambiguousRoutes(
   }
   return new Map([...found].map(([service, ofService]) => [service, [...ofService.values()]]));
 }
-
-const hostsOf = ({ hosts }: Service): readonly string[] => (hosts.length === 0 ? [EVERY_HOST] : hosts.map(normalHost));
 
 function claimsOf(service: Service): readonly Claim[] {
   const known = claimsByService.get(service);

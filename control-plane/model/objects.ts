@@ -1,4 +1,4 @@
-import { clone, create, equals } from "@bufbuild/protobuf";
+import { create, equals } from "@bufbuild/protobuf";
 
 import { type Gateway, type Object$ as ObjectMessage, ObjectSchema } from "#sluice/model/v1/gateway_pb.ts";
 
@@ -55,8 +55,8 @@ export const keyText = ({ kind, gatewayGroup, name }: ObjectKey): string =>
 export function withDefaults(object: StoredObject): StoredObject {
   if (object.kind === "gatewayGroup" || object.value.gatewayGroup !== "") return object;
   const { kind, value } = object;
-  const named = clone(schemaOf(kind), value) as ValueOf<MemberKind>;
-  named.gatewayGroup = GATEWAY_GROUP_DEFAULT;
+  // What is in it is shared with the given one: nobody changes objects of the model.
+  const named = { ...value, gatewayGroup: GATEWAY_GROUP_DEFAULT };
   return objectOf(kind, named as ValueOf<typeof kind>);
 }
 

@@ -35,6 +35,8 @@ function membersLeft(key: ObjectKey, after: State): Problem[] {
 /** The users of an object, as in "service orders". */
 function usersOf({ kind, gatewayGroup, name }: ObjectKey, after: State): string[] {
   const uses = usesOf(kind, name);
+  // Nobody names objects of this kind, and there may be very many to ask.
+  if (uses === undefined) return [];
   const services = Array.from(after.members("service", gatewayGroup))
     .filter(({ upstreams }) => upstreams.some(uses))
     .map((service) => `service ${service.name}`);
@@ -48,7 +50,7 @@ function usersOf({ kind, gatewayGroup, name }: ObjectKey, after: State): string[
   return [...listeners, ...services];
 }
 
-function usesOf(kind: ObjectKey["kind"], name: string): (upstream: Upstream) => boolean {
+function usesOf(kind: ObjectKey["kind"], name: string): ((upstream: Upstream) => boolean) | undefined {
   switch (kind) {
     case "registry":
       return ({ discovery }) => discovery?.registry === name;
@@ -57,7 +59,7 @@ function usesOf(kind: ObjectKey["kind"], name: string): (upstream: Upstream) => 
     case "caCertificate":
       return ({ tls }) => tls?.ca === name;
     default:
-      return () => false;
+      return undefined;
   }
 }
 

@@ -29,6 +29,8 @@ export interface State {
   member<K extends MemberKind>(kind: K, gatewayGroup: string, name: string): ValueOf<K> | undefined;
   /** The objects of one kind of a gateway group, in a stable order. */
   members<K extends MemberKind>(kind: K, gatewayGroup: string): Iterable<ValueOf<K>>;
+  /** The services of a gateway group that answer to a host (service-hosts.ts), in any order; it costs what there are of them. */
+  servicesOn(gatewayGroup: string, host: string): Iterable<Service>;
 }
 
 /**
@@ -85,7 +87,9 @@ function checkGroupExists({ gatewayGroup }: { readonly gatewayGroup: string }, a
 function ambiguitiesIn(written: readonly WrittenObject[], after: State): ReadonlyMap<Service, readonly Ambiguity[]> {
   const services = written.flatMap(({ object }) => (object.kind === "service" ? [object.value] : []));
   const groups = Map.groupBy(services, ({ gatewayGroup }) => gatewayGroup || GATEWAY_GROUP_DEFAULT);
-  const found = Array.from(groups, ([group, ofGroup]) => ambiguousRoutes(ofGroup, after.members("service", group)));
+  const found = Array.from(groups, ([group, ofGroup]) =>
+    ambiguousRoutes(ofGroup, (host) => after.servicesOn(group, host)),
+  );
   return new Map(found.flatMap((ofGroup) => [...ofGroup]));
 }
 

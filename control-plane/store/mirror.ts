@@ -1,7 +1,9 @@
+import type { Service } from "#sluice/model/v1/service_pb.ts";
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { type MemberKind, memberKinds, type ValueOf } from "../model/kinds.ts";
 import { type ObjectKey, valueOf } from "../model/objects.ts";
+import { ServicesByHost } from "../model/service-hosts.ts";
 import type { State } from "../model/validate.ts";
 import { SortedMap } from "./sorted-map.ts";
 import type { Entry, Transaction } from "./transaction.ts";
@@ -31,11 +33,15 @@ export interface MemberPlace {
 export class Mirror implements StoreState {
   revision = 0n;
   lastChangeTime: Date | undefined;
-  readonly #groups = new SortedMap<Entry>();
+  #groups = new SortedMap<Entry>();
   /** By kind, gateway group and name. */
-  readonly #members = new Map<MemberKind, SortedMap<SortedMap<Entry>>>(
-    memberKinds.map((kind) => [kind, new SortedMap()]),
-  );
+  #members = new Map<MemberKind, SortedMap<SortedMap<Entry>>>(memberKinds.map((kind) => [kind, new SortedMap()]));
+  /** By gateway group. */
+  #hosts = new Map<string, ServicesByHost>();
+
+  servicesOn(gatewayGroup: string, host: string): Iterable<Service> {
+    return this.#hosts.get(gatewayGroup)?.on(host) ?? [];
+  }
 
   find(key: ObjectKey): Entry | undefined {
     return key.kind === "gatewayGroup"
@@ -81,6 +87,15 @@ export class Mirror implements StoreState {
     this.#put(key, entry);
   }
 
+  /** Takes the state of another mirror, which is not used any more: for when the transactions between are not kept. */
+  become(other: Mirror): void {
+    this.#groups = other.#groups;
+    this.#members = other.#members;
+    this.#hosts = other.#hosts;
+    this.revision = other.revision;
+    this.lastChangeTime = other.lastChangeTime;
+  }
+
   /**
    * Takes the transaction that follows.
    * @returns false if it was taken before: a write and the reader that follows other replicas may both bring it.
@@ -116,7 +131,17 @@ export class Mirror implements StoreState {
       inGroup = new SortedMap();
       ofKind?.set(key.gatewayGroup, inGroup);
     }
+    this.#moveHosts(key, inGroup.get(key.name), entry);
     inGroup.set(key.name, entry);
+  }
+
+  #moveHosts(key: ObjectKey, before: Entry | undefined, after: Entry | undefined): void {
+    if (key.kind !== "service") return;
+    let hosts = this.#hosts.get(key.gatewayGroup);
+    if (hosts === undefined) this.#hosts.set(key.gatewayGroup, (hosts = new ServicesByHost()));
+    const [left, right] = [valueOf("service", before?.object), valueOf("service", after?.object)];
+    if (left !== undefined) hosts.delete(left);
+    if (right !== undefined) hosts.add(right);
   }
 
   #delete(key: ObjectKey): void {
@@ -126,7 +151,10 @@ export class Mirror implements StoreState {
     }
     const ofKind = this.#members.get(key.kind);
     const inGroup = ofKind?.get(key.gatewayGroup);
+    this.#moveHosts(key, inGroup?.get(key.name), undefined);
     inGroup?.delete(key.name);
-    if (inGroup?.size === 0) ofKind?.delete(key.gatewayGroup);
+    if (inGroup?.size !== 0) return;
+    ofKind?.delete(key.gatewayGroup);
+    if (key.kind === "service") this.#hosts.delete(key.gatewayGroup);
   }
 }

@@ -121,6 +121,13 @@ export class Configuration implements Conversation {
     );
   }
 
+  /** One resource for the disk; undefined: it is not in use. */
+  storedOf(typeUrl: string, name: string): StoredResource | undefined {
+    const type = resourceTypeByUrl.get(typeUrl);
+    const resource = type && this.#graph.active(type).get(name);
+    return resource && { typeUrl, name, version: resource.version, bytes: resource.bytes };
+  }
+
   /** Calls back after each change of the configuration or of what {@link live}, {@link connected} and {@link refused} tell. */
   onChange(listener: () => void): void {
     this.#listening.push(listener);

@@ -27,6 +27,12 @@ test("what was saved is loaded, and is readable by its owner only", async () => 
   expect((await stat(file)).mode & 0o777).toBe(0o600);
 });
 
+test("a file of the version before is read", async () => {
+  await saveSnapshot(file, "default", resources);
+  await writeFile(file, (await readFile(file, "latin1")).replace("snapshot 2", "snapshot 1"), "latin1");
+  expect(await loadSnapshot(file, "default")).toEqual({ kind: "loaded", resources });
+});
+
 test("no file is no mistake", async () => {
   expect(await loadSnapshot(file, "default")).toEqual({ kind: "absent" });
 });
@@ -43,8 +49,8 @@ test.each<[string, (content: Buffer) => Buffer | string, string]>([
   ["a changed byte", (content) => Buffer.concat([content.subarray(0, -1), Buffer.of(7)]), "checksum"],
   ["a missing end", (content) => content.subarray(0, -1), "checksum"],
   ["nothing", () => "", "cut short"],
-  ["another format", (content) => content.toString("latin1").replace("snapshot 1", "snapshot 2"), "snapshot 2"],
-  ["a header that is no JSON", () => "sluice-proxy-snapshot 1\n{\n", "is damaged"],
+  ["another format", (content) => content.toString("latin1").replace("snapshot 2", "snapshot 3"), "snapshot 3"],
+  ["a header that is no JSON", () => "sluice-proxy-snapshot 2\n{\n", "is damaged"],
 ])("a file with %s is refused by name", async (_what, damage, reason) => {
   await saveSnapshot(file, "default", resources);
   await writeFile(file, damage(await readFile(file)));

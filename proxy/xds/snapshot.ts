@@ -6,6 +6,8 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 
 import { DeltaDiscoveryResponseSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
+import { readJournal } from "./journal.ts";
+
 /** A resource as it lies on disk. */
 export interface StoredResource {
   readonly typeUrl: string;
@@ -20,7 +22,9 @@ export type Loaded =
   | { readonly kind: "absent" }
   | { readonly kind: "unusable"; readonly reason: string };
 
-const FORMAT = "sluice-proxy-snapshot 1";
+/** Since 2 there are virtual hosts in it, which a proxy that knows only 1 would leave out. */
+const FORMAT = "sluice-proxy-snapshot 2";
+const FORMATS_READ: readonly string[] = [FORMAT, "sluice-proxy-snapshot 1"];
 
 /**
  * The file is a line that names the format, a line of JSON ({@link Header}), and a DeltaDiscoveryResponse: Envoy's own container for
@@ -33,8 +37,15 @@ interface Header {
   readonly sha256: string;
 }
 
-/** Writes the file so that at any moment either the old or the new one is whole, readable by its owner only (it may hold keys one day). */
-export async function saveSnapshot(file: string, group: string, resources: readonly StoredResource[]): Promise<void> {
+/**
+ * Writes the file so that at any moment either the old or the new one is whole, readable by its owner only (it may hold keys one day).
+ * @returns the checksum of its content, by which the journal names it, and the content's size in bytes
+ */
+export async function saveSnapshot(
+  file: string,
+  group: string,
+  resources: readonly StoredResource[],
+): Promise<{ readonly sha256: string; readonly size: number }> {
   const body = toBinary(
     DeltaDiscoveryResponseSchema,
     create(DeltaDiscoveryResponseSchema, {
@@ -59,9 +70,10 @@ export async function saveSnapshot(file: string, group: string, resources: reado
     await handle.close();
   }
   await rename(temporary, file);
+  return { sha256: header.sha256, size: body.length };
 }
 
-/** Reads the file. What is damaged, of another format or of another gateway group is refused whole. */
+/** Reads the file and the journal beside it. What is damaged, of another format or of another gateway group is refused whole. */
 export async function loadSnapshot(file: string, group: string): Promise<Loaded> {
   let content: Buffer;
   try {
@@ -76,7 +88,9 @@ export async function loadSnapshot(file: string, group: string): Promise<Loaded>
   const headerEnd = content.indexOf("\n", formatEnd + 1);
   if (formatEnd < 0 || headerEnd < 0) return unusable("is not a snapshot of a proxy's configuration, or is cut short");
   const format = content.toString("latin1", 0, Math.min(formatEnd, 64));
-  if (format !== FORMAT) return unusable(`has the format ${JSON.stringify(format)}; this version reads "${FORMAT}"`);
+  if (!FORMATS_READ.includes(format)) {
+    return unusable(`has the format ${JSON.stringify(format)}; this version reads "${FORMATS_READ.join('" and "')}"`);
+  }
   try {
     const header = JSON.parse(content.toString("utf8", formatEnd + 1, headerEnd)) as Partial<Header>;
     const body = content.subarray(headerEnd + 1);
@@ -85,16 +99,18 @@ export async function loadSnapshot(file: string, group: string): Promise<Loaded>
       return unusable(`is of the gateway group ${JSON.stringify(header.group)}, not of ${JSON.stringify(group)}`);
     }
     const { resources } = fromBinary(DeltaDiscoveryResponseSchema, body);
-    return {
-      kind: "loaded",
-      resources: resources.map(({ name, version, resource }) => ({
-        typeUrl: resource?.typeUrl ?? "",
-        name,
-        version,
-        // A copy, so that no resource keeps the whole file in memory.
-        bytes: new Uint8Array(resource?.value ?? []),
-      })),
-    };
+    const loaded = new Map<string, StoredResource>();
+    for (const { name, version, resource } of resources) {
+      const typeUrl = resource?.typeUrl ?? "";
+      // A copy, so that no resource keeps the whole file in memory.
+      loaded.set(`${typeUrl} ${name}`, { typeUrl, name, version, bytes: new Uint8Array(resource?.value ?? []) });
+    }
+    for (const entry of await readJournal(file, header.sha256)) {
+      const key = `${entry.typeUrl} ${entry.name}`;
+      if (entry.bytes === null) loaded.delete(key);
+      else loaded.set(key, entry);
+    }
+    return { kind: "loaded", resources: [...loaded.values()] };
   } catch (error) {
     return unusable(`is damaged: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- [http] [--case ID]… [--seconds N] [--quick] [--compare REVISION]`: measurements beside named peers, in one run; prints ratios. With
  * --compare the native proxy of this tree beside that of another revision; the exit code is 1 if this one costs more.
+ * `npm run bench -- scale`: first sync of many services, and a change among them, at 1,000 and at 10,000.
  * `npm run bench -- discovery`: from a registry's event to the request, and what many watched services cost.
  * `npm run bench -- xds [--quick]`: the xDS server beside go-control-plane's snapshot cache (needs Go).
  */
@@ -10,6 +11,7 @@ import { cases } from "./cases.ts";
 import { compareWithBase } from "./compare.ts";
 import { benchDiscovery } from "./discovery.ts";
 import { benchHttp, caseIds, extras } from "./http.ts";
+import { benchScale } from "./xds-scale.ts";
 import { benchXds } from "./xds.ts";
 
 const { values, positionals } = parseArgs({
@@ -27,7 +29,7 @@ const fail = (message: string): never => {
   process.exit(1);
 };
 
-const benchmarks = ["http", "discovery", "xds"];
+const benchmarks = ["http", "discovery", "scale", "xds"];
 const unknown = positionals.filter((name) => !benchmarks.includes(name));
 if (unknown.length > 0) fail(`no benchmark ${unknown.join(", ")}; there are: ${benchmarks.join(", ")}`);
 const wrong = values.case.filter((id) => !caseIds.includes(id));
@@ -40,6 +42,7 @@ const isChosen = (id: string) => values.case.length === 0 || values.case.include
 const chosen = cases.filter(({ id }) => isChosen(id));
 const rounds = values.quick ? 1 : 3;
 if (positionals.includes("discovery")) await benchDiscovery();
+else if (positionals.includes("scale")) await benchScale();
 else if (positionals.includes("xds")) await benchXds(values.quick);
 else if (values.compare === undefined) {
   await benchHttp({ cases: chosen, extras: extras.filter(isChosen), seconds, rounds });

@@ -1,5 +1,6 @@
 import type { MemberKind, ValueOf } from "../kinds.ts";
 import { keyOf, type StoredObject, valueOf } from "../objects.ts";
+import { hostsOf } from "../service-hosts.ts";
 import type { State } from "../validate.ts";
 
 /** All objects there are, as validation sees them. */
@@ -14,5 +15,6 @@ export function stateOf(objects: readonly StoredObject[]): State {
     gatewayGroups: () => groups,
     member: (kind, group, name) => members(kind, group).find((value) => value.name === name),
     members,
+    servicesOn: (group, host) => members("service", group).filter((service) => hostsOf(service).includes(host)),
   };
 }

@@ -1,0 +1,56 @@
+import { Journal, type JournalEntry } from "./journal.ts";
+import { saveSnapshot, type StoredResource } from "./snapshot.ts";
+
+/** A journal is replaced by a new snapshot when it is as large as the snapshot, and at least so large. */
+const JOURNAL_BYTES_MIN = 1024 * 1024;
+
+export interface SnapshotKeeperOptions {
+  readonly file: string;
+  /** The gateway group that the configuration is of. */
+  readonly group: string;
+  /** Everything in use. */
+  readonly all: () => readonly StoredResource[];
+  /** One resource, if it is in use. */
+  readonly find: (typeUrl: string, name: string) => StoredResource | undefined;
+}
+
+/**
+ * Keeps the configuration on disk: a snapshot of everything, and beside it a journal of what has changed since. The first write after a start is a
+ * snapshot; after that a write costs what changed, until the journal has grown as large as the snapshot, so that in the long run everything is
+ * written once for each time that as much has changed.
+ */
+export class SnapshotKeeper {
+  readonly #options: SnapshotKeeperOptions;
+  readonly #changed = new Map<string, { readonly typeUrl: string; readonly name: string }>();
+  #journal: Journal | undefined;
+  #journalBytesMax = 0;
+
+  constructor(options: SnapshotKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** These resources are different from now on, or gone. */
+  changed(resources: readonly { readonly typeUrl: string; readonly name: string }[]): void {
+    for (const { typeUrl, name } of resources) this.#changed.set(`${typeUrl} ${name}`, { typeUrl, name });
+  }
+
+  /** Writes what is not written yet. Not to be called again before it is done. If it fails, the next call writes everything. */
+  async write(): Promise<void> {
+    const { file, group, all, find } = this.#options;
+    const changed = [...this.#changed.values()];
+    this.#changed.clear();
+    const journal = this.#journal;
+    this.#journal = undefined;
+    if (journal === undefined || journal.size > this.#journalBytesMax) {
+      const { sha256, size } = await saveSnapshot(file, group, all());
+      this.#journalBytesMax = Math.max(size, JOURNAL_BYTES_MIN);
+      this.#journal = await Journal.begin(file, sha256);
+      return;
+    }
+    const entries = changed.map(
+      ({ typeUrl, name }): JournalEntry => find(typeUrl, name) ?? { typeUrl, name, bytes: null },
+    );
+    await journal.append(entries);
+    this.#journal = journal;
+  }
+}
