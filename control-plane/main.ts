@@ -21,6 +21,9 @@ import { refreshMetrics } from "./observe/refresh-metrics.ts";
 import { storeMetrics } from "./observe/store-metrics.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
 import { blameFrom } from "./rollout/blame-sources.ts";
+import { policyOf } from "./rollout/policy.ts";
+import { rollBackIn } from "./rollout/roll-back.ts";
+import { Staging } from "./rollout/staging.ts";
 import { rolloutMetrics } from "./rollout/metrics.ts";
 import { Rollouts } from "./rollout/tracker.ts";
 import { messageOf } from "./store/errors.ts";
@@ -28,13 +31,17 @@ import { openStore } from "./store/open.ts";
 import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
 import type { Store } from "./store/store.ts";
+import { makeReports } from "./reports/reports.ts";
+import { STDOUT } from "./reports/log-file.ts";
 import { ResourceCache } from "./xds/cache.ts";
+import { Candidates } from "./xds/candidates.ts";
+import { ConnectedClients } from "./xds/connected-clients.ts";
 import type { XdsTls } from "./xds/credentials.ts";
 import { JoinGuard, type JoinTokens } from "./xds/join.ts";
 import { Publications } from "./xds/publications.ts";
 import { startXdsServer, type XdsServer } from "./xds/server.ts";
 import { NodeRegistry } from "./xds/status.ts";
-import { withoutSecrets } from "./xds/withhold.ts";
+import { isSecret, withoutSecrets } from "./xds/withhold.ts";
 
 /** How a control plane is to run. */
 export interface ControlPlaneOptions {
@@ -62,6 +69,10 @@ export interface ControlPlaneOptions {
   readonly insecure?: boolean | undefined;
   /** Allows xDS as plain text, without secrets, on addresses that other machines can reach. Default: false. */
   readonly xdsInsecure?: boolean | undefined;
+  /** File that access log entries of data planes are appended to as JSON lines (POST /reopen_logs). Default: "-", standard output. */
+  readonly accessLogFile?: string | undefined;
+  /** How often data planes report their load, in ms. Default: 10,000. */
+  readonly loadReportIntervalMs?: number | undefined;
   /** Default: the environment's SLUICE_LOG_LEVEL, else "info". */
   readonly logLevel?: LogLevel | undefined;
 }
@@ -142,18 +153,26 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
       ? cache
       : withoutSecrets(cache, (gatewayGroup) => log.error({ gatewayGroup, xds: formatAddress(xdsAt) }, why));
   const publications = new Publications();
-  const blame = blameFrom(cache, store);
+  const candidates = new Candidates(cache);
+  const blame = blameFrom({ resources: (group, type) => candidates.newest(group, type) }, store);
   const rollouts = new Rollouts({
     ...{ target: served, nodes, publications, blame },
     metrics: rolloutMetrics(metrics),
   });
   undo.defer(() => rollouts.close());
+  const staging = new Staging({
+    ...{ cache, rollouts, candidates, nodes, log },
+    policy: (group) => policyOf(store.state.gatewayGroup(group)),
+    rollBack: rollBackIn(store),
+    offers: (update) => served === cache || !isSecret(update),
+  });
+  undo.defer(() => staging.close());
   const refreshed = refreshMetrics(metrics);
   const report = (done: RefreshReport) => {
     refreshed(done);
     rollouts.notePublished(done.revision);
   };
-  const refresh = startRefresh({ store, cache: rollouts, endpoints, log, report });
+  const refresh = startRefresh({ store, cache: staging, endpoints, log, report });
   undo.defer(() => refresh.close());
   await refresh.ready;
 
@@ -162,18 +181,36 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const takeTokens = () => join.setTokens(joinTokens(store));
   takeTokens();
   undo.defer(store.subscribe(takeTokens));
-  const xdsOptions = { ...xdsAt, cache, nodes, publications, log, metrics, join, tls: xdsKeys && toXdsTls(xdsKeys) };
-  const xds = await startXdsServer(xdsOptions).catch((error: unknown) => {
+  const clients = new ConnectedClients();
+  const { accessLogFile = STDOUT, loadReportIntervalMs } = options;
+  const reports = makeReports({ clients, cache, join, metrics, log, accessLogFile, loadReportIntervalMs });
+  undo.defer(() => reports.close());
+  const takeRateLimits = () => reports.rateLimits.set(rateLimitDomains(store));
+  takeRateLimits();
+  undo.defer(store.subscribe(takeRateLimits));
+  const xdsOptions = {
+    ...xdsAt,
+    cache,
+    candidates,
+    nodes,
+    clients,
+    publications,
+    log,
+    metrics,
+    join,
+    tls: xdsKeys && toXdsTls(xdsKeys),
+  };
+  const xds = await startXdsServer({ ...xdsOptions, services: reports.services }).catch((error: unknown) => {
     throw xdsError(error, xdsAt);
   });
   undo.defer(() => xds.close(DRAIN_MS));
   if (xdsTls !== undefined) undo.defer(watchTls(xdsTls, () => reloadXdsTls(xds, xdsTls, log)));
 
   const readiness = new Readiness();
-  const sources = { version, startTime, store, nodes, rollouts, endpoints, xdsAddress: xds.address };
+  const sources = { version, startTime, store, nodes, clients, rollouts, endpoints, xdsAddress: xds.address };
   const admin: AdminServer = await startAdminServer({
     ...sources,
-    ...{ address: adminAt, tls, token, readiness, metrics, log },
+    ...{ address: adminAt, tls, token, readiness, metrics, reports, log },
   });
   undo.defer(() => admin.close(DRAIN_MS));
   // Last in, first out: load balancers hear first that this one is going.
@@ -226,6 +263,15 @@ function reloadXdsTls(xds: XdsServer, files: TlsFiles, log: Logger): void {
     log.info({ cert: files.cert }, "took the new certificate of the xDS port");
   } catch (error) {
     log.error({ err: error }, "the xDS port keeps its old certificate");
+  }
+}
+
+/** The rate limits of every gateway group. */
+function* rateLimitDomains({ state }: Store) {
+  for (const { object } of state.gatewayGroupEntries()) {
+    if (object.kind !== "gatewayGroup") continue;
+    const { name: gatewayGroup, rateLimits } = object.value;
+    for (const domain of rateLimits) yield { gatewayGroup, domain };
   }
 }
 

@@ -13,6 +13,7 @@ import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 import { keyOf, type StoredObject } from "./model/objects.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
+import { StoreError } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
 import { ResourceCache } from "./xds/cache.ts";
 
@@ -171,4 +172,36 @@ test("a store that fails is asked again", async () => {
 
   await vi.waitUntil(() => clusters("default").includes("a/default"), { timeout: 10_000 });
   expect(errors).toHaveLength(2);
+});
+
+test("changes that the store doesn't keep any more are found by comparing everything", async () => {
+  const { store, cache, endpoints, write, clusters, errors } = await start();
+  await write([service("a"), service("b"), group("other"), service("x", "other")]);
+  let kept = false;
+  const refresh = startRefresh({
+    cache,
+    endpoints,
+    log: { error: (fields) => errors.push(fields) },
+    store: {
+      snapshot: () => store.snapshot(),
+      subscribe: (listener) => store.subscribe(listener),
+      transactionsAfter: async (revision, limit) => {
+        if (!kept) throw new StoreError("out_of_range", "not kept");
+        return await store.transactionsAfter(revision, limit);
+      },
+    },
+  });
+  cleanups.push(async () => await refresh.close());
+  await refresh.ready;
+  expect(clusters("other")).toEqual(["x/default"]);
+
+  await write([service("c")], [service("a"), service("x", "other"), group("other")]);
+  await vi.waitUntil(() => clusters("default").includes("c/default"), { timeout: 10_000 });
+  expect(clusters("default")).toEqual(["b/default", "c/default"]);
+  expect(cache.hasGroup("other")).toBe(false);
+  // It follows as before from then on.
+  kept = true;
+  await write([service("d")]);
+  await vi.waitUntil(() => clusters("default").includes("d/default"), { timeout: 10_000 });
+  expect(errors).toEqual([]);
 });

@@ -12,6 +12,7 @@ import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
 import type { ChangedServices, Endpoints } from "./endpoints/endpoints.ts";
 import { keyOf, keyText, type ObjectKey } from "./model/objects.ts";
+import { StoreError } from "./store/errors.ts";
 import type { Store } from "./store/store.ts";
 import type { Transaction } from "./store/transaction.ts";
 import {
@@ -113,6 +114,8 @@ class RefreshLoop {
   readonly #failing = new Map<string, string>();
   readonly #closed = new AbortController();
   readonly #unsubscribe: () => void;
+  /** Every object that was handed over, to know what is gone when the changes between are not kept. */
+  readonly #known = new Map<string, ObjectKey>();
   #revision = 0n;
   #newest = 0n;
   #wake: () => void = () => {};
@@ -187,7 +190,11 @@ class RefreshLoop {
     // The newest state of each object; what it was between two transactions of a batch nobody needs to see.
     const changes = new Map<string, ObjectChange>();
     for (let page = 0; page < PAGES_MAX; page++) {
-      const transactions: readonly Transaction[] = await this.#options.store.transactionsAfter(revision, PAGE_SIZE);
+      const transactions = await this.#transactionsAfter(revision);
+      if (transactions === undefined) {
+        await this.#readAnew();
+        return;
+      }
       if (this.#closed.signal.aborted) return;
       for (const transaction of transactions) {
         for (const { key, after } of transaction.changes) changes.set(keyText(key), { key, object: after });
@@ -200,6 +207,27 @@ class RefreshLoop {
       await this.#sleep(RETRY_MS_MIN);
       return;
     }
+    this.#follow([...changes.values()]);
+    await this.#publish(revision, [...changes.values()]);
+  }
+
+  /** The next page; undefined if it is not kept any more. */
+  async #transactionsAfter(revision: bigint): Promise<readonly Transaction[] | undefined> {
+    try {
+      return await this.#options.store.transactionsAfter(revision, PAGE_SIZE);
+    } catch (error) {
+      if (error instanceof StoreError && error.reason === "out_of_range") return undefined;
+      throw error;
+    }
+  }
+
+  /** Compares everything with what was handed over: for when the store doesn't keep the changes between. */
+  async #readAnew(): Promise<void> {
+    const { revision, objects } = await this.#options.store.snapshot();
+    if (this.#closed.signal.aborted) return;
+    const changes = new Map<string, ObjectChange>();
+    for (const [text, key] of this.#known) changes.set(text, { key, object: undefined });
+    for (const object of objects) changes.set(keyText(keyOf(object)), { key: keyOf(object), object });
     this.#follow([...changes.values()]);
     await this.#publish(revision, [...changes.values()]);
   }
@@ -267,6 +295,10 @@ class RefreshLoop {
       }
       if (this.#closed.signal.aborted) return;
       this.#options.cache.update(group, translation.commit(), revisions);
+    }
+    for (const { key, object } of objects) {
+      if (object === undefined) this.#known.delete(keyText(key));
+      else this.#known.set(keyText(key), key);
     }
     this.#log(objects, failures);
     this.#revision = revision;

@@ -19,10 +19,10 @@ test("a long list is what JSON.parse makes of it, by itself and in an object amo
       for (const whole of [long(some), { before: other, items: long(some), after: [other, '"]}'] }]) {
         const text = bytes(whole, space);
         expect(text.length).toBeGreaterThan(256 * 1024);
-        expect(await parseJson(text)).toEqual(JSON.parse(text.toString("utf8")));
+        expect(JSON.stringify(await parseJson(text))).toBe(JSON.stringify(JSON.parse(text.toString("utf8"))));
       }
     }),
-    { numRuns: 20 },
+    { numRuns: 10 },
   );
 });
 

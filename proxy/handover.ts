@@ -20,6 +20,8 @@ export interface HandoverMessage {
   readonly sockets: readonly { readonly address: string; readonly port: number }[];
   /** Base64. Secret, hence not in the environment. */
   readonly ticketKey: string;
+  /** How many workers there shall be: an operator may have changed it since the program was started. */
+  readonly workers: number;
   /** Where the control plane is; "" if nowhere. */
   readonly xds: string;
 }
@@ -87,6 +89,7 @@ export async function receiveHandover(): Promise<Handover | undefined> {
   return {
     sockets,
     ticketKey: Buffer.from(message.ticketKey, "base64"),
+    workers: message.workers,
     adminFd: SOCKETS_FD,
     xds: message.xds === "" ? undefined : message.xds,
     lifeline: new Lifeline(LIFELINE_FD),

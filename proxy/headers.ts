@@ -33,19 +33,22 @@ export class Headers {
     let found: string | undefined;
     const names = this.#names;
     const values = this.#values;
+    const { length } = name;
     for (let i = 0; i < names.length; i++) {
-      if (names[i] === name) found = found === undefined ? values[i] : `${found},${values[i]}`;
+      const each = names[i] as string;
+      // Comparing lengths spares most comparisons of characters, each of which is a call.
+      if (each.length === length && each === name) found = found === undefined ? values[i] : `${found},${values[i]}`;
     }
     return found;
   }
 
   has(name: string): boolean {
-    return this.#names.includes(name);
+    return this.#find(name) >= 0;
   }
 
   /** Replaces all fields of the name by one. */
   set(name: string, value: string, line = ""): void {
-    const at = this.#names.indexOf(name);
+    const at = this.#find(name);
     if (at < 0) {
       this.add(name, value, line);
       return;
@@ -93,6 +96,16 @@ export class Headers {
     return text;
   }
 
+  #find(name: string): number {
+    const names = this.#names;
+    const { length } = name;
+    for (let i = 0; i < names.length; i++) {
+      const each = names[i] as string;
+      if (each.length === length && each === name) return i;
+    }
+    return -1;
+  }
+
   #remove(name: string, from: number): void {
     const names = this.#names;
     let kept = from;
@@ -115,9 +128,52 @@ export class Headers {
   }
 }
 
-/**
- * A field as a line of HTTP/1, CRLF included, for fields that many messages carry. The text is flat: what is joined of pieces costs each time
- * that it is written.
- */
-export const lineOf = (name: string, value: string): string =>
-  Buffer.from(`${name}: ${value}\r\n`, "latin1").toString("latin1");
+/** Latin1 text as one piece: what is joined of several costs each time that it is written. For texts that are written often. */
+export const flat = (text: string): string => Buffer.from(text, "latin1").toString("latin1");
+
+/** A field as a line of HTTP/1, CRLF included and in one piece, for fields that many messages carry. */
+export const lineOf = (name: string, value: string): string => flat(`${name}: ${value}\r\n`);
+
+/** A field that has one value for a while: its line is made when the value changes. */
+export class SteadyField {
+  readonly #name: string;
+  #value = "";
+  #line = "";
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  line(value: string): string {
+    if (value !== this.#value) {
+      this.#value = value;
+      this.#line = lineOf(this.#name, value);
+    }
+    return this.#line;
+  }
+}
+
+/** A field whose value is a whole number of which there are few: a short time, or one that is configured. */
+export class NumberField {
+  readonly #name: string;
+  readonly #made = new Map<number, { readonly value: string; readonly line: string }>();
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Replaces all fields of the name by one of this value. */
+  set(headers: Headers, value: number): void {
+    let made = this.#made.get(value);
+    if (made === undefined) {
+      const text = String(value);
+      if (this.#made.size >= NUMBERS_MAX) return headers.set(this.#name, text);
+      made = { value: text, line: lineOf(this.#name, text) };
+      this.#made.set(value, made);
+    }
+    headers.set(this.#name, made.value, made.line);
+  }
+}
+
+/** So many lines are kept. */
+const NUMBERS_MAX = 1_000;

@@ -16,6 +16,7 @@ import { validateResource } from "./runtime.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
+import { workerSamples } from "./worker-stats.ts";
 import { Workers } from "./workers.ts";
 import { Configuration } from "./xds/configuration.ts";
 import { SnapshotKeeper } from "./xds/snapshot-keeper.ts";
@@ -121,7 +122,7 @@ class Proxy implements RunningProxy {
     });
     this.#configuration.onChange(() => this.#changed());
     this.#workers = new Workers({
-      count: checked.workers,
+      count: options.handover?.workers ?? checked.workers,
       drainTimeMs: checked.drainTimeMs,
       connectionsMax: options.maxConnections,
       node: { id: nodeId, cluster: gatewayGroup },
@@ -269,7 +270,13 @@ class Proxy implements RunningProxy {
     const membership = membershipSamples((type) => this.#configuration.active(type));
     const { count } = this.#workers;
     const breakers = breakerSamples((type) => this.#configuration.active(type), count, this.#stats.gauges("cluster"));
-    return [...server, ...membership, ...breakers, ...this.#stats.samples()];
+    return [
+      ...server,
+      ...membership,
+      ...breakers,
+      ...workerSamples(this.#stats.gauges("listener")),
+      ...this.#stats.samples(),
+    ];
   }
 }
 

@@ -59,6 +59,7 @@ export async function startSuccessor(estate: Estate, started: (pid: number) => v
     kind: "handover",
     sockets: sockets.map(({ address, port }) => ({ address, port })),
     ticketKey: Buffer.from(estate.ticketKey).toString("base64"),
+    workers: estate.workers,
     xds: estate.xds ?? "",
   };
   if (child.pid !== undefined) started(child.pid);

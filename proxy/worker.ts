@@ -6,6 +6,7 @@ import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
+import { Crowd } from "./listen/crowd.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
@@ -28,11 +29,14 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   drainTimeMs,
   node,
 );
+const counts = new ConnectionCounts(connections, index);
+const crowd = crowdOf(counts);
 const listeners: ListenerSet = new ListenerSet(
   {
     runtime,
     reusePort: true,
-    counts: new ConnectionCounts(connections, index),
+    counts,
+    ...(crowd && { crowd }),
     addressCounts: new AddressCounts(addresses, index),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
@@ -82,6 +86,7 @@ async function handle(message: ToWorker): Promise<void> {
       runtime.sinks.reopen();
       break;
     case "drain":
+      crowd?.part();
       await listeners.drain(message.timeMs);
       await runtime.close();
       tell({ kind: "drained" });
@@ -89,9 +94,17 @@ async function handle(message: ToWorker): Promise<void> {
   }
 }
 
+/** Undefined: so much else is counted that there is no room. */
+function crowdOf(counts: ConnectionCounts): Crowd | undefined {
+  const all = counts.counter("all");
+  const workers = counts.counter("workers");
+  return all && workers && new Crowd(all, workers);
+}
+
 async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
   await runtime.apply(updates);
   await listeners.settled();
+  crowd?.join();
   tell({ kind: "applied", sequence, listening: !listeners.down });
   if (sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
 }

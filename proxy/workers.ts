@@ -53,6 +53,8 @@ export interface Inheritance {
   readonly sockets: readonly ListeningSocket[];
   /** Of session tickets. Secret. */
   readonly ticketKey: Uint8Array;
+  /** How many workers there shall be. */
+  readonly workers: number;
 }
 
 /** A key for session tickets is used for so long; then clients shake hands in full once. */
@@ -130,7 +132,7 @@ export class Workers {
     const { answers, missing } = await this.#socketQuestions.ask(workers, question, INHERITANCE_MS_MAX);
     if (missing > 0)
       this.#options.log.warn({ workers: missing }, "a worker does not tell of its sockets; what waits there is lost");
-    return { sockets: answers.flat(), ticketKey: this.#ticketKey };
+    return { sockets: answers.flat(), ticketKey: this.#ticketKey, workers: this.#count };
   }
 
   /** Has the workers close the inherited sockets that no listener took. To be called once the whole configuration is in use. */

@@ -35,6 +35,9 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/store/",
     "control-plane/plugins/",
     "control-plane/xds/status.ts",
+    // What data planes report, the state of their resources included.
+    "control-plane/xds/connected-clients.ts",
+    "control-plane/reports/",
     "control-plane/rollout/",
     "control-plane/observe/",
     // Its watches are in discovery, what they watch is reported to the admin API.
@@ -42,8 +45,10 @@ const mayImport: Record<string, readonly string[]> = {
   ],
   "control-plane/store/": ["control-plane/model/"],
   "control-plane/translate/": ["control-plane/plugins/", "control-plane/model/"],
+  // Its services are offered on the xDS port, by the rules of joining and by what is served there.
+  "control-plane/reports/": ["control-plane/observe/", "control-plane/xds/"],
   // The schema that reflection shows is the same on both ports.
-  "control-plane/xds/": ["control-plane/observe/", "control-plane/admin/reflection.ts"],
+  "control-plane/xds/": ["control-plane/observe/", "control-plane/admin/reflection.ts", "control-plane/admin/sniff.ts"],
   "control-plane/": [],
   "control-plane/cli/": [],
   // `sluice control-plane` and `sluice proxy` start the programs; the commands of the CLI itself are clients of the admin API.

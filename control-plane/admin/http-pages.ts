@@ -15,14 +15,18 @@ export interface PageSources {
   readonly readiness: Readiness;
   readonly metrics: MetricsRegistry;
   readonly token: AdminToken;
+  /** Opens log files anew. */
+  readonly reopenLogs: () => void;
   /** Whether only this machine reaches the port. */
   readonly onLoopback: boolean;
 }
 
-/** The pages beside the admin API: /healthz and /metrics; 404 for anything else. */
+/** The pages beside the admin API: /healthz, /metrics and /reopen_logs; 404 for anything else. */
 export function servePage(request: Request, response: Response, sources: PageSources): void {
   const path = (request.url ?? "").split("?", 1)[0];
-  if (path !== "/healthz" && path !== "/metrics") {
+  if (path === "/reopen_logs") {
+    reopenLogs(request, response, sources);
+  } else if (path !== "/healthz" && path !== "/metrics") {
     answer(
       response,
       404,
@@ -36,10 +40,26 @@ export function servePage(request: Request, response: Response, sources: PageSou
   } else if (mayReadMetrics(request, sources)) {
     answer(response, 200, sources.metrics.text(), { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   } else {
-    answer(response, 401, 'a token is missing or wrong: send the header "authorization: Bearer TOKEN"\n', {
-      "www-authenticate": "Bearer",
-    });
+    refuseStranger(response);
   }
+}
+
+/** After a rotation. */
+function reopenLogs(request: Request, response: Response, { token, reopenLogs: reopen }: PageSources): void {
+  if (request.method !== "POST") {
+    answer(response, 405, "only POST\n", { allow: "POST" });
+  } else if (isAuthentic(token, request.headers.authorization)) {
+    reopen();
+    answer(response, 200, "OK\n");
+  } else {
+    refuseStranger(response);
+  }
+}
+
+function refuseStranger(response: Response): void {
+  answer(response, 401, 'a token is missing or wrong: send the header "authorization: Bearer TOKEN"\n', {
+    "www-authenticate": "Bearer",
+  });
 }
 
 /**

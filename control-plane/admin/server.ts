@@ -3,7 +3,9 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 
 import { Health } from "#proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "#proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import { registry } from "#proto/registry.ts";
 import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { ClientStatusDiscoveryService } from "#envoy/service/status/v3/csds_pb.ts";
 import { CaCertificateService } from "#sluice/admin/v1/ca_certificate_service_pb.ts";
 import { CertificateService } from "#sluice/admin/v1/certificate_service_pb.ts";
 import { GatewayGroupService } from "#sluice/admin/v1/gateway_group_service_pb.ts";
@@ -12,17 +14,21 @@ import { RegistryService } from "#sluice/admin/v1/registry_service_pb.ts";
 import { RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { ServiceService } from "#sluice/admin/v1/service_service_pb.ts";
 import { DiscoveryService } from "#sluice/admin/v1/discovery_service_pb.ts";
+import { LoadService } from "#sluice/admin/v1/load_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 
 import type { Endpoints } from "../endpoints/endpoints.ts";
 import type { Logger } from "../observe/logger.ts";
 import type { MetricsRegistry } from "../observe/metrics.ts";
+import type { Reports } from "../reports/reports.ts";
+import type { ConnectedClients } from "../xds/connected-clients.ts";
 import { type Address, isLoopback } from "./address.ts";
 import { authenticate } from "./authenticate.ts";
 import { caCertificateService } from "./ca-certificate-service.ts";
 import { callRecorder } from "./calls.ts";
 import { certificateService } from "./certificate-service.ts";
+import { clientStatusService } from "./client-status-service.ts";
 import { cutKey } from "./context.ts";
 import { gatewayGroupService } from "./gateway-group-service.ts";
 import { gatewayService } from "./gateway-service.ts";
@@ -30,6 +36,7 @@ import { healthService, type Readiness } from "./health.ts";
 import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
 import { interceptors } from "./interceptors.ts";
 import { leaseService } from "./lease-service.ts";
+import { loadService } from "./load-service.ts";
 import { isLeaseToken } from "./lease-tokens.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
 import { Reflection } from "./reflection.ts";
@@ -58,6 +65,10 @@ export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly token: AdminToken;
   readonly readiness: Readiness;
   readonly endpoints: Endpoints;
+  /** The data planes' streams. */
+  readonly clients: ConnectedClients;
+  /** What they report. */
+  readonly reports: Pick<Reports, "loads" | "reopenLogs">;
   readonly metrics: MetricsRegistry;
   readonly log: Logger;
   /** Default: 1,000 watches, of which each may leave a message unread for a minute. */
@@ -79,6 +90,8 @@ const services = [
   CertificateService,
   CaCertificateService,
   StatusService,
+  ClientStatusDiscoveryService,
+  LoadService,
   RolloutService,
   DiscoveryService,
   LeaseService,
@@ -109,7 +122,8 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
 
 function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal): Handler {
   const { metrics, log, token, address } = options;
-  const pages: PageSources = { ...options, onLoopback: isLoopback(address.host) };
+  const { reopenLogs } = options.reports;
+  const pages: PageSources = { ...options, reopenLogs, onLoopback: isLoopback(address.host) };
   const record = callRecorder(metrics, log);
   const handle = connectNodeAdapter({
     routes: (router) => addRoutes(router, options),
@@ -118,7 +132,7 @@ function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal):
     interceptors: interceptors(record),
     readMaxBytes: READ_BYTES_MAX,
     // A misspelt field is an error, not one that is read and ignored.
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions: { ignoreUnknownFields: false, registry },
     contextValues: (request) => createContextValues().set(cutKey, () => cut(request)),
     shutdownSignal,
   });
@@ -138,9 +152,13 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
   const { store, metrics, readiness, log } = options;
   const openWatches = metrics.gauge({ name: "sluice_admin_watches", help: "Watches of changes that are open." });
   const watches = new Watches(store, openWatches, log, options.watchLimits);
-  const reflection = new Reflection(services);
+  // Made when somebody asks: it indexes all of Envoy's messages, which the client status holds.
+  let reflection: Reflection | undefined;
   async function* reflect(requests: AsyncIterable<Parameters<Reflection["answer"]>[0]>) {
-    for await (const request of requests) yield reflection.answer(request);
+    for await (const request of requests) {
+      const shown = [...registry].filter((each) => each.kind === "message");
+      yield (reflection ??= new Reflection(services, shown)).answer(request);
+    }
   }
   const open = { readMaxBytes: OPEN_READ_BYTES_MAX };
   router
@@ -151,6 +169,8 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options))
+    .service(ClientStatusDiscoveryService, clientStatusService(options.clients))
+    .service(LoadService, loadService(options.reports.loads))
     .service(RolloutService, rolloutService(options))
     .service(DiscoveryService, discoveryService(options.endpoints))
     .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })

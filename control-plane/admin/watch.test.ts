@@ -18,6 +18,8 @@ import { createLogger } from "../observe/logger.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
+import { Loads } from "../reports/loads.ts";
+import { ConnectedClients } from "../xds/connected-clients.ts";
 import { blameFrom } from "../rollout/blame-sources.ts";
 import { rolloutMetrics } from "../rollout/metrics.ts";
 import { Rollouts } from "../rollout/tracker.ts";
@@ -86,6 +88,8 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
     ...{ version: "0", startTime: new Date(), store, nodes, rollouts, xdsAddress: "" },
     ...{ address: { host: "127.0.0.1", port: 0 }, metrics, log: createLogger("silent"), readiness: new Readiness() },
     token: loadToken(dir, token),
+    clients: new ConnectedClients(),
+    reports: { loads: new Loads(new MetricsRegistry()), reopenLogs: () => {} },
     endpoints: new Endpoints({ dataDir: dir, log: createLogger("silent") }),
     watchLimits: { stalledMsMax: 300 },
   });

@@ -96,6 +96,9 @@ const xdsServerOptions = () => [
   ),
 ];
 
+const accessLogFileOption = () =>
+  valued("--access-log-file <file>", "where data planes' access log entries go (default: stdout)", "SLUICE_ACCESS_LOG");
+
 const xdsInsecureOption = () =>
   flag("--xds-insecure", "allow xDS as plain text, without secrets, beyond this machine", "SLUICE_XDS_INSECURE");
 
@@ -151,6 +154,7 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     ...tlsOptions(),
     ...xdsServerOptions(),
     xdsInsecureOption(),
+    accessLogFileOption(),
   );
   add(program, controlPlane, async (options) => (await import("./programs.ts")).controlPlane(options, terminal));
   const proxy = withOptions(
@@ -276,6 +280,7 @@ function addOtherCommands(program: Command, add: Add, terminal: Terminal): void 
     valued("--max-connections <n>", "downstream connections at most", "SLUICE_MAX_CONNECTIONS")
       .argParser(integer(1, 10_000_000))
       .default(50_000),
+    flag("--load-reports", "report load to the control plane", "SLUICE_LOAD_REPORTS"),
     ...joinOptions(),
   );
   add(bootstrap, envoy, async (options) => (await import("./commands/bootstrap.ts")).bootstrapEnvoy(options, terminal));

@@ -24,6 +24,7 @@ export interface ControlPlaneOptions extends GlobalOptions {
   readonly xdsTlsKey?: string;
   readonly xdsClientCa?: string;
   readonly xdsInsecure?: boolean;
+  readonly accessLogFile?: string;
 }
 
 /** Options of `sluice proxy`. */
@@ -58,6 +59,7 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
       xdsTlsKey: options.xdsTlsKey,
       xdsClientCa: options.xdsClientCa,
       xdsInsecure: options.xdsInsecure === true,
+      accessLogFile: options.accessLogFile,
     });
     const scheme = options.adminTlsCert === undefined ? "http" : "https";
     await writeControlPlaneFile(directory, {

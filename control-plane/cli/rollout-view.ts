@@ -52,8 +52,34 @@ const ms = (duration: Parameters<typeof durationMs>[0]) => {
   return value < 1000 ? `${Math.round(value)}ms` : `${(value / 1000).toFixed(1)}s`;
 };
 
+/** Of each gateway group its newest rollout. @param rollouts the newest first */
+export function newestOfEach(rollouts: readonly GroupRollout[]): readonly GroupRollout[] {
+  const newest = new Map<string, GroupRollout>();
+  for (const each of rollouts) if (!newest.has(each.gatewayGroup)) newest.set(each.gatewayGroup, each);
+  return [...newest.values()].sort((a, b) => (a.gatewayGroup < b.gatewayGroup ? -1 : 1));
+}
+
+const unfinished: ReadonlyMap<RolloutState, string> = new Map([
+  [RolloutState.TRIAL, "on trial"],
+  [RolloutState.IN_PROGRESS, "under way"],
+  [RolloutState.REFUSED, "refused by data planes"],
+  [RolloutState.HELD_BACK, "held back"],
+]);
+
+/** What not every data plane has: a line for each gateway group, and why. */
+export function unfinishedLines(rollouts: readonly GroupRollout[], style: Paint): string[] {
+  return rollouts.flatMap((group) => {
+    const state = unfinished.get(group.state);
+    if (state === undefined) return [];
+    const color = group.state === RolloutState.TRIAL || group.state === RolloutState.IN_PROGRESS ? "yellow" : "red";
+    const line = `${printable(group.gatewayGroup)}: revision ${group.revision} is ${state}: ${counts(group)}`;
+    const reasons = reasonLines({ groups: [group] }, undefined);
+    return [`${style(color, "!")} ${line}`, ...reasons.map((text) => `  ${style("red", "└─")} ${text}`)];
+  });
+}
+
 /** Why data planes refused: a line for each resource and data plane, with what the user wrote and where. */
-export function reasonLines({ groups }: Rollout, source: GatewaySource | undefined): string[] {
+export function reasonLines({ groups }: Pick<Rollout, "groups">, source: GatewaySource | undefined): string[] {
   return groups.flatMap(({ gatewayGroup, refusals, heldBack, rolledBackBy }) => [
     ...refusals.flatMap(({ nodeId, resources }) =>
       resources.map(({ name, reason, objects }) => {

@@ -62,7 +62,7 @@ interface Demand {
   readonly gatewayGroup: string;
   readonly discovery: Discovery;
   /** "service/upstream" */
-  users: Set<string>;
+  readonly users: Set<string>;
   served: Canonical | undefined;
   /** The registry had its time to answer. */
   overdue: boolean;
@@ -81,6 +81,8 @@ export class Endpoints {
   readonly #restored = new Map<string, Canonical>();
   readonly #registries = new Map<string, WatchedRegistry>();
   readonly #demands = new Map<string, Map<string, Demand>>();
+  /** By "group/service": the key that each of its upstreams ("service/upstream") wants. */
+  readonly #wantedBy = new Map<string, ReadonlyMap<string, string>>();
   #changed = new Map<string, Set<string>>();
   #flushing: NodeJS.Timeout | undefined;
   #toldMs = Number.NEGATIVE_INFINITY;
@@ -191,17 +193,23 @@ export class Endpoints {
   setService(gatewayGroup: string, service: string, upstreams: ReadonlyMap<string, Discovery>): void {
     const demands = this.#demands.get(gatewayGroup) ?? new Map<string, Demand>();
     this.#demands.set(gatewayGroup, demands);
-    const before = new Set(demands.keys());
-    const wanted = new Map<string, Set<string>>();
+    const id = `${gatewayGroup}/${service}`;
+    const before = this.#wantedBy.get(id) ?? new Map<string, string>();
+    const now = new Map(
+      [...upstreams].map(([upstream, discovery]) => [`${service}/${upstream}`, discoveryKey(discovery)]),
+    );
+    if (now.size === 0) this.#wantedBy.delete(id);
+    else this.#wantedBy.set(id, now);
     for (const [upstream, discovery] of upstreams) {
       const key = discoveryKey(discovery);
-      wanted.set(key, (wanted.get(key) ?? new Set()).add(`${service}/${upstream}`));
       if (!demands.has(key)) demands.set(key, this.#demand(gatewayGroup, key, discovery));
+      demands.get(key)?.users.add(`${service}/${upstream}`);
     }
-    for (const [key, demand] of demands) {
-      demand.users = new Set([...demand.users].filter((user) => !user.startsWith(`${service}/`)));
-      for (const user of wanted.get(key) ?? []) demand.users.add(user);
-      if (demand.users.size > 0 || !before.has(key)) continue;
+    for (const [user, key] of before) {
+      const demand = demands.get(key);
+      if (demand === undefined || now.get(user) === key) continue;
+      demand.users.delete(user);
+      if (demand.users.size > 0) continue;
       clearTimeout(demand.timer);
       demands.delete(key);
       const registry = `${gatewayGroup}/${demand.discovery.registry}`;
@@ -215,6 +223,7 @@ export class Endpoints {
   removeGroup(gatewayGroup: string): void {
     for (const { timer } of this.#demands.get(gatewayGroup)?.values() ?? []) clearTimeout(timer);
     this.#demands.delete(gatewayGroup);
+    for (const id of [...this.#wantedBy.keys()]) if (id.startsWith(`${gatewayGroup}/`)) this.#wantedBy.delete(id);
     for (const { gatewayGroup: group, registry } of [...this.#registries.values()]) {
       if (group === gatewayGroup) this.setRegistry(group, registry.name, undefined);
     }

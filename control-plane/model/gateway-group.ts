@@ -8,6 +8,7 @@ import { checkListenerTls } from "./listener-tls.ts";
 import { checkFormats } from "./formats.ts";
 import { checkUniqueNames } from "./names.ts";
 import { quoted, type Report } from "./problem.ts";
+import { checkRateLimits } from "./rate-limits.ts";
 import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a gateway group beyond the rules of its .proto. */
@@ -16,6 +17,8 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
   checkCollectors(group, report);
   checkUniqueNames("listeners", group.listeners, report);
   checkUniqueNames("joinTokens", group.joinTokens, report);
+  checkRollout(group.rollout, report);
+  checkRateLimits(group, after, report);
   for (const [at, listener] of group.listeners.entries()) {
     checkListenerTls(group.name, listener, after, (field, reason, message) =>
       report(`listeners[${at}].${field}`, reason, message),
@@ -33,6 +36,20 @@ export function checkGatewayGroup(group: GatewayGroup, after: State, report: Rep
     if (other === undefined) continue;
     const taken = `port ${listener.port} is taken by listener ${quoted(other.name)} (${addressOf(other)})`;
     report(`listeners[${at}].port`, "duplicate_listener", `${taken}; choose another`);
+  }
+}
+
+/** What is said of a trial that doesn't take place would be read and ignored. */
+function checkRollout(rollout: GatewayGroup["rollout"], report: Report): void {
+  if (rollout === undefined || rollout.publishToOneFirst) return;
+  const set = { trialTimeout: rollout.trialTimeout, onRefusal: rollout.onRefusal, onTimeout: rollout.onTimeout };
+  for (const [field, value] of Object.entries(set)) {
+    if (value === undefined || value === 0) continue;
+    report(
+      `rollout.${field}`,
+      "no_trial",
+      "means something only with publishToOneFirst: true; set that, or leave it out",
+    );
   }
 }
 

@@ -288,6 +288,11 @@ test.each<[string, StoredObject, string]>([
     ".upstreams[0].tls.sni required",
   ],
   [
+    "what a trial does without one",
+    group({ rollout: { trialTimeout: "5s" } }),
+    ".rollout.trialTimeout no_trial: means something only with publishToOneFirst",
+  ],
+  [
     "a listener by name",
     group({ listeners: [{ name: "l", port: 1, address: "localhost" }] }),
     ".listeners[0].address invalid_address",

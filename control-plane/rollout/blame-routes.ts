@@ -13,8 +13,8 @@ export interface RouteOwner {
 
 const VHDS = servedType("VHDS").typeUrl;
 
-/** Virtual hosts of these names are what one service has for itself (translate/names.ts). */
-const OWN_HOST = /^service:(.+)$/;
+/** Virtual hosts of these names, behind that of their route configuration, are what one service has for itself (translate/names.ts). */
+const OWN_HOST = /^(?:.*\/)?service:([^/]+)$/;
 
 /**
  * @param name of the refused RouteConfiguration, or of a virtual host as VHDS names it: ROUTE_CONFIGURATION/VIRTUAL_HOST
@@ -30,7 +30,7 @@ export function routesIn(
     const bytes = read();
     return bytes === undefined ? [] : inHosts(fromBinary(RouteConfigurationSchema, bytes).virtualHosts, reason);
   }
-  const [, own] = OWN_HOST.exec(name.slice(name.indexOf("/") + 1)) ?? [];
+  const [, own] = OWN_HOST.exec(name) ?? [];
   const bytes = read();
   if (bytes === undefined || bytes.length === 0) return own === undefined ? [] : [{ service: own, route: undefined }];
   const host = fromBinary(VirtualHostSchema, bytes);

@@ -8,8 +8,12 @@ import { servedType } from "#proto/resource-types.ts";
 import { type Blame, refusedResources } from "./blame.ts";
 
 const hosts = [
-  { name: "service:pay", domains: ["pay.example"], routes: [{ name: "pay/list" }, { name: "pay/refunds" }] },
-  { name: "host:shop.example", domains: ["shop.example"], routes: [{ name: "orders/all" }, { name: "carts/all" }] },
+  { name: "default/service:pay", domains: ["pay.example"], routes: [{ name: "pay/list" }, { name: "pay/refunds" }] },
+  {
+    name: "default/host:shop.example",
+    domains: ["shop.example"],
+    routes: [{ name: "orders/all" }, { name: "carts/all" }],
+  },
 ];
 
 const blame: Blame = {
@@ -17,7 +21,7 @@ const blame: Blame = {
     if (typeUrl === servedType("RDS").typeUrl) {
       return toBinary(RouteConfigurationSchema, create(RouteConfigurationSchema, { name, virtualHosts: hosts }));
     }
-    const host = hosts.find((each) => `default/${each.name}` === name);
+    const host = hosts.find((each) => each.name === name);
     return host && toBinary(VirtualHostSchema, create(VirtualHostSchema, host));
   },
   registryOf: (_, service) => (service === "pay" ? "consul" : undefined),

@@ -70,6 +70,8 @@ export class RolloutRecord {
   /** How many resources it changes. */
   resources = 0;
   trial: Trial | undefined;
+  /** Called when the data plane that tries it has got on. */
+  #onTrial: () => void = () => {};
   /** Why it is held back, in words; empty if it isn't. */
   heldBack = "";
   /** The revision that took it back. */
@@ -133,6 +135,23 @@ export class RolloutRecord {
   awaits(nodeId: string): boolean {
     const progress = this.#participants.get(nodeId)?.progress;
     return progress !== undefined && progress !== "accepted" && progress !== "refused";
+  }
+
+  /** One data plane tries it first. @param onStep is called when that one has got on */
+  beginTrial(trial: Trial, onStep: () => void): void {
+    this.state = "trial";
+    this.trial = trial;
+    this.#onTrial = onStep;
+  }
+
+  /** To be called after steps of a trial. */
+  trialMoved(): void {
+    if (this.state === "trial") this.#onTrial();
+  }
+
+  /** How far a data plane has come; undefined if the rollout doesn't concern it. */
+  progressOf(nodeId: string): NodeProgress | undefined {
+    return this.#participants.get(nodeId)?.progress;
   }
 
   /** Whether its publication is one of these, both included. */

@@ -89,10 +89,12 @@ export class Rollouts implements NodeListener {
     else this.#options.target.update(group, updates);
   }
 
-  /** Begins a rollout that is not published yet. */
-  begin(group: string, published: Published): RolloutRecord {
-    const record = new RolloutRecord(group, published, this.#now());
-    const ofGroup = this.#records.get(group) ?? [];
+  /** Begins a rollout that is not published yet. @param replaced one under way that it takes the place of, with its revisions */
+  begin(group: string, published: Published, replaced?: RolloutRecord): RolloutRecord {
+    const first = replaced?.revisions.first ?? published.first;
+    const objects = [...(replaced?.objects ?? []), ...published.objects];
+    const record = new RolloutRecord(group, { first, last: published.last, objects }, this.#now());
+    const ofGroup = (this.#records.get(group) ?? []).filter((each) => each !== replaced);
     this.#records.set(group, ofGroup);
     ofGroup.push(record);
     // One that never ended is given up with its group's oldest.
@@ -107,6 +109,14 @@ export class Rollouts implements NodeListener {
     const changed = this.run(record, () => this.#options.target.update(record.group, updates));
     record.resources = Math.max(record.resources, changed);
     this.#check(record);
+  }
+
+  /** Ends a rollout that only one data plane has tried. */
+  holdBack(record: RolloutRecord, why: string): void {
+    record.heldBack = why;
+    record.end("held_back", this.#now());
+    this.#options.metrics.ended(record);
+    this.changed();
   }
 
   /** Does what changes resources for data planes as a part of a rollout. */
@@ -183,6 +193,7 @@ export class Rollouts implements NodeListener {
   /** Ends the rollout if nobody is waited for, or comes back when that may be so. */
   #check(record: RolloutRecord): void {
     this.changed();
+    record.trialMoved();
     if (record.isOver || record.state === "trial" || this.#options.publications.current !== undefined) return;
     const [dueMs, nowMs] = [record.dueMs(), this.#now()];
     if (dueMs === undefined) return;

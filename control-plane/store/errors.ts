@@ -14,7 +14,7 @@ export type StoreErrorReason =
   | "unavailable"
   /** Too many writes are waiting. */
   | "busy"
-  /** A past revision that the store doesn't have. */
+  /** A revision that the store doesn't have yet, or whose successors it doesn't keep any more. */
   | "out_of_range";
 
 /** A failure of the store that an operator can act on. Its message names the file or the server, and no secret. */

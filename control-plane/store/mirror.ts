@@ -33,13 +33,11 @@ export interface MemberPlace {
 export class Mirror implements StoreState {
   revision = 0n;
   lastChangeTime: Date | undefined;
-  readonly #groups = new SortedMap<Entry>();
+  #groups = new SortedMap<Entry>();
   /** By kind, gateway group and name. */
-  readonly #members = new Map<MemberKind, SortedMap<SortedMap<Entry>>>(
-    memberKinds.map((kind) => [kind, new SortedMap()]),
-  );
+  #members = new Map<MemberKind, SortedMap<SortedMap<Entry>>>(memberKinds.map((kind) => [kind, new SortedMap()]));
   /** By gateway group. */
-  readonly #hosts = new Map<string, ServicesByHost>();
+  #hosts = new Map<string, ServicesByHost>();
 
   servicesOn(gatewayGroup: string, host: string): Iterable<Service> {
     return this.#hosts.get(gatewayGroup)?.on(host) ?? [];
@@ -87,6 +85,15 @@ export class Mirror implements StoreState {
   /** Puts an object as it was read from the database; only while the mirror is filled at start. */
   load(key: ObjectKey, entry: Entry): void {
     this.#put(key, entry);
+  }
+
+  /** Takes the state of another mirror, which is not used any more: for when the transactions between are not kept. */
+  become(other: Mirror): void {
+    this.#groups = other.#groups;
+    this.#members = other.#members;
+    this.#hosts = other.#hosts;
+    this.revision = other.revision;
+    this.lastChangeTime = other.lastChangeTime;
   }
 
   /**

@@ -4,6 +4,7 @@ import { GatewayGroupSchema, ListenerProtocol } from "#sluice/model/v1/gateway_g
 
 import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
 import { StoreError } from "./errors.ts";
+import type { Retention } from "./retention.ts";
 import { postgresBackend } from "./postgres.ts";
 import { SecretBox } from "./secret-box.ts";
 import { SqlStore } from "./sql-store.ts";
@@ -18,13 +19,18 @@ export interface StoreLocation {
   readonly url?: string | undefined;
   /** Encrypt secrets in the database, the first one, or decrypt them. Default: none, and secrets are stored as they are. */
   readonly secretKeys?: readonly Buffer[] | undefined;
+  /** How much of the past is kept. Default: `defaultRetention`. */
+  readonly retention?: Retention | undefined;
 }
 
 /**
  * Opens the store, making it on the first start: then it holds the gateway group "default" with one listener.
  * @throws StoreError
  */
-export async function openStore({ dataDir, url, secretKeys }: StoreLocation, events: StoreEvents): Promise<Store> {
+export async function openStore(
+  { dataDir, url, secretKeys, retention }: StoreLocation,
+  events: StoreEvents,
+): Promise<Store> {
   if (url !== undefined && !/^postgres(ql)?:\/\//.test(url)) {
     throw new StoreError(
       "invalid_url",
@@ -37,6 +43,7 @@ export async function openStore({ dataDir, url, secretKeys }: StoreLocation, eve
       ? await sqliteBackend(dataDir, secrets)
       : await postgresBackend(url, secrets, (message) => events.warn(message)),
     events,
+    retention,
   );
   try {
     await seed(store);

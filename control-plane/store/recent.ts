@@ -22,6 +22,12 @@ export class RecentTransactions {
     if (drop > 0) this.#transactions.splice(0, drop);
   }
 
+  /** Forgets all: what comes next doesn't follow the newest one kept. */
+  clear(): void {
+    this.#transactions = [];
+    this.#changes = 0;
+  }
+
   /** Those after a revision, at most `limit`; undefined if the first of them isn't kept any more. */
   after(revision: bigint, limit: number): readonly Transaction[] | undefined {
     const first = this.#transactions[0]?.revision;

@@ -5,6 +5,7 @@ import { keyOf, keyText } from "../model/objects.ts";
 import type { Backend } from "./backend.ts";
 import { StoreError } from "./errors.ts";
 import { readTransactions } from "./history.ts";
+import { defaultRetention, type Retention, trimHistory } from "./retention.ts";
 import { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
 import { Mirror, type StoreState } from "./mirror.ts";
@@ -22,6 +23,9 @@ const WAITING_WRITES_MAX = 1_000;
 /** Transactions read at once while catching up with other replicas. */
 const CATCH_UP_TRANSACTIONS = 500;
 
+/** History is trimmed at the start, and then so often. */
+const TRIM_INTERVAL_MS = 600_000;
+
 /** The store over a database: one writer at a time, and all objects mirrored in memory. */
 export class SqlStore implements Store {
   readonly kind: StoreKind;
@@ -35,8 +39,10 @@ export class SqlStore implements Store {
   readonly #listeners = new Set<(revision: bigint) => void>();
   readonly #events: StoreEvents;
   readonly #unfollow: () => Promise<void>;
+  readonly #trimTimer: NodeJS.Timeout;
+  #trimming: Promise<void> = Promise.resolve();
 
-  private constructor(backend: Backend, id: string, mirror: Mirror, events: StoreEvents) {
+  private constructor(backend: Backend, id: string, mirror: Mirror, events: StoreEvents, retention: Retention) {
     this.kind = backend.kind;
     this.id = id;
     this.leases = new LeaseRows(backend);
@@ -45,14 +51,19 @@ export class SqlStore implements Store {
     this.#mirror = mirror;
     this.#events = events;
     this.#unfollow = backend.follow(() => this.#catchUp());
+    const trim = () => {
+      this.#trimming = this.#trim(retention);
+    };
+    this.#trimTimer = setInterval(trim, TRIM_INTERVAL_MS).unref();
+    trim();
   }
 
   /** Reads everything. The store owns the backend from then on. @throws StoreError */
-  static async open(backend: Backend, events: StoreEvents): Promise<SqlStore> {
+  static async open(backend: Backend, events: StoreEvents, retention = defaultRetention): Promise<SqlStore> {
     try {
       const mirror = new Mirror();
       const id = await loadAll(backend, mirror);
-      return new SqlStore(backend, id, mirror, events);
+      return new SqlStore(backend, id, mirror, events, retention);
     } catch (error) {
       await backend.db.destroy();
       throw backend.explain(error);
@@ -82,7 +93,14 @@ export class SqlStore implements Store {
     if (recent !== undefined) return recent;
     // Not past the mirror: who reads a transaction here may look at the state next.
     const range = { after: Number(revision), before: Number(newest) + 1, order: "asc", limit } as const;
-    return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend));
+    const transactions = await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend));
+    if (transactions[0]?.revision !== revision + 1n) {
+      throw new StoreError(
+        "out_of_range",
+        `what follows revision ${revision} is not kept any more: read everything anew`,
+      );
+    }
+    return transactions;
   }
 
   async transactionsBefore({ before, gatewayGroup, limit }: PastQuery): Promise<readonly Transaction[]> {
@@ -106,6 +124,8 @@ export class SqlStore implements Store {
 
   async close(): Promise<void> {
     await this.#queue.close();
+    clearInterval(this.#trimTimer);
+    await this.#trimming;
     await this.#unfollow();
     this.#listeners.clear();
     await this.#backend.db.destroy();
@@ -208,10 +228,36 @@ export class SqlStore implements Store {
         limit: CATCH_UP_TRANSACTIONS,
       } as const;
       const transactions = await readTransactions(db, range, this.#backend);
-      if (transactions.length === 0) {
-        throw new StoreError("corrupt", `${this.#backend.where}: no changes after revision ${this.#mirror.revision}`);
+      if (transactions[0]?.revision !== this.#mirror.revision + 1n) {
+        await this.#readAnew();
+        return;
       }
       for (const transaction of transactions) this.#advance(transaction);
+    }
+  }
+
+  /** After a standstill that was longer than history is kept. */
+  async #readAnew(): Promise<void> {
+    const before = this.#mirror.revision;
+    const mirror = new Mirror();
+    await loadAll(this.#backend, mirror);
+    // Meanwhile another way may have brought it further; what is kept by now lets the next look catch up.
+    if (mirror.revision <= this.#mirror.revision) return;
+    this.#events.warn(
+      `the changes after revision ${before} are not kept any more: read everything at ${mirror.revision}`,
+    );
+    this.#mirror.become(mirror);
+    this.#recent.clear();
+    for (const listener of this.#listeners) listener(mirror.revision);
+  }
+
+  /** Never throws: what could not be deleted now will be later. */
+  async #trim(retention: Retention): Promise<void> {
+    try {
+      await trimHistory(this.#backend.db, retention);
+    } catch (error) {
+      const explained = this.#backend.explain(error);
+      this.#events.warn(`old changes could not be deleted: ${explained instanceof Error ? explained.message : "?"}`);
     }
   }
 

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { create } from "@bufbuild/protobuf";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
@@ -11,7 +12,9 @@ import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 import { startPostgres, type TestPostgres } from "../../test/support/postgres.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { keyOf, type ObjectKey, type StoredObject } from "../model/objects.ts";
+import { StoreError } from "./errors.ts";
 import { openStore, type StoreLocation } from "./open.ts";
+import { TRANSACTIONS_MIN } from "./retention.ts";
 import type { Store } from "./store.ts";
 
 let postgres: TestPostgres;
@@ -188,7 +191,62 @@ describe.each(["sqlite", "postgres"] as const)("%s", (kind) => {
   });
 });
 
+describe.each(["sqlite", "postgres"] as const)("the history on %s", (kind) => {
+  const writes = TRANSACTIONS_MIN + 20;
+
+  test.each([
+    ["number", { transactionsMax: 10, ageMsMax: 3_600_000 }],
+    ["age", { transactionsMax: 1_000_000, ageMsMax: 0 }],
+  ])("is bounded by its %s, and the newest transactions stay", async (_, retention) => {
+    const place = await emptyPlace(kind);
+    const first = await open(place);
+    for (let at = 0; at < writes; at++) await first.write(by, put(service("a", String(at))));
+    await first.close();
+
+    const again = await open({ ...place, retention });
+    // The first revision is that of the seed.
+    const newest = BigInt(writes + 1);
+    const oldest = newest - BigInt(TRANSACTIONS_MIN);
+    await waitFor("the old changes to be gone", () =>
+      again.transactionsAfter(oldest - 1n, 1).then(
+        () => false,
+        (error: unknown) => error instanceof StoreError && error.reason === "out_of_range",
+      ),
+    );
+    expect((await again.transactionsAfter(oldest, 1_000)).length).toBe(TRANSACTIONS_MIN);
+    const past = await again.transactionsBefore({ limit: 1_000 });
+    expect(past.map(({ revision }) => revision).at(-1)).toBe(oldest + 1n);
+    expect(again.state.member("service", "default", "a")?.description).toBe(String(writes - 1));
+    expect((await again.write(by, put(service("b")))).revision).toBe(newest + 1n);
+  });
+});
+
 describe("replicas on one PostgreSQL", () => {
+  test("one that is further behind than history is kept reads everything anew", async () => {
+    const place = await emptyPlace("postgres");
+    const store = await open(place);
+    await store.write(by, put(service("a"), service("b")));
+    const revisions: bigint[] = [];
+    store.subscribe((revision) => revisions.push(revision));
+    // What a replica finds after a standstill: 500 transactions, of which the last is kept. It took out the service "a".
+    const others = new Client(place.url);
+    await others.connect();
+    await others.query("begin");
+    await others.query("delete from sluice_objects where kind = 'service' and name = 'a'");
+    await others.query(
+      "insert into sluice_changes (revision, seq, time, actor, kind, gateway_group, name) values (502, 0, 0, 'x', 'service', 'default', 'a')",
+    );
+    await others.query("update sluice_meta set revision = 502");
+    await others.query("commit");
+    await others.end();
+
+    expect((await store.write(by, put(service("c")))).revision).toBe(503n);
+    expect((await services(store)).map(({ name }) => name)).toEqual(["b", "c"]);
+    expect(revisions).toEqual([502n, 503n]);
+    await expect(store.transactionsAfter(2n, 10)).rejects.toMatchObject({ reason: "out_of_range" });
+    expect((await store.transactionsAfter(502n, 10)).map(({ revision }) => revision)).toEqual([503n]);
+  });
+
   test("follow each other's writes, also after their connections broke", async () => {
     const place = await emptyPlace("postgres");
     const one = await open(place);

@@ -14,7 +14,7 @@ export interface Refusal {
 
 /** The type that a request is for; "unknown" is one that is not served, which is no reason to end a stream (T4). */
 export function typeOfRequest(
-  { typeUrl }: IncomingRequest,
+  { typeUrl }: Pick<IncomingRequest, "typeUrl">,
   onlyType: ServedType | undefined,
   protocol: Pick<StreamProtocol, "name">,
 ): ServedType | "unknown" | Refusal {
@@ -32,7 +32,10 @@ export function typeOfRequest(
 }
 
 /** What is too much in one request. */
-export function excessOfRequest({ nameLists }: IncomingRequest, limits: XdsLimits): Refusal | undefined {
+export function excessOfRequest(
+  { nameLists }: Pick<IncomingRequest, "nameLists">,
+  limits: XdsLimits,
+): Refusal | undefined {
   const { namesMax, nameLengthMax } = limits;
   for (const names of nameLists) {
     if (names.length > namesMax) {

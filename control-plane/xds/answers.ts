@@ -66,6 +66,7 @@ const absentHost = (name: string): CachedResource => ({
   name,
   version: ABSENT,
   setHash: 0n,
+  sinceMs: 0,
   ...encodeBodiless(name, ABSENT, [name]),
 });
 
@@ -80,7 +81,7 @@ const answers: ReadonlyMap<string, Answer> = new Map([
  * @returns undefined while the group doesn't exist or the cache is not ready
  */
 export function servedSet(
-  cache: ResourceCache,
+  cache: Pick<ResourceCache, "resources">,
   group: string,
   { view }: Pick<Subscription, "view">,
 ): ResourceSet | undefined {

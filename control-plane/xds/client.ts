@@ -6,11 +6,12 @@ import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 import type { Refusal } from "./admission.ts";
 import type { ResourceCache } from "./cache.ts";
 import type { Watcher } from "./interest.ts";
-import type { Credentials, JoinGuard } from "./join.ts";
-import type { XdsLimits } from "./limits.ts";
-import { identityOf, nodeProblem, traitsOf } from "./node.ts";
-import type { ConnectedStream, NodeConnection, NodeIdentity, NodeRegistry } from "./status.ts";
+import type { Credentials } from "./join.ts";
+import { identityOf, nodeProblem, shownNode, traitsOf } from "./node.ts";
+import type { ConnectedStream, NodeConnection, NodeIdentity } from "./status.ts";
+import type { StreamContext } from "./stream-context.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
+import type { WantedResource } from "./wanted-resources.ts";
 
 /** Who the client of a stream is, known from its first request on. */
 export interface Client {
@@ -21,13 +22,24 @@ export interface Client {
   readonly connection: NodeConnection;
   readonly credentials: Credentials;
   readonly audience: ReturnType<ResourceCache["attach"]>;
+  /** The resources that the client is served: those of the cache, or a view of its own. */
+  readonly view: Pick<ResourceCache, "resources">;
+  /** Takes it out of every list, when its stream has ended. */
+  leave(): void;
+}
+
+/** The stream of a client, as far as others are told of it. */
+interface ClientStream extends Watcher, ConnectedStream {
+  readonly peer: string;
+  readonly credentials: Credentials;
+  wanted(): Iterable<WantedResource>;
 }
 
 /** Enters the client that a stream's first request names (T1). */
 export function enterClient(
   node: Node | undefined,
-  stream: Watcher & ConnectedStream & { readonly peer: string; readonly credentials: Credentials },
-  { cache, nodes, limits, join }: { cache: ResourceCache; nodes: NodeRegistry; limits: XdsLimits; join: JoinGuard },
+  stream: ClientStream,
+  { cache, candidates, nodes, clients, limits, join }: StreamContext,
 ): Client | Refusal {
   const problem = nodeProblem(node, limits);
   if (node === undefined || problem !== undefined) {
@@ -42,13 +54,26 @@ export function enterClient(
     const details = `the node has ${limits.streamsPerNodeMax} streams already`;
     return { code: status.RESOURCE_EXHAUSTED, details };
   }
+  const { gatewayGroup } = identity;
+  const audience = cache.attach(gatewayGroup, stream);
+  const unlist = [
+    () => audience.detach(),
+    candidates.attach(identity, stream),
+    clients.add({ node: shownNode(node), gatewayGroup, wanted: () => stream.wanted() }),
+  ];
+  const connection = nodes.connect(identity, stream);
   return {
     identity,
     credentials,
     traits: traitsOf(node),
     takesVirtualHosts: node.clientFeatures.includes(VIRTUAL_HOSTS_BY_WILDCARD),
-    audience: cache.attach(identity.gatewayGroup, stream),
-    connection: nodes.connect(identity, stream),
+    audience,
+    view: { resources: (_, view) => candidates.resources(identity, view) },
+    connection,
+    leave() {
+      for (const each of unlist) each();
+      connection.close();
+    },
   };
 }
 

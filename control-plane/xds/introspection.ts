@@ -1,19 +1,11 @@
 /** What tools ask of any gRPC port: health (grpc.health.v1) and reflection (v1 and v1alpha). Neither needs credentials nor tells of resources. */
-import {
-  create,
-  type DescMethod,
-  type DescService,
-  fromBinary,
-  type MessageInitShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
 import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
   type Server,
   type ServerWritableStream,
-  type ServiceDefinition,
   status,
 } from "@grpc/grpc-js";
 
@@ -29,6 +21,7 @@ import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/refle
 import { registry } from "#proto/registry.ts";
 
 import { Reflection } from "../admin/reflection.ts";
+import { typedMethods } from "./port-service.ts";
 
 /** Streams of Health.Watch and of reflection, each. */
 const STREAMS_MAX = 100;
@@ -61,7 +54,7 @@ export function addIntrospection(server: Server, served: readonly DescService[])
     call.on("cancelled", () => watches.delete(call));
     call.write({ status: known.has(call.request.service) ? Serving.SERVING : Serving.SERVICE_UNKNOWN });
   };
-  server.addService(typed(Health.method.check, Health.method.watch), { check, watch });
+  server.addService(typedMethods([Health.method.check, Health.method.watch]), { check, watch });
 
   // Made when somebody asks: it indexes all of Envoy's messages.
   let reflection: Reflection | undefined;
@@ -87,7 +80,7 @@ export function addIntrospection(server: Server, served: readonly DescService[])
     call.on("end", () => call.end());
   };
   for (const { method } of [ServerReflection, ServerReflectionAlpha]) {
-    server.addService(typed(method.serverReflectionInfo), { serverReflectionInfo: reflect });
+    server.addService(typedMethods([method.serverReflectionInfo]), { serverReflectionInfo: reflect });
   }
   return () => {
     for (const call of watches) {
@@ -96,24 +89,4 @@ export function addIntrospection(server: Server, served: readonly DescService[])
     }
     watches.clear();
   };
-}
-
-/** Methods as grpc-js wants them, with their messages decoded. */
-function typed(...methods: readonly DescMethod[]): ServiceDefinition {
-  return Object.fromEntries(
-    methods.map((method) => [
-      method.localName,
-      {
-        path: `/${method.parent.typeName}/${method.name}`,
-        requestStream: method.methodKind === "bidi_streaming",
-        responseStream: method.methodKind !== "unary",
-        requestSerialize: (message: Record<string, unknown>) =>
-          Buffer.from(toBinary(method.input, create(method.input, message))),
-        requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
-        responseSerialize: (message: Record<string, unknown>) =>
-          Buffer.from(toBinary(method.output, create(method.output, message))),
-        responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
-      },
-    ]),
-  );
 }

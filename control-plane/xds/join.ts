@@ -14,16 +14,20 @@ export interface Credentials {
 
 /** The credentials of a stream. A certificate counts only where TLS has verified it. */
 export function credentialsOf(
-  call: Pick<ServerDuplexStream<Buffer, Buffer>, "metadata" | "getAuthContext">,
+  call: Pick<ServerDuplexStream<unknown, unknown>, "metadata" | "getAuthContext">,
 ): Credentials {
   const [header] = call.metadata.get("authorization");
-  const token = typeof header === "string" ? /^bearer +(\S+)$/i.exec(header)?.[1] : undefined;
+  const token = typeof header === "string" ? tokenOf(header) : undefined;
   const certificate = call.getAuthContext().sslPeerCertificate;
   return {
     token,
     certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate.raw)),
   };
 }
+
+/** The token of an Authorization header. */
+export const tokenOf = (authorization: string | undefined): string | undefined =>
+  /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
 
 /** A certificate is for the groups that its URI names say (SPIFFE ID, section 2): spiffe://TRUST-DOMAIN/gateway-group/NAME. */
 export const groupsOfCertificate = ({ subjectAltName }: Pick<X509Certificate, "subjectAltName">): string[] =>
@@ -72,14 +76,26 @@ export class JoinGuard {
       const details = `joining the gateway group ${group} takes a join token: sluice token create -g GROUP NAME`;
       return { code: status.UNAUTHENTICATED, details };
     }
-    if (token !== undefined) {
-      const digest = createHash("sha256").update(token).digest();
-      // All of them are compared, so that the time tells nothing.
-      let matches = 0;
-      for (const each of accepted) matches += timingSafeEqual(each, digest) ? 1 : 0;
-      if (matches > 0) return undefined;
-    }
+    if (token !== undefined && isOneOf(token, accepted)) return undefined;
     const what = token === undefined ? "certificate" : "join token";
     return { code: status.PERMISSION_DENIED, details: `the ${what} is not for the gateway group ${group}` };
   }
+
+  /** Why somebody who names no gateway group is told nothing: on a port that takes credentials, those who may join no group at all. */
+  strangerRefusal({ token, certificateGroups }: Credentials): Refusal | undefined {
+    if (!this.#required || certificateGroups.length > 0) return undefined;
+    if (token === undefined) {
+      return { code: status.UNAUTHENTICATED, details: "this takes a join token, or a certificate of a gateway group" };
+    }
+    if (isOneOf(token, [...this.#tokens.values()].flat())) return undefined;
+    return { code: status.PERMISSION_DENIED, details: "the join token is not for any gateway group" };
+  }
+}
+
+/** Whether a token's digest is among these. All of them are compared, so that the time tells nothing. */
+function isOneOf(token: string, accepted: readonly Buffer[]): boolean {
+  const digest = createHash("sha256").update(token).digest();
+  let matches = 0;
+  for (const each of accepted) matches += timingSafeEqual(each, digest) ? 1 : 0;
+  return matches > 0;
 }

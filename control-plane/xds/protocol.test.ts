@@ -13,7 +13,7 @@ import type { StreamProtocol } from "./protocol.ts";
 import { sotw } from "./sotw.ts";
 import { newSubscription, rescan } from "./subscription.ts";
 
-const traits = { legacyWildcard: true, namesWildcardOnReconnect: false };
+const traits = { legacyWildcard: true, namesWildcardOnReconnect: false, takesErrors: false };
 const cds = resourceType("CDS");
 
 /** Puts each request to one subscription, with a push after it. */

@@ -9,6 +9,8 @@ export interface CachedResource extends ResourceEntry {
   readonly version: string;
   /** What the resource adds to the hash of a set. */
   readonly setHash: bigint;
+  /** Since when this content is served, in milliseconds since the epoch; 0 for what has no content. */
+  readonly sinceMs: number;
 }
 
 /** Resources of one type, as one client may be served them. */
@@ -26,7 +28,7 @@ export const versionOf = (bytes: Uint8Array): string => hash("sha256", bytes, "h
 /** Makes a resource ready to be served. */
 export function cachedResource(typeUrl: string, name: string, version: string, bytes: Uint8Array): CachedResource {
   const setHash = BigInt(`0x${hash("sha256", `${version} ${name}`, "hex").slice(0, SET_HASH_BITS / 4)}`);
-  return { name, version, setHash, ...encodeEntry(name, version, typeUrl, bytes) };
+  return { name, version, setHash, sinceMs: Date.now(), ...encodeEntry(name, version, typeUrl, bytes) };
 }
 
 /** The version of a set whose `setHash`es add up to `sum`. */

@@ -1,25 +1,24 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import {
-  logVerbosity,
-  Server,
-  ServerCredentials,
-  type ServiceDefinition,
-  setLogVerbosity,
-  status,
-} from "@grpc/grpc-js";
+import { logVerbosity, Server, type ServiceDefinition, setLogVerbosity, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
 import type { ServedType } from "#proto/resource-types.ts";
 
 import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
+import { Candidates } from "./candidates.ts";
+import { ConnectedClients } from "./connected-clients.ts";
 import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import { fetchHandler, fetchMethods } from "./fetch-services.ts";
 import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
 import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
+import { bracketed, listenPlain, listenTls } from "./listen.ts";
 import { registerXdsMetrics } from "./metrics.ts";
+import { type PortService, typedMethods } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
+import { restHandler } from "./rest.ts";
 import { Publications } from "./publications.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
@@ -35,6 +34,8 @@ export interface XdsServerOptions {
   readonly log: Logger;
   /** Not set: plain text. */
   readonly tls?: XdsTls | undefined;
+  /** Views of single data planes. Default: all are served what the cache has. */
+  readonly candidates?: Candidates | undefined;
   /** Numbers what is written to the cache as a publication. Default: nothing is followed. */
   readonly publications?: Publications | undefined;
   /** Who may join which gateway group. Default: everybody. */
@@ -42,6 +43,10 @@ export interface XdsServerOptions {
   /** Where the server's metrics are added. One registry takes one server. */
   readonly metrics?: MetricsRegistry;
   readonly limits?: Partial<XdsLimits>;
+  /** Where open streams are listed, for reports. */
+  readonly clients?: ConnectedClients;
+  /** What the port offers besides discovery, health and reflection. */
+  readonly services?: readonly PortService[];
 }
 
 export interface XdsServer {
@@ -71,7 +76,9 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     join,
     firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
     cache: options.cache,
+    candidates: options.candidates ?? new Candidates(options.cache),
     nodes: options.nodes,
+    clients: options.clients ?? new ConnectedClients(),
     publications: options.publications ?? new Publications(),
     log: options.log,
     metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
@@ -96,15 +103,25 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   for (const [method, protocol, onlyType] of methods) {
     server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
   }
+  for (const [method, type] of fetchMethods) {
+    server.addService(typedMethods([method]), { [method.localName]: fetchHandler(type, context) });
+  }
 
-  const endHealth = addIntrospection(server, [...new Set(methods.map(([{ parent }]) => parent))]);
+  const { services = [] } = options;
+  for (const { service, handlers } of services) server.addService(typedMethods(service.methods), handlers);
+  const served = [...new Set(methods.map(([{ parent }]) => parent)), ...services.map(({ service }) => service)];
+  const endHealth = addIntrospection(server, served);
   const tls = options.tls && new ReplaceableTls(options.tls);
-  const port = await listen(server, options, tls ?? ServerCredentials.createInsecure());
+  const { host } = options;
+  const { port, stop } =
+    tls === undefined
+      ? await listenPlain(server, host, options.port, restHandler(context))
+      : await listenTls(server, host, options.port, tls);
   const stopChecking = join.onChange(() => {
     for (const stream of streams) stream.checkCredentials();
   });
   return {
-    address: `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`,
+    address: `${bracketed(host)}:${port}`,
     get streams() {
       return streams.size;
     },
@@ -113,8 +130,10 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
       tls.replace(next);
     },
     close: (graceMs = 5_000) => {
+      stop();
       stopChecking();
       endHealth();
+      for (const service of services) service.close?.();
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;
@@ -136,16 +155,6 @@ function rawService(method: DescMethod): ServiceDefinition {
       responseDeserialize: asIs,
     },
   };
-}
-
-function listen(server: Server, { host, port }: XdsServerOptions, credentials: ServerCredentials): Promise<number> {
-  const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(new Error(`cannot serve xDS on ${address}: ${error.message}`, { cause: error }));
-    });
-  });
 }
 
 function shutDown(server: Server, graceMs: number): Promise<void> {

@@ -26,5 +26,5 @@ export const sotw: StreamProtocol = {
     };
   },
   take: takeSotw,
-  encode: (head, push) => encodeResponse(head, bodies.of(head.typeUrl, push.resources)),
+  encode: (head, push) => encodeResponse(head, bodies.of(head.typeUrl, push.resources), push.notFound),
 };

@@ -1,6 +1,8 @@
 import type { Logger } from "pino";
 
 import type { ResourceCache } from "./cache.ts";
+import type { Candidates } from "./candidates.ts";
+import type { ConnectedClients } from "./connected-clients.ts";
 import type { FirstSyncs } from "./first-sync.ts";
 import type { JoinGuard } from "./join.ts";
 import type { XdsLimits } from "./limits.ts";
@@ -11,7 +13,9 @@ import type { NodeRegistry } from "./status.ts";
 /** What all streams of a server share. */
 export interface StreamContext {
   readonly cache: ResourceCache;
+  readonly candidates: Candidates;
   readonly nodes: NodeRegistry;
+  readonly clients: ConnectedClients;
   readonly publications: Publications;
   readonly log: Logger;
   readonly metrics: XdsMetrics;

@@ -16,6 +16,7 @@ import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import { outstanding, resourceStatuses } from "./progress.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
+import { streamReport } from "./stream-report.ts";
 import {
   isFullState,
   isWaiting,
@@ -25,10 +26,10 @@ import {
   noteSent,
   rescan,
   type Subscription,
-  typeStatus,
   watched,
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
+import { type WantedResource, wantedResources } from "./wanted-resources.ts";
 import { budgetOf, typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
@@ -112,11 +113,11 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   groupChanged(): void {
-    const { cache, now } = this.#context;
+    const { now } = this.#context;
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
     for (const sub of inOrder(this.#order)) {
-      const set = servedSet(cache, gatewayGroup, sub);
+      const set = servedSet(this.#client.view, gatewayGroup, sub);
       if (set !== undefined) rescan(sub, set, now());
     }
     this.#client.connection.changed();
@@ -143,10 +144,16 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** For the registry. */
   report(): StreamReport {
-    const problems = [...this.#unknownTypes].map((typeUrl) => `asked for the unknown resource type ${typeUrl}`);
-    const { gatewayGroup } = this.#client?.identity ?? { gatewayGroup: "" };
-    if (!this.#groupExists) problems.unshift(`the gateway group ${JSON.stringify(gatewayGroup)} doesn't exist`);
-    return { groupExists: this.#groupExists, types: [...inOrder(this.#order)].map(typeStatus), problems };
+    const group = { name: this.#client?.identity.gatewayGroup ?? "", exists: this.#groupExists };
+    return streamReport(group, inOrder(this.#order), this.#unknownTypes);
+  }
+
+  /** Everything that it wants, for reports on it. */
+  *wanted(): Iterable<WantedResource> {
+    const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
+    for (const sub of inOrder(this.#order)) {
+      yield* wantedResources(sub, servedSet(this.#context.cache, gatewayGroup, sub));
+    }
   }
 
   outstanding(): Outstanding {
@@ -170,7 +177,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (client === undefined) return;
     const sub = this.#subscriptionFor(request, client);
     if (sub === undefined) return;
-    const { cache, now, limits } = this.#context;
+    const { now, limits } = this.#context;
     const excess = excessOfRequest(request, limits);
     if (excess !== undefined) {
       this.end(excess.code, excess.details);
@@ -186,7 +193,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.end(tooMuch.code, tooMuch.details);
       return;
     }
-    const set = servedSet(cache, client.identity.gatewayGroup, sub);
+    const set = servedSet(client.view, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     noteVerdict(this.#context, client, this.#order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
@@ -271,7 +278,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#ended || this.#writingSinceMs !== undefined) return;
     if (this.#client === undefined && this.#lastRequestCame) this.#close();
     if (this.#client === undefined) return;
-    const { cache, limits, now } = this.#context;
+    const { limits, now } = this.#context;
     const nowMs = now();
     for (const { inFlight, type } of inOrder(this.#order)) {
       if (inFlight !== undefined && nowMs - inFlight.sinceMs >= limits.ackTimeoutMs) {
@@ -279,12 +286,13 @@ export class XdsStream implements Watcher, ConnectedStream {
         return;
       }
     }
-    const { gatewayGroup } = this.#client.identity;
-    const endpoints = cache.resources(gatewayGroup, EDS);
+    const { view, identity } = this.#client;
+    const { gatewayGroup } = identity;
+    const endpoints = view.resources(gatewayGroup, EDS);
     if (endpoints !== undefined && nowMs >= this.#quietUntilMs) {
       pruneWarming(this.#order, endpoints, limits, nowMs);
       for (const sub of inOrder(this.#order)) {
-        if (this.#push(sub, gatewayGroup, endpoints, nowMs)) return; // The write's end runs this again.
+        if (this.#push(sub, this.#client, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
     if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
@@ -296,9 +304,9 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
-  #push(sub: Subscription, gatewayGroup: string, endpoints: ResourceSet, nowMs: number): boolean {
-    const { cache, limits, metrics } = this.#context;
-    const set = servedSet(cache, gatewayGroup, sub);
+  #push(sub: Subscription, { view, identity, connection }: Client, endpoints: ResourceSet, nowMs: number): boolean {
+    const { limits, metrics } = this.#context;
+    const set = servedSet(view, identity.gatewayGroup, sub);
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
@@ -307,7 +315,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
       // What waited turned out to be held already: nobody has to answer for it.
-      if (wasOwing) this.#client?.connection.changed();
+      if (wasOwing) connection.changed();
       return false;
     }
     const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
@@ -324,7 +332,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#writingSinceMs = undefined;
       if (this.#hasMore) this.#guard(() => this.#run());
     });
-    this.#client?.connection.changed();
+    connection.changed();
     return true;
   }
 
@@ -368,12 +376,11 @@ export class XdsStream implements Watcher, ConnectedStream {
     clearTimeout(this.#firstRequestTimer);
     this.#alarm.clear();
     if (this.#client !== undefined) {
-      const { connection, audience } = this.#client;
+      const { audience } = this.#client;
       for (const sub of inOrder(this.#order)) {
         for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
-      audience.detach();
-      connection.close();
+      this.#client.leave();
     }
     this.#onClosed();
   }

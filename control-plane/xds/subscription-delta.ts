@@ -31,6 +31,8 @@ export interface ClientTraits {
   readonly legacyWildcard: boolean;
   /** On a reconnect, its first delta request lists what it had got by the wildcard, and no "*" (D9, envoy#16063). */
   readonly namesWildcardOnReconnect: boolean;
+  /** In state of the world it wants to be told of names that don't exist, by `resource_errors` (X4). */
+  readonly takesErrors: boolean;
 }
 
 const VERSION_LENGTH_MAX = 64;

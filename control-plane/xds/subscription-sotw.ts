@@ -29,6 +29,7 @@ export interface SotwRequest {
 export function applySotw(sub: Subscription, request: SotwRequest, traits: ClientTraits, nowMs: number): Outcome {
   const first = !sub.started;
   sub.started = true;
+  sub.takesErrors = traits.takesErrors;
   const { verdict, settled } = first
     ? ({ verdict: "none", settled: undefined } as const)
     : settle(sub, request.responseNonce, request.refusal, nowMs);
@@ -153,21 +154,25 @@ function takePartial(
 ): Push | undefined {
   const resources: CachedResource[] = [];
   let left = budgetBytes;
-  // There is no signal for "gone" and "missing" (S15): the name is remembered, and sent when it springs into existence.
-  const miss = (name: string) => {
+  const notFound: string[] = [];
+  // The name is remembered, and sent when it springs into existence (S15). There is no signal for "gone" and "missing" but errors, each
+  // told once (X4).
+  const miss = (name: string, asked: boolean) => {
     noteDropped(sub, name);
     sub.sent.delete(name);
-    if (sub.names.has(name)) sub.missing.add(name);
+    if (!sub.names.has(name)) return;
+    if (sub.takesErrors && (asked || !sub.missing.has(name))) notFound.push(name);
+    sub.missing.add(name);
   };
-  for (const name of sub.gone) if (!set.has(name)) miss(name);
+  for (const name of sub.gone) if (!set.has(name)) miss(name, false);
   sub.gone.clear();
-  const take = (names: Set<string>, isDue: (resource: CachedResource) => boolean) => {
+  const take = (names: Set<string>, asked: boolean, isDue: (resource: CachedResource) => boolean) => {
     for (const name of names) {
       if (left <= 0) break;
       sub.dirty.delete(name);
       sub.forced.delete(name);
       const resource = set.get(name);
-      if (resource === undefined) miss(name);
+      if (resource === undefined) miss(name, asked);
       else if (isDue(resource)) {
         resources.push(resource);
         noteReplaced(sub, name);
@@ -177,10 +182,11 @@ function takePartial(
       }
     }
   };
-  take(sub.forced, () => true);
-  if (permission.updates) take(sub.dirty, ({ name, version }) => wants(sub, name) && sub.sent.get(name) !== version);
-  if (resources.length === 0) return undefined;
-  return { resources, removed: [], changed: resources.map(({ name }) => name), version: set.version };
+  take(sub.forced, true, () => true);
+  if (permission.updates)
+    take(sub.dirty, false, ({ name, version }) => wants(sub, name) && sub.sent.get(name) !== version);
+  if (resources.length + notFound.length === 0) return undefined;
+  return { resources, removed: [], notFound, changed: resources.map(({ name }) => name), version: set.version };
 }
 
 function ifDefined<T>(value: T | undefined, use: (value: T) => void): void {

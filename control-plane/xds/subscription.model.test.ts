@@ -1,6 +1,7 @@
 /**
  * Against a simple model of a client: whatever the interleaving of requests, changes, acceptances and refusals on two channels that delay
- * everything, in the end the client has been sent the newest of each resource that it wants (S5-S9, S13, D2-D7, D11, D12, D14).
+ * everything, and of streams that break, in the end the client has been sent the newest of each resource that it wants (S5-S9, S13, S16,
+ * D2-D7, D9, D11, D12, D14).
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -14,24 +15,31 @@ const name = fc.constantFrom(...names);
 type Step =
   | { readonly kind: "change"; readonly name: string; readonly content: string | null }
   | { readonly kind: "subscribe" | "unsubscribe"; readonly name: string }
-  | { readonly kind: "serverReads" | "serverSends" }
+  | { readonly kind: "serverReads" | "serverSends" | "reconnect" }
   | { readonly kind: "clientReads"; readonly accepts: boolean };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ kind: fc.constant("change" as const), name, content: fc.constantFrom("1", "2", "3", null) }),
-  fc.record({ kind: fc.constantFrom("subscribe" as const, "unsubscribe" as const), name }),
-  fc.record({ kind: fc.constantFrom("serverReads" as const, "serverSends" as const) }),
-  fc.record({ kind: fc.constant("clientReads" as const), accepts: fc.boolean() }),
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("reconnect" as const) }) },
+  ...[
+    fc.record({ kind: fc.constant("change" as const), name, content: fc.constantFrom("1", "2", "3", null) }),
+    fc.record({ kind: fc.constantFrom("subscribe" as const, "unsubscribe" as const), name }),
+    fc.record({ kind: fc.constantFrom("serverReads" as const, "serverSends" as const) }),
+    fc.record({ kind: fc.constant("clientReads" as const), accepts: fc.boolean() }),
+  ].map((arbitrary: fc.Arbitrary<Step>) => ({ weight: 4, arbitrary })),
 );
 
 /** A client: keeps the versions that it was sent, refused ones too, since a refusal is not sent again. */
 abstract class ModelClient {
-  readonly requests: (() => void)[] = [];
-  readonly responses: Played[] = [];
+  requests: (() => void)[] = [];
+  responses: Played[] = [];
+  /** What there is, for the server of the next stream. */
+  readonly contents: Record<string, string> = { a: "1", b: "1" };
   readonly wanted = new Set<string>();
   readonly received = new Map<string, string>();
   readonly #nonces = new Set<string>();
-  abstract readonly player: DeltaPlayer | SotwPlayer;
+  abstract player: DeltaPlayer | SotwPlayer;
+  /** Opens another stream, with all that the client holds and wants; its server may be another one. */
+  protected abstract reopen(): void;
   abstract subscribe(name: string): void;
   abstract unsubscribe(name: string): void;
   protected abstract read(response: Played, accepts: boolean): void;
@@ -40,6 +48,15 @@ abstract class ModelClient {
     switch (step.kind) {
       case "change":
         this.player.change({ [step.name]: step.content });
+        if (step.content === null) delete this.contents[step.name];
+        else this.contents[step.name] = step.content;
+        break;
+      case "reconnect":
+        // What was under way is lost.
+        this.requests = [];
+        this.responses = [];
+        this.#nonces.clear();
+        this.reopen();
         break;
       case "subscribe":
         this.subscribe(step.name);
@@ -80,12 +97,12 @@ abstract class ModelClient {
 }
 
 class DeltaModel extends ModelClient {
-  readonly player: DeltaPlayer;
+  player: DeltaPlayer;
   readonly #wildcard: boolean;
 
   constructor(wildcard: boolean) {
     super();
-    this.player = new DeltaPlayer(wildcard ? "CDS" : "EDS", { a: "1", b: "1" });
+    this.player = new DeltaPlayer(wildcard ? "CDS" : "EDS", this.contents);
     this.#wildcard = wildcard;
     this.requests.push(() => this.player.request({}));
     if (wildcard) for (const each of names) this.wanted.add(each);
@@ -104,6 +121,14 @@ class DeltaModel extends ModelClient {
     this.requests.push(() => this.player.request({ unsubscribe: [each] }));
   }
 
+  /** D9: the names again, and the versions of what it holds. */
+  protected override reopen(): void {
+    this.player = new DeltaPlayer(this.#wildcard ? "CDS" : "EDS", this.contents);
+    const subscribe = this.#wildcard ? ["*"] : [...this.wanted];
+    const initial = Object.fromEntries(this.received);
+    this.requests.push(() => this.player.request({ subscribe, initial }));
+  }
+
   protected override read({ nonce, resources, removed }: Played, accepts: boolean): void {
     for (const [each, version] of Object.entries(resources)) this.received.set(each, version);
     for (const each of removed) this.received.delete(each);
@@ -112,13 +137,24 @@ class DeltaModel extends ModelClient {
 }
 
 class SotwModel extends ModelClient {
-  readonly player: SotwPlayer;
+  player: SotwPlayer;
+  readonly #type: "CDS" | "EDS";
   #nonce = "";
+  /** Of the newest response that it accepted. */
+  #version = "";
 
-  constructor(readonlyType: "CDS" | "EDS") {
+  constructor(type: "CDS" | "EDS") {
     super();
-    this.player = new SotwPlayer(readonlyType, { a: "1", b: "1" });
+    this.#type = type;
+    this.player = new SotwPlayer(type, this.contents);
     this.subscribe("a");
+  }
+
+  /** S16: the names and the version that it has accepted last, and no nonce. */
+  protected override reopen(): void {
+    this.player = new SotwPlayer(this.#type, this.contents);
+    this.#nonce = "";
+    this.#send();
   }
 
   subscribe(each: string): void {
@@ -132,7 +168,8 @@ class SotwModel extends ModelClient {
     this.#send();
   }
 
-  protected override read({ nonce, resources }: Played, accepts: boolean): void {
+  protected override read({ nonce, version, resources }: Played, accepts: boolean): void {
+    if (accepts) this.#version = version;
     if (this.player.sub.type.wildcard) this.received.clear();
     for (const [each, version] of Object.entries(resources)) this.received.set(each, version);
     this.#nonce = nonce;
@@ -140,7 +177,7 @@ class SotwModel extends ModelClient {
   }
 
   #send(refusal?: string): void {
-    const request = { names: [...this.wanted], nonce: this.#nonce, refusal };
+    const request = { names: [...this.wanted], version: this.#version, nonce: this.#nonce, refusal };
     this.requests.push(() => this.player.request(request));
   }
 }

@@ -46,6 +46,8 @@ export interface Subscription {
   readonly lingering: Map<string, CachedResource>;
   /** Names that it wants and that don't exist, as answered. */
   readonly missing: Set<string>;
+  /** The client is told by errors that names don't exist, where the protocol has no other word for it (X4). */
+  takesErrors: boolean;
   /** Names that a stale request added: answered with the next current one (S5). */
   readonly unanswered: Set<string>;
   /** The next response is sent even if there is nothing in it (D10). */
@@ -67,6 +69,8 @@ export interface Subscription {
   sentVersion: string;
   acceptedVersion: string;
   nack: string;
+  /** Of the newest refusal, be it settled since or not. */
+  lastNack: string;
   lastAckTimeMs: number | undefined;
   lastNackTimeMs: number | undefined;
 }
@@ -85,6 +89,7 @@ export const newSubscription = (type: ServedType, view: string = type.typeUrl): 
   gone: new Set(),
   lingering: new Map(),
   missing: new Set(),
+  takesErrors: false,
   unanswered: new Set(),
   replyEvenIfEmpty: false,
   fresh: true,
@@ -97,6 +102,7 @@ export const newSubscription = (type: ServedType, view: string = type.typeUrl): 
   sentVersion: "",
   acceptedVersion: "",
   nack: "",
+  lastNack: "",
   lastAckTimeMs: undefined,
   lastNackTimeMs: undefined,
 });
@@ -128,6 +134,8 @@ export interface Push {
   readonly resources: readonly CachedResource[];
   /** Delta only. */
   readonly removed: readonly string[];
+  /** State of the world only: names that don't exist, for clients that take errors (X4). */
+  readonly notFound?: readonly string[];
   /** Names in `resources` that the client did not hold in this version, or asked for again. */
   readonly changed: readonly string[];
   readonly version: string;
@@ -166,6 +174,7 @@ export function settle(
   if (refusal !== undefined) {
     sub.refused = true;
     sub.nack = refusal.slice(0, NACK_TEXT_MAX) || "refused without a reason";
+    sub.lastNack = sub.nack;
     sub.lastNackTimeMs = nowMs;
     if (settled !== undefined) noteAnswered(sub.progress, settled.changed, refusalsIn(sub.nack, settled.changed));
     return { verdict: "nack", settled };

@@ -9,8 +9,8 @@ const EDS = resourceType("EDS").typeUrl;
 
 /** Counts, logs and passes on what a request says of the response before it. */
 export function noteVerdict(
-  { cache, metrics, log, now }: StreamContext,
-  { identity: { id: node, gatewayGroup }, connection }: Client,
+  { metrics, log, now }: StreamContext,
+  { identity: { id: node, gatewayGroup }, connection, view }: Client,
   order: Order,
   sub: Subscription,
   { verdict, settled }: Outcome,
@@ -30,5 +30,5 @@ export function noteVerdict(
   }
   if (settled === undefined) return;
   metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
-  noteOrderSettled(order, sub, settled, cache.resources(gatewayGroup, EDS), now());
+  noteOrderSettled(order, sub, settled, view.resources(gatewayGroup, EDS), now());
 }

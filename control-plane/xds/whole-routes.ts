@@ -34,17 +34,22 @@ export const budgetOf = (
 /** The type of which a view is. */
 export const typeUrlOfView = (view: string): string => (view === WHOLE_ROUTES ? RDS : view);
 
+/** The resources of one type that whole route configurations are put together from. */
+export interface RouteParts extends ResourceSet {
+  keys(): Iterable<string>;
+}
+
 /**
  * The route configurations of a gateway group for clients that don't take virtual hosts one by one: each that says `vhds` holds its virtual
  * hosts itself, in the order of their names, and no longer says so. It is put together when somebody asks for it and kept until one of its
  * parts changes, so that where only native proxies are connected nobody pays for it.
  */
 export class WholeRoutes implements ResourceSet {
-  readonly #parts: (typeUrl: string) => ReadonlyMap<string, CachedResource> | undefined;
+  readonly #parts: (typeUrl: string) => RouteParts | undefined;
   readonly #made = new Map<string, CachedResource>();
 
   /** @param parts the group's resources of a type, now */
-  constructor(parts: (typeUrl: string) => ReadonlyMap<string, CachedResource> | undefined) {
+  constructor(parts: (typeUrl: string) => RouteParts | undefined) {
     this.#parts = parts;
   }
 

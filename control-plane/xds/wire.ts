@@ -2,11 +2,14 @@
  * Writes discovery responses around resources that are encoded already. A message of protobuf is the concatenation of its fields, in any
  * order (protobuf encoding guide, "Message structure"), so that a response is assembled without a look into the resources' bytes.
  */
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 
 const BYTES = 2; // The wire type of strings, bytes and messages.
 
 // envoy.service.discovery.v3: the fields that we write, by number.
-const discoveryResponse = { versionInfo: 1, resources: 2, typeUrl: 4, nonce: 5 } as const;
+const discoveryResponse = { versionInfo: 1, resources: 2, typeUrl: 4, nonce: 5, resourceErrors: 7 } as const;
 const deltaDiscoveryResponse = {
   systemVersionInfo: 1,
   resources: 2,
@@ -16,6 +19,9 @@ const deltaDiscoveryResponse = {
 } as const;
 const resource = { version: 1, resource: 2, name: 3, aliases: 4 } as const;
 const any = { typeUrl: 1, value: 2 } as const;
+const resourceError = { resourceName: 1, errorDetail: 2 } as const;
+const resourceName = { name: 1 } as const;
+const rpcStatus = { code: 1, message: 2 } as const;
 
 /** One resource as it stands in responses. */
 export interface ResourceEntry {
@@ -52,6 +58,14 @@ export function encodeEntry(name: string, version: string, typeUrl: string, byte
   return { delta: out, sotw: out.subarray(total - sotwSize), bodySize: bytes.length };
 }
 
+/** The resource that an entry carries; empty for one without a body. */
+export function anyOf({ sotw }: ResourceEntry): Any {
+  if (sotw.length === 0) return create(AnySchema);
+  const reader = new BinaryReader(sotw);
+  reader.tag();
+  return fromBinary(AnySchema, reader.bytes());
+}
+
 /** A delta resource without a body: the name is known, and stands for nothing (O1). There is no such thing in state of the world. */
 export function encodeBodiless(name: string, version: string, aliases: readonly string[]): ResourceEntry {
   const fields = [stringField(resource.version, version), stringField(resource.name, name)];
@@ -74,12 +88,14 @@ export interface ResponseHead {
  * An encoded DiscoveryResponse.
  *
  * @param resources the `sotw` forms of all entries, one behind the other
+ * @param notFound names that are told by `resource_errors` not to exist (X4)
  */
-export function encodeResponse(head: ResponseHead, resources: Uint8Array): Buffer {
-  const { versionInfo, typeUrl, nonce } = discoveryResponse;
+export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFound: readonly string[] = []): Buffer {
+  const { versionInfo, typeUrl, nonce, resourceErrors } = discoveryResponse;
   return Buffer.concat([
     ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
     resources,
+    ...notFound.map((name) => messageField(resourceErrors, notFoundError(name))),
   ]);
 }
 
@@ -97,6 +113,22 @@ export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, r
     ...removed.map((name) => stringField(removedResources, name)),
   ]);
 }
+
+const NOT_FOUND = 5; // google.rpc.Code
+const VARINT = 0; // A wire type.
+
+/** envoy.service.discovery.v3.ResourceError: NOT_FOUND. */
+const notFoundError = (name: string): Buffer =>
+  Buffer.concat([
+    messageField(resourceError.resourceName, stringField(resourceName.name, name)),
+    messageField(
+      resourceError.errorDetail,
+      Buffer.concat([
+        Buffer.from([(rpcStatus.code << 3) | VARINT, NOT_FOUND]),
+        stringField(rpcStatus.message, "there is no such resource"),
+      ]),
+    ),
+  ]);
 
 function varintSize(value: number): number {
   let size = 1;
@@ -132,5 +164,11 @@ export function encodeField(field: number, bytes: Uint8Array): Buffer {
 function stringField(field: number, value: string): Buffer {
   const out = Buffer.allocUnsafe(fieldSize(field, Buffer.byteLength(value)));
   writeString(out, 0, field, value);
+  return out;
+}
+
+function messageField(field: number, message: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(fieldSize(field, message.length));
+  message.copy(out, writeHead(out, 0, field, message.length));
   return out;
 }

@@ -1,8 +1,11 @@
 import { resourceType } from "#proto/resource-types.ts";
 
-import type { ResourceCache } from "./cache.ts";
+import type { ResourceCache, ResourceUpdate } from "./cache.ts";
 
 const sds = resourceType("SDS").typeUrl;
+
+/** Whether it is a resource that must not cross a network as plain text. */
+export const isSecret = ({ typeUrl }: Pick<ResourceUpdate, "typeUrl">): boolean => typeUrl === sds;
 
 /**
  * The part of a cache that is written to, without secrets: private keys must not cross a network as plain text. Data planes then wait for
@@ -16,7 +19,7 @@ export function withoutSecrets(
   const warned = new Set<string>();
   return {
     update(group, updates) {
-      const others = updates.filter(({ typeUrl }) => typeUrl !== sds);
+      const others = updates.filter((update) => !isSecret(update));
       if (others.length < updates.length && !warned.has(group)) {
         warned.add(group);
         warn(group);

@@ -1,6 +1,10 @@
+import { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+
 import { Agent, buildConnector, type Dispatcher, request } from "undici";
 
 import { parseJson } from "../json.ts";
+import { networkWords } from "../network-words.ts";
 import { DiscoveryError } from "../source.ts";
 import { tlsOptions } from "../tls.ts";
 import { CONNECTIONS_MAX_DEFAULT, type ConsulSettings } from "./settings.ts";
@@ -64,8 +68,11 @@ export class ConsulClient {
     const connect: buildConnector.connector = (options, callback) =>
       open(options, (...result) => {
         const [, socket] = result;
-        const isHttp2 = socket !== null && "alpnProtocol" in socket && socket.alpnProtocol === "h2";
-        if (socket !== null) onCapacity(isHttp2 ? watching * STREAMS_PER_CONNECTION : watching);
+        // Where it failed, the second of the two isn't there at all.
+        if (socket instanceof Socket) {
+          const isHttp2 = socket instanceof TLSSocket && socket.alpnProtocol === "h2";
+          onCapacity(isHttp2 ? watching * STREAMS_PER_CONNECTION : watching);
+        }
         callback(...result);
       });
     const agent = (connections: number) =>
@@ -123,7 +130,7 @@ export class ConsulClient {
     } catch (error) {
       if (!signal.aborted) this.#giveUp(at);
       if (error instanceof DiscoveryError) throw error;
-      throw new DiscoveryError("unreachable", `${address}: ${wordsOf(error)}`, { cause: error });
+      throw new DiscoveryError("unreachable", `${address}: ${networkWords(error)}`, { cause: error });
     }
     const failure = failureOf(answer.statusCode, bytes, address, path);
     if (failure !== undefined) {
@@ -181,17 +188,10 @@ function failureOf(status: number, body: Buffer, address: string, path: string):
 
 async function parse(bytes: Buffer, address: string): Promise<unknown> {
   return await parseJson(bytes).catch((error: unknown) => {
-    throw new DiscoveryError("bad_answer", `${address}: ${wordsOf(error)}`);
+    throw new DiscoveryError("bad_answer", `${address}: ${networkWords(error)}`);
   });
 }
 
 /** How many connections may hold blocking questions. */
 export const watchConnections = ({ connectionsMax = CONNECTIONS_MAX_DEFAULT }: ConsulSettings): number =>
   Math.max(1, connectionsMax - ASK_CONNECTIONS_MAX);
-
-/** Errors of several attempts (IPv6, then IPv4) have no message of their own. */
-function wordsOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === "") return error.errors.map(wordsOf).join("; ");
-  if (!(error instanceof Error)) return String(error);
-  return error.message === "" ? error.name : error.message;
-}

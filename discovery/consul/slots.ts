@@ -4,7 +4,7 @@ const HOT_WAIT_MS = 10_000;
 /** A question of a crowd waits at least so long for a change, */
 const TURN_MS_MIN = 500;
 /** and all of them together ask this often at most: neither Consul nor we do much else then, but little each second. */
-const QUESTIONS_PER_SECOND_MAX = 200;
+const QUESTIONS_PER_SECOND_MAX = 150;
 
 /** Permission to ask. */
 export interface Slot {

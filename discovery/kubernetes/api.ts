@@ -1,3 +1,5 @@
+import { parseJson } from "../json.ts";
+import { networkWords } from "../network-words.ts";
 import { DiscoveryError, type DiscoveryErrorKind } from "../source.ts";
 
 import type { ClusterAccess, Credential } from "./access.ts";
@@ -54,11 +56,11 @@ export class KubernetesApi {
    */
   async get<T>(path: string, signal: AbortSignal): Promise<T> {
     const { body } = await this.#open(path, signal);
-    const text = await readAll(body, ANSWER_BYTES_MAX, signal);
+    const bytes = await readAll(body, ANSWER_BYTES_MAX, signal);
     try {
-      return JSON.parse(text) as T;
+      return (await parseJson(bytes)) as T;
     } catch {
-      throw new DiscoveryError("bad_answer", `${path}: no JSON in an answer of ${text.length} characters`);
+      throw new DiscoveryError("bad_answer", `${path}: no JSON in an answer of ${bytes.length} bytes`);
     }
   }
 
@@ -109,7 +111,7 @@ export class KubernetesApi {
       if (reply.status === 200) return reply;
       throw await statusError(reply, signal);
     } catch (error) {
-      throw asDiscoveryError(error, signal);
+      throw asDiscoveryError(error, signal, `${this.access.server.origin}: `);
     }
   }
 
@@ -147,7 +149,7 @@ export class KubernetesApi {
 const same = (a: Credential, b: Credential) => a.authorization === b.authorization && a.certificate === b.certificate;
 
 async function statusError({ status, body }: Reply, signal: AbortSignal): Promise<StatusError> {
-  const text = await readAll(body, STATUS_BYTES_MAX, signal).catch(() => "");
+  const text = (await readAll(body, STATUS_BYTES_MAX, signal).catch(() => Buffer.alloc(0))).toString("utf8");
   try {
     const { reason, message } = JSON.parse(text) as Status;
     return new StatusError({ code: status, reason, message });
@@ -157,7 +159,7 @@ async function statusError({ status, body }: Reply, signal: AbortSignal): Promis
   }
 }
 
-async function readAll(body: Reply["body"], bytesMax: number, signal: AbortSignal): Promise<string> {
+async function readAll(body: Reply["body"], bytesMax: number, signal: AbortSignal): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
@@ -171,10 +173,10 @@ async function readAll(body: Reply["body"], bytesMax: number, signal: AbortSigna
   } finally {
     body.destroy();
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
-function asDiscoveryError(error: unknown, signal: AbortSignal): unknown {
+function asDiscoveryError(error: unknown, signal: AbortSignal, whom = ""): unknown {
   if (signal.aborted || error instanceof DiscoveryError) return signal.aborted ? signal.reason : error;
-  return new DiscoveryError("unreachable", error instanceof Error ? error.message : String(error), { cause: error });
+  return new DiscoveryError("unreachable", whom + networkWords(error), { cause: error });
 }

@@ -1,4 +1,5 @@
 import { DiscoveryError } from "../source.ts";
+import { turn } from "../turns.ts";
 
 import { type KubernetesApi, type Status, StatusError } from "./api.ts";
 
@@ -29,21 +30,23 @@ interface WatchEvent<T> {
 }
 
 /** Takes what a list and a watch say. */
-export interface Sink<T> {
-  /** All objects that there are now: what is not among them is gone. */
-  replace(objects: readonly T[]): void;
+export interface Sink<T, Kept> {
+  /** What is kept of an object: a list is gathered in this form, since whole objects would fill the memory. */
+  keep(object: T): Kept;
+  /** All objects that there are now, by "namespace/name": what is not among them is gone. */
+  replace(objects: ReadonlyMap<string, Kept>): Promise<void>;
   /** One object is there, as it is now. */
-  set(object: T): void;
+  set(name: string, object: Kept): void;
   /** One object is gone. */
-  delete(object: T): void;
+  delete(name: string): void;
 }
 
 /** Who watches what, and how patiently. */
-export interface Reflection<T> {
+export interface Reflection<T, Kept> {
   readonly api: KubernetesApi;
   /** Path of the collection, such as `/api/v1/services`. */
   readonly path: string;
-  readonly sink: Sink<T>;
+  readonly sink: Sink<T, Kept>;
   readonly signal: AbortSignal;
   readonly times?: ReflectTimes;
 }
@@ -60,7 +63,7 @@ export interface ReflectTimes {
 
 const reflectTimes: ReflectTimes = { watchMs: 300_000, bookmarkQuietMs: 180_000, watchMsMin: 1_000 };
 
-/** Objects in a page of a list: parsing one page must not hold the event loop for longer than some 10 ms. */
+/** Objects in a page of a list: a few megabytes, if all are as large as they come. */
 const LIST_LIMIT = 50;
 /** Objects of one kind in one cluster. */
 const OBJECTS_MAX = 1_000_000;
@@ -74,7 +77,7 @@ const GONE = 410;
  * @throws {DiscoveryError} whatever the server does that is not the normal course of a watch.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
-export async function reflect<T extends KubernetesObject>(reflection: Reflection<T>): Promise<never> {
+export async function reflect<T extends KubernetesObject, Kept>(reflection: Reflection<T, Kept>): Promise<never> {
   const { api, signal, times = reflectTimes } = reflection;
   for (;;) {
     // A list, then watches from where it and each other ended; 410 leads back here.
@@ -98,9 +101,10 @@ export async function reflect<T extends KubernetesObject>(reflection: Reflection
 }
 
 /** Lists page by page; the version that the list shows. */
-async function listPages<T extends KubernetesObject>({ api, path, sink, signal }: Reflection<T>): Promise<string> {
+async function listPages<T extends KubernetesObject, Kept>(reflection: Reflection<T, Kept>): Promise<string> {
+  const { api, path, sink, signal } = reflection;
   for (let attempt = 1; ; attempt++) {
-    const objects: T[] = [];
+    const objects = new Map<string, Kept>();
     let next = "";
     try {
       do {
@@ -108,11 +112,13 @@ async function listPages<T extends KubernetesObject>({ api, path, sink, signal }
         const page = await api.get<{ metadata?: ListMeta; items?: T[] | null }>(`${path}?${query.toString()}`, signal);
         const { resourceVersion, continue: more = "" } = page.metadata ?? {};
         if (!resourceVersion) throw new DiscoveryError("bad_answer", `${path}: a list without a resourceVersion`);
-        for (const item of page.items ?? []) objects.push(item);
-        if (objects.length > OBJECTS_MAX)
-          throw new DiscoveryError("bad_answer", `${path}: over ${OBJECTS_MAX} objects`);
+        for (const item of page.items ?? []) {
+          await turn();
+          objects.set(nameOf(item), sink.keep(item));
+        }
+        if (objects.size > OBJECTS_MAX) throw new DiscoveryError("bad_answer", `${path}: over ${OBJECTS_MAX} objects`);
         if (more === "") {
-          sink.replace(objects);
+          await sink.replace(objects);
           return resourceVersion;
         }
         next = more;
@@ -129,8 +135,8 @@ async function listPages<T extends KubernetesObject>({ api, path, sink, signal }
  * One watch, from a version on; or, from undefined, of everything that is there and what comes after (a streaming list, KEP-3157).
  * The version to go on from when the server ends it, or "" to list.
  */
-async function watch<T extends KubernetesObject>(
-  { api, path, sink, signal }: Reflection<T>,
+async function watch<T extends KubernetesObject, Kept>(
+  { api, path, sink, signal }: Reflection<T, Kept>,
   times: ReflectTimes,
   from: string | undefined,
 ): Promise<string> {
@@ -144,7 +150,7 @@ async function watch<T extends KubernetesObject>(
       : { resourceVersion: from }),
   });
   // It gathers a streaming list until the bookmark that ends it, so that the sink never sees half of it.
-  let initial: Map<string, T> | undefined = from === undefined ? new Map() : undefined;
+  let initial: Map<string, Kept> | undefined = from === undefined ? new Map() : undefined;
   let version = from ?? "";
   let events = 0;
   const began = performance.now();
@@ -156,6 +162,8 @@ async function watch<T extends KubernetesObject>(
   try {
     for await (const lines of api.lines(`${path}?${query.toString()}`, abort)) {
       for (const line of lines) {
+        // A list in this form is thousands of lines that come together.
+        await turn();
         events++;
         const event = parseEvent<T>(path, line);
         const { object } = event;
@@ -170,16 +178,15 @@ async function watch<T extends KubernetesObject>(
           // A server whose versions went back was restored from a backup: what we know is of another past.
           if (wentBack(version, at)) return "";
           if (initial !== undefined && object.metadata.annotations?.["k8s.io/initial-events-end"] === "true") {
-            sink.replace([...initial.values()]);
+            await sink.replace(initial);
             initial = undefined;
           }
         } else if (initial === undefined) {
-          if (event.type === "DELETED") sink.delete(object);
-          else sink.set(object);
+          if (event.type === "DELETED") sink.delete(nameOf(object));
+          else sink.set(nameOf(object), sink.keep(object));
         } else {
-          const key = `${object.metadata.namespace}/${object.metadata.name}`;
-          if (event.type === "DELETED") initial.delete(key);
-          else initial.set(key, object);
+          if (event.type === "DELETED") initial.delete(nameOf(object));
+          else initial.set(nameOf(object), sink.keep(object));
           if (initial.size > OBJECTS_MAX)
             throw new DiscoveryError("bad_answer", `${path}: over ${OBJECTS_MAX} objects`);
         }
@@ -206,6 +213,8 @@ async function watch<T extends KubernetesObject>(
   }
   return version;
 }
+
+const nameOf = ({ metadata }: KubernetesObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
 
 function parseEvent<T>(path: string, line: string): WatchEvent<T> {
   try {

@@ -1,6 +1,9 @@
 import type { KubernetesApi } from "./api.ts";
 import { type ReflectTimes, reflect, type Sink } from "./reflect.ts";
+import { turn } from "../turns.ts";
+
 import { type EndpointSlice, type Service, type ServiceInfo, type Slice, toServiceInfo, toSlice } from "./slices.ts";
+import { ownerOf, SlicesByService } from "./slices-by-service.ts";
 
 /** The part of a cluster that one pair of watches covers: a namespace, or all of them. */
 export type ScopeName = { readonly namespace: string } | "all";
@@ -19,9 +22,8 @@ export interface ScopeEntry {
  */
 export class Scope {
   readonly #abort = new AbortController();
-  readonly #services = new Map<string, ServiceInfo>();
-  /** By the name of their service, then by their own. */
-  readonly #slices = new Map<string, Map<string, Slice>>();
+  #services = new Map<string, ServiceInfo>();
+  #slices = new SlicesByService();
   readonly #listeners = new Map<string, Set<() => void>>();
   /** Services that the latest list changed, until an event touches them. */
   readonly #fromList = new Set<string>();
@@ -36,12 +38,12 @@ export class Scope {
     const within = name === "all" ? "" : `/namespaces/${encodeURIComponent(name.namespace)}`;
     const common = { api, signal: this.#abort.signal, ...(times === undefined ? {} : { times }) };
     this.failed = Promise.race([
-      reflect<EndpointSlice>({
+      reflect<EndpointSlice, Slice | undefined>({
         ...common,
         path: `/apis/discovery.k8s.io/v1${within}/endpointslices`,
         sink: this.#sliceSink(),
       }),
-      reflect<Service>({ ...common, path: `/api/v1${within}/services`, sink: this.#serviceSink() }),
+      reflect<Service, ServiceInfo>({ ...common, path: `/api/v1${within}/services`, sink: this.#serviceSink() }),
     ]).finally(() => this.#abort.abort());
     // Whoever watches a service waits for it; when nobody does it concerns nobody.
     this.failed.catch(() => {});
@@ -53,7 +55,7 @@ export class Scope {
   get(id: string): ScopeEntry {
     return {
       service: this.#services.get(id),
-      slices: this.#slices.get(id)?.values() ?? [],
+      slices: this.#slices.services.get(id)?.values() ?? [],
       discontinuous: this.#fromList.has(id),
     };
   }
@@ -90,89 +92,83 @@ export class Scope {
     if (this.#listed === 2) this.#becomeReady();
   }
 
-  #serviceSink(): Sink<Service> {
+  #serviceSink(): Sink<Service, ServiceInfo> {
     let first = true;
     return {
-      replace: (objects) => {
-        const gone = new Set(this.#services.keys());
-        for (const object of objects) {
-          const info = toServiceInfo(object);
-          const id = idOf(info);
-          gone.delete(id);
-          const known = this.#services.get(id);
-          this.#services.set(id, info);
-          if (known?.version !== info.version) this.#changed(id, true);
-        }
-        for (const id of gone) {
-          this.#services.delete(id);
-          this.#changed(id, true);
-        }
+      keep: toServiceInfo,
+      replace: async (objects) => {
+        const now = new Map(objects);
+        const changed = await changes(this.#services, now, (one, other) => one.version === other.version);
+        await this.#tell(changed, () => (this.#services = now));
         if (first) this.#listDone();
         first = false;
       },
-      set: (object) => {
-        const info = toServiceInfo(object);
-        this.#services.set(idOf(info), info);
-        this.#changed(idOf(info), false);
+      set: (id, info) => {
+        this.#services.set(id, info);
+        this.#changed(id, false);
       },
-      delete: (object) => {
-        const id = idOf(toServiceInfo(object));
+      delete: (id) => {
         if (this.#services.delete(id)) this.#changed(id, false);
       },
     };
   }
 
-  #sliceSink(): Sink<EndpointSlice> {
+  #sliceSink(): Sink<EndpointSlice, Slice | undefined> {
     let first = true;
-    /** The service that each slice belongs to: a label may be changed or taken off. */
-    const owners = new Map<string, string>();
-    const put = (object: EndpointSlice): string[] => {
-      const slice = toSlice(object);
-      const name = `${object.metadata.namespace}/${object.metadata.name}`;
-      const before = owners.get(name);
-      const id = slice === undefined ? undefined : `${slice.namespace}/${slice.service}`;
-      const touched: string[] = [];
-      if (before !== undefined && before !== id) touched.push(...take(name));
-      if (slice === undefined || id === undefined) return touched;
-      const slices = this.#slices.get(id) ?? new Map<string, Slice>();
-      const known = slices.get(slice.name);
-      this.#slices.set(id, slices.set(slice.name, slice));
-      owners.set(name, id);
-      if (known?.version !== slice.version) touched.push(id);
-      return touched;
-    };
-    const take = (name: string): string[] => {
-      const id = owners.get(name);
-      if (id === undefined) return [];
-      owners.delete(name);
-      const slices = this.#slices.get(id);
-      slices?.delete(name.slice(name.indexOf("/") + 1));
-      if (slices?.size === 0) this.#slices.delete(id);
-      return [id];
+    const put = (name: string, slice: Slice | undefined): string[] => {
+      const touched = this.#slices.owner(name) === ownerOf(slice) ? [] : this.#slices.delete(name);
+      return slice === undefined ? touched : [...touched, ...this.#slices.set(name, slice)];
     };
     return {
-      replace: (objects) => {
-        const gone = new Set(owners.keys());
-        const touched = new Set<string>();
-        for (const object of objects) {
-          gone.delete(`${object.metadata.namespace}/${object.metadata.name}`);
-          for (const id of put(object)) touched.add(id);
+      keep: toSlice,
+      replace: async (objects) => {
+        const now = new SlicesByService();
+        for (const [name, slice] of objects) {
+          await turn();
+          if (slice !== undefined) now.set(name, slice);
         }
-        for (const name of gone) for (const id of take(name)) touched.add(id);
-        // Told when all is in place: a service whose slices were renamed is never seen without any.
-        for (const id of touched) this.#changed(id, true);
+        const changed = await changes(this.#slices.services, now.services, isSameSet);
+        // All at once: a service whose slices were renamed is never seen without any.
+        await this.#tell(changed, () => (this.#slices = now));
         if (first) this.#listDone();
         first = false;
       },
-      set: (object) => {
-        for (const id of put(object)) this.#changed(id, false);
+      set: (name, slice) => {
+        for (const id of put(name, slice)) this.#changed(id, false);
       },
-      delete: (object) => {
-        const name = `${object.metadata.namespace}/${object.metadata.name}`;
-        for (const id of take(name)) this.#changed(id, false);
+      delete: (name) => {
+        for (const id of this.#slices.delete(name)) this.#changed(id, false);
       },
     };
   }
+
+  /** Puts a new list in place, and tells of what it changed. */
+  async #tell(changed: readonly string[], put: () => void): Promise<void> {
+    // Before anybody looks: nothing says what happened between the two lists.
+    for (const id of changed) this.#fromList.add(id);
+    put();
+    for (const id of changed) {
+      await turn();
+      this.#changed(id, true);
+    }
+  }
 }
 
-const idOf = ({ namespace, name }: ServiceInfo) => `${namespace}/${name}`;
+/** The keys whose values came, went or are not the same. */
+async function changes<Value>(
+  before: ReadonlyMap<string, Value>,
+  now: ReadonlyMap<string, Value>,
+  isSame: (one: Value, other: Value) => boolean,
+): Promise<string[]> {
+  const changed: string[] = [];
+  for (const [key, value] of before) {
+    await turn();
+    const other = now.get(key);
+    if (other === undefined || !isSame(value, other)) changed.push(key);
+  }
+  for (const key of now.keys()) if (!before.has(key)) changed.push(key);
+  return changed;
+}
+
+const isSameSet = (before: ReadonlyMap<string, Slice>, now: ReadonlyMap<string, Slice>) =>
+  before.size === now.size && [...before].every(([name, { version }]) => now.get(name)?.version === version);

@@ -199,7 +199,7 @@ test.each([
 });
 
 test("a watch on which nothing comes any more is given up", async () => {
-  begin({ reflect: { watchMs: 100, bookmarkQuietMs: 100, watchMsMin: 1_000 } });
+  begin({ reflect: { watchMs: 1_500, bookmarkQuietMs: 1_500, watchMsMin: 1_000 } });
   const orders = watch("orders");
   await waitFor("the service", () => orders.snapshots.length > 0);
   expect(await failure(orders)).toMatchObject({

@@ -7,6 +7,8 @@ export interface IncomingRequest {
   /** Path and query; "*" of an OPTIONS request; "" of CONNECT. */
   readonly path: string;
   readonly authority: string;
+  /** Whether nothing in the path can need to be normalised; undefined: nobody has looked. */
+  readonly isPlain?: boolean;
   readonly headers: Headers;
   /** Of the content-length field; -1: none. */
   readonly contentLength: number;

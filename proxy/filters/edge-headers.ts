@@ -1,14 +1,16 @@
-import type { Headers } from "../headers.ts";
-import { dateNow } from "../listen/clock.ts";
+import { type Headers, lineOf, NumberField, SteadyField } from "../headers.ts";
+import { httpDate } from "../listen/clock.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import type { RequestHead } from "../request.ts";
 import { addressFromForwardedFor, DEFAULT_IDENTITY, detectAddress } from "./client-address.ts";
 import { mutateClientCert } from "./client-cert.ts";
 import { cleaned } from "./internal-headers.ts";
-import type { StreamRecord } from "./record.ts";
-import { newRequestId } from "./request-ids.ts";
+import { addressLines, type StreamRecord } from "./record.ts";
+import { requestIds } from "./request-ids.ts";
 
 const LETTER_X = 0x78;
+const PROTO_HTTP = lineOf("x-forwarded-proto", "http");
+const PROTO_HTTPS = lineOf("x-forwarded-proto", "https");
 
 /** What a request says of itself in the fields that are ours to judge, and where they stand; -1: nowhere. */
 interface Places {
@@ -55,14 +57,25 @@ export function mutateRequestHeaders(
     Object.assign(places, cleanAndFind(headers, clean));
   }
   if (internal) headers.add("x-envoy-internal", "true");
-  else if (useRemoteAddress) headers.add("x-envoy-external-address", head.remoteAddress);
+  else if (useRemoteAddress) {
+    const isPeer = head.remoteAddress === record.peer.downstreamRemoteAddress;
+    const line = isPeer ? addressLines(record.peer).externalAddress : "";
+    headers.add("x-envoy-external-address", head.remoteAddress, line);
+  }
   if (useRemoteAddress && !options.skipXffAppend) {
     const before = places.forwardedFor;
-    put(headers, before, "x-forwarded-for", before < 0 ? peerAddress : `${headers.values[before]},${peerAddress}`);
+    if (before < 0 && peerAddress === record.peer.downstreamRemoteAddress) {
+      headers.add("x-forwarded-for", peerAddress, addressLines(record.peer).forwardedFor);
+    } else {
+      put(headers, before, "x-forwarded-for", before < 0 ? peerAddress : `${headers.values[before]},${peerAddress}`);
+    }
   }
   // Only a trusted proxy may say how its client reached it.
   const believes = !useRemoteAddress || trustedHops > 0;
-  if (places.forwardedProto < 0 || !believes) put(headers, places.forwardedProto, "x-forwarded-proto", head.scheme);
+  if (places.forwardedProto < 0 || !believes) {
+    const { scheme } = head;
+    put(headers, places.forwardedProto, "x-forwarded-proto", scheme, scheme === "https" ? PROTO_HTTPS : PROTO_HTTP);
+  }
   if (appendForwardedPort && !(believes && headers.has("x-forwarded-port"))) {
     const local = record.peer.downstreamLocalAddress;
     headers.set("x-forwarded-port", local.slice(local.lastIndexOf(":") + 1));
@@ -112,18 +125,18 @@ function cleanAndFind(headers: Headers, clean: ReadonlySet<string>): Places & { 
 }
 
 /** Sets the field at its place; -1: there is none. */
-function put(headers: Headers, at: number, name: string, value: string): void {
-  if (at < 0) headers.add(name, value);
-  else headers.setAt(at, value);
+function put(headers: Headers, at: number, name: string, value: string, line = ""): void {
+  if (at < 0) headers.add(name, value, line);
+  else headers.setAt(at, value, line);
 }
 
 function applyRequestId(headers: Headers, at: number, options: HttpOptions, edge: boolean): string | undefined {
   // An edge proxy makes its own id, so that clients can't choose what logs and traces are found by.
   const keep = at >= 0 && (options.preserveExternalRequestId || !edge);
   if (keep || !options.generateRequestId) return at < 0 ? undefined : headers.values[at];
-  const id = newRequestId();
-  put(headers, at, "x-request-id", id);
-  return id;
+  requestIds.next();
+  put(headers, at, "x-request-id", requestIds.id, requestIds.line);
+  return requestIds.id;
 }
 
 const joinVia = (headers: Headers, via: string): string => {
@@ -131,8 +144,11 @@ const joinVia = (headers: Headers, via: string): string => {
   return before === undefined ? via : `${before}, ${via}`;
 };
 
-/** What every response carries: `server`, `date`, and what the options add. */
-export function mutateResponseHeaders(headers: Headers, options: HttpOptions, record: StreamRecord): void {
+const dateField = new SteadyField("date");
+const serverField = new SteadyField("server");
+
+/** What every response carries: `server`, `date`, and what the options add. `at`: now. */
+export function mutateResponseHeaders(headers: Headers, options: HttpOptions, record: StreamRecord, at: number): void {
   const { names } = headers;
   let server = -1;
   let hasDate = false;
@@ -143,10 +159,14 @@ export function mutateResponseHeaders(headers: Headers, options: HttpOptions, re
       else headers.removeAt(i--);
     } else if (name === "date") hasDate = true;
   }
-  if (options.serverHeader === "overwrite") put(headers, server, "server", options.serverName);
-  else if (options.serverHeader === "append-if-absent" && server < 0) headers.add("server", options.serverName);
+  if (options.serverHeader === "overwrite")
+    put(headers, server, "server", options.serverName, serverField.line(options.serverName));
+  else if (options.serverHeader === "append-if-absent" && server < 0) {
+    headers.add("server", options.serverName, serverField.line(options.serverName));
+  }
   if (!hasDate) {
-    headers.add("date", dateNow());
+    const date = httpDate(at);
+    headers.add("date", date, dateField.line(date));
   }
   if (options.via !== "") headers.set("via", joinVia(headers, options.via));
   const { requestId } = record;
@@ -159,8 +179,10 @@ export function mutateResponseHeaders(headers: Headers, options: HttpOptions, re
 const forcesTrace = ({ identity }: HttpOptions, { head }: StreamRecord): boolean =>
   identity?.isInternal !== undefined && head?.headers.has("x-envoy-force-trace") === true;
 
+const serviceTime = new NumberField("x-envoy-upstream-service-time");
+
 /** Says how long the upstream took, counted from the end of the request; a response that comes sooner has no such time. */
 export function addServiceTime(headers: Headers, { responseHeadAt, requestEndAt }: StreamRecord): void {
   if (requestEndAt < 0) headers.remove("x-envoy-upstream-service-time");
-  else headers.set("x-envoy-upstream-service-time", String(Math.floor(responseHeadAt - requestEndAt)));
+  else serviceTime.set(headers, Math.floor(responseHeadAt - requestEndAt));
 }

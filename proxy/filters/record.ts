@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
-import { Headers } from "../headers.ts";
+import { flat, Headers, lineOf } from "../headers.ts";
+import { wallMs } from "../listen/clock.ts";
 import type { RequestRecord } from "../observe/access-log.ts";
 import type { RequestHead } from "../request.ts";
 import { PeerTls } from "./peer-tls.ts";
@@ -13,7 +14,35 @@ export interface Peer {
   readonly downstreamRemotePort: number;
   /** Undefined: the connection is not encrypted. */
   readonly tls?: PeerTls | undefined;
+  /** "address:port" of the remote end, as {@link remoteOf} made it once. */
+  remote?: string | undefined;
+  /** The fields that tell its address to the upstream, as {@link addressLines} made them once. */
+  lines?: AddressLines | undefined;
 }
+
+/** Fields about a connection's remote address, as lines of HTTP/1. */
+export interface AddressLines {
+  readonly forwardedFor: string;
+  readonly externalAddress: string;
+}
+
+/** The fields about a connection's remote address; most connections have many requests. */
+export function addressLines(peer: Peer): AddressLines {
+  const address = peer.downstreamRemoteAddress;
+  return (peer.lines ??= {
+    forwardedFor: lineOf("x-forwarded-for", address),
+    externalAddress: lineOf("x-envoy-external-address", address),
+  });
+}
+
+/** "address:port" of a connection's remote end. */
+export function remoteOf(peer: Peer): string {
+  return (peer.remote ??= flat(addressWithPort(peer.downstreamRemoteAddress, peer.downstreamRemotePort)));
+}
+
+/** "address:port", with brackets around an IPv6 address. */
+export const addressWithPort = (address: string, port: number): string =>
+  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
 /** The addresses of a connected socket. */
 export function peerOf(socket: Socket): Peer {
@@ -31,7 +60,7 @@ const NO_FLAGS: readonly string[] = [];
 
 /** A RequestRecord at the start of its request. A class, so that every record has the same shape. */
 export class StreamRecord implements RequestRecord {
-  startMs = Date.now();
+  startMs: number;
   startedAt: number;
   requestEndAt = -1;
   responseHeadAt = -1;
@@ -67,6 +96,7 @@ export class StreamRecord implements RequestRecord {
 
   constructor(peer: Peer, startedAt: number) {
     this.startedAt = startedAt;
+    this.startMs = Math.floor(wallMs(startedAt));
     this.peer = peer;
     this.downstreamLocalAddress = peer.downstreamLocalAddress;
     this.downstreamRemoteAddress = peer.downstreamRemoteAddress;

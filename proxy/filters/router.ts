@@ -1,3 +1,4 @@
+import { NumberField } from "../headers.ts";
 import { isFieldValue } from "../http1/chars.ts";
 import { clusterNotFound, direct, redirect, replies } from "../reply.ts";
 import { inOrder } from "../route/header-mutations.ts";
@@ -9,6 +10,8 @@ import { withMirrors } from "../upstream/mirror.ts";
 import { TcpTunnel } from "../upstream/tcp-tunnel.ts";
 import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import type { Stream } from "./stream.ts";
+
+const expectedTimeout = new NumberField("x-envoy-expected-rq-timeout-ms");
 
 /** The end of every chain: finds the request's route and does what it says. Undefined: the stream has been answered. */
 export function route(stream: Stream): UpstreamRequest | undefined {
@@ -78,7 +81,7 @@ function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamR
     head.path = path;
   }
   const expectedMs = expectedTimeoutMs(action);
-  if (expectedMs > 0) headers.set("x-envoy-expected-rq-timeout-ms", String(expectedMs));
+  if (expectedMs > 0) expectedTimeout.set(headers, expectedMs);
   stream.record.trace?.inject(headers, cluster.cluster.name);
   return withMirrors(new Forward(stream, action, cluster, hash), stream, action);
 }

@@ -1,12 +1,11 @@
-import { performance } from "node:perf_hooks";
-
+import { now } from "../listen/clock.ts";
 import type { Stream } from "./stream.ts";
 
 /** Counts a stream that has just ended, ends its trace and writes its lines in the access logs; once for each. */
 export function reportEnd(stream: Stream): void {
   const { record, listener, options } = stream;
   const { stats } = listener;
-  record.endAt = performance.now();
+  record.endAt = now();
   stats.downstream_rq_active.dec();
   stats.downstream_rq_completed.inc();
   listener.byClass[Math.floor(record.status / 100)]?.inc();

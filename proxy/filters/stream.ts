@@ -1,7 +1,6 @@
-import { performance } from "node:perf_hooks";
-
 import { Headers } from "../headers.ts";
 import type { Framing } from "../http1/outbox.ts";
+import { now } from "../listen/clock.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import { startTrace } from "../observe/trace/tracing.ts";
@@ -52,6 +51,8 @@ export class Stream implements FilterStream, ChainEnds {
   idleTimeoutMs: number;
   /** How long it may take from its first byte to its last, in ms; 0: as long as it likes. */
   maxDurationMs = 0;
+  /** When the route's time for the response is over; Infinity: it has none, or hasn't begun. */
+  responseDueAt = Number.POSITIVE_INFINITY;
   /** When anything of it moved last (performance.now()). */
   movedAt: number;
   /** Whether the client keeps up; undefined: nobody has waited for it yet. */
@@ -133,7 +134,7 @@ export class Stream implements FilterStream, ChainEnds {
   onRequestData(piece: Buffer): void {
     if (this.#ended) return;
     this.record.bytesReceived += piece.length;
-    this.movedAt = performance.now();
+    this.movedAt = now();
     if (this.#chain === undefined || this.upgraded) this.requestData(piece);
     else this.#chain.requestData(piece);
   }
@@ -154,7 +155,7 @@ export class Stream implements FilterStream, ChainEnds {
 
   #requestEnded(): void {
     this.requestDone = true;
-    this.record.requestEndAt = performance.now();
+    this.record.requestEndAt = now();
   }
 
   /** A filter that waited lets the request go on. */
@@ -225,7 +226,7 @@ export class Stream implements FilterStream, ChainEnds {
       this.#downstream.closeAfterResponse();
     }
     this.#chain?.responseHead(status, headers, body.length === 0);
-    this.#respondHead(status, headers, body.length === 0, performance.now());
+    this.#respondHead(status, headers, body.length === 0, now());
     if (body.length === 0) this.#responseEnded();
     else {
       this.onUpstreamData(body, 0, body.length);
@@ -235,18 +236,18 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   /** Makes the head final, just before it goes out. */
-  #noteResponse(status: number, headers: Headers, now: number): void {
+  #noteResponse(status: number, headers: Headers, at: number): void {
     const { record } = this;
-    mutateResponseHeaders(headers, this.options, record);
+    mutateResponseHeaders(headers, this.options, record, at);
     record.status = status;
     record.responseHeaders = headers;
-    record.responseStartAt = now;
-    this.movedAt = now;
+    record.responseStartAt = at;
+    this.movedAt = at;
     this.#responding = true;
   }
 
-  #respondHead(status: number, headers: Headers, end: boolean, now: number): void {
-    this.#noteResponse(status, headers, now);
+  #respondHead(status: number, headers: Headers, end: boolean, at: number): void {
+    this.#noteResponse(status, headers, at);
     // The rest of the request may never come, and would be taken for the next one.
     if (!this.requestDone) {
       this.listener.stats.downstream_rq_response_before_rq_complete.inc();
@@ -293,7 +294,7 @@ export class Stream implements FilterStream, ChainEnds {
   onUpstreamConnected(headers: Headers, status: 101 | 200): void {
     const { listener } = this;
     this.#mutateResponse(status, headers);
-    this.#noteResponse(status, headers, performance.now());
+    this.#noteResponse(status, headers, now());
     this.upgraded = true;
     this.requestDone = false;
     listener.stats.downstream_cx_upgrades_total.inc();
@@ -304,7 +305,7 @@ export class Stream implements FilterStream, ChainEnds {
   /** False: the client takes no more for now; onDownstreamWritable() follows. */
   onUpstreamData(bytes: Buffer, from: number, to: number): boolean {
     if (this.#ended) return true;
-    this.movedAt = performance.now();
+    this.movedAt = now();
     const taken =
       this.#chain === undefined || this.upgraded
         ? this.#downstream.sendData(bytes, from, to)
@@ -349,7 +350,7 @@ export class Stream implements FilterStream, ChainEnds {
   }
 
   onDownstreamWritable(): void {
-    this.movedAt = performance.now();
+    this.movedAt = now();
     this.paces?.caughtUp(this);
     this.#forward?.onDownstreamWritable();
   }
@@ -376,6 +377,21 @@ export class Stream implements FilterStream, ChainEnds {
   setMaxDuration(ms: number): void {
     this.maxDurationMs = ms;
     if (ms > 0) this.#downstream.wakeWithin(ms);
+  }
+
+  /** The response is to be complete within so many ms from now. */
+  expectResponseWithin(ms: number): void {
+    this.responseDueAt = now() + ms;
+    this.#downstream.wakeWithin(ms);
+  }
+
+  /** Whether the time for its response is over. */
+  isOverdue(at: number): boolean {
+    return this.responseDueAt <= at;
+  }
+
+  onResponseOverdue(): void {
+    this.#forward?.onResponseOverdue();
   }
 
   #cut(): void {

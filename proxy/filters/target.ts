@@ -8,9 +8,13 @@ import type { Stream } from "./stream.ts";
  * Makes the one target that is routed, authorised and forwarded, and puts it into the stream's head. Returns the answer to a request whose target
  * can't be.
  */
-export function normalizeTarget(stream: Stream, { path, authority }: IncomingRequest): LocalReply | undefined {
+export function normalizeTarget(stream: Stream, { path, authority, isPlain }: IncomingRequest): LocalReply | undefined {
   const { head, listener, options } = stream;
   if (path === "*") return replies.pathRejected;
+  if (isPlain === true) {
+    head.authority = normalizeAuthority(authority, listener.port, options);
+    return undefined;
+  }
   const normalized = normalizePath(path, options);
   if (normalized.kind === "reject") {
     listener.stats.downstream_rq_failed_path_normalization.inc();

@@ -24,15 +24,17 @@ for (const byte of bytesOf(UPPER)) TOKEN[byte] = 2;
 /** RFC 9110, 5.5 `field-vchar`, SP and HTAB: everything but the controls. */
 export const VALUE: Uint8Array = table([0x09, ...range(0x20, 0x7e), ...range(0x80, 0xff)]);
 
+/** The same, without a table. */
+export const isValueByte = (byte: number): boolean => (byte >= 0x20 && byte !== 0x7f) || byte === 0x09;
+
 /**
  * What a request target may hold: visible ASCII without "#". RFC 3986 also excludes `"<>\^`{|}`, which browsers and Envoy let through;
  * "\" is dealt with by path normalisation.
  */
 export const TARGET: Uint8Array = table(range(0x21, 0x7e));
 TARGET[0x23] = 0;
-
-/** RFC 3986, 3.2.2 `reg-name`; no userinfo, so no "@". */
-export const HOST: Uint8Array = table(bytesOf(`-._~!$&'()*+,;=%${DIGITS}${LOWER}${UPPER}`));
+// By which a scan tells whether a path may need to be normalised (filters/path.ts): what is or should be escaped, and slashes.
+for (const byte of bytesOf('%\\"<>^`{|}/')) TARGET[byte] = 2;
 
 /** Value of a hexadecimal digit, 255 for other bytes. */
 export const HEX: Uint8Array = new Uint8Array(256).fill(255);
@@ -51,32 +53,14 @@ export function isFieldValue(text: string): boolean {
   return true;
 }
 
-const PORT_DIGITS_MAX = 5;
+/** `host [ ":" port ]` of RFC 3986 with a non-empty host: a reg-name, or an address in brackets. */
+const AUTHORITY = /^(?:[-._~!$&'()*+,;=%0-9A-Za-z]+|\[[0-9A-Fa-f:.]{2,}\])(?::[0-9]{0,5})?$/;
 
-/** Whether text is `host [ ":" port ]` of RFC 3986 with a non-empty host; user information is refused (RFC 9110, 4.2.4). */
-export function isAuthority(text: string): boolean {
-  let i = 0;
-  if (text.charCodeAt(0) === 0x5b) {
-    const end = text.indexOf("]");
-    if (end < 3) return false;
-    for (i = 1; i < end; i++) {
-      const byte = text.charCodeAt(i);
-      if (HEX[byte] === 255 && byte !== 0x3a && byte !== 0x2e) return false;
-    }
-    i = end + 1;
-  } else {
-    // The bound comes first: a lookup by NaN, which is what there is past the end, makes this access slow for good.
-    while (i < text.length && HOST[text.charCodeAt(i)] === 1) i++;
-    if (i === 0) return false;
-  }
-  if (i === text.length) return true;
-  if (text.charCodeAt(i) !== 0x3a || text.length - i - 1 > PORT_DIGITS_MAX) return false;
-  for (i++; i < text.length; i++) {
-    const byte = text.charCodeAt(i);
-    if (byte < 0x30 || byte > 0x39) return false;
-  }
-  return true;
-}
+/**
+ * Whether text is `host [ ":" port ]` with a non-empty host; user information is refused (RFC 9110, 4.2.4). By a RegExp: characters of a part of
+ * a longer string cost 46 instructions each in a loop, and 15 there.
+ */
+export const isAuthority = (text: string): boolean => AUTHORITY.test(text);
 
 const HTTP1 = Buffer.from("HTTP/1.", "latin1");
 

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
+import { normalizePath } from "../filters/path.ts";
 import { BodyReader } from "./body.ts";
 import { HeadReader } from "./head-reader.ts";
 import { parseRequestHead, type RequestLimits, RequestMessage } from "./request-head.ts";
@@ -130,4 +131,30 @@ test("a body until close ends with the connection, others break off", () => {
   expect(body.close()).toBe(false);
   const head = Buffer.from("HTTP/1.1 200\r\n\r\n");
   expect(parseResponseHead({ bytes: head, from: 0, to: head.length }, LIMITS)).toBeInstanceOf(ResponseMessage);
+});
+
+test("a path that is called plain is one that no option changes", () => {
+  const tricky = 'ab/.%2Fe\\"<>^`{|}?;~_-'.split("");
+  const options = { normalizePath: true, mergeSlashes: true, escapedSlashes: "forward" } as const;
+  let plain = 0;
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...tricky), { maxLength: 12 }), (chars) => {
+      const bytes = Buffer.from(`GET /${chars.join("")} HTTP/1.1\r\nHost: h\r\n\r\n`, "latin1");
+      const message = parseRequestHead({ bytes, from: 0, to: bytes.length }, LIMITS, false);
+      if (message instanceof Violation || !message.isPlain) return;
+      plain++;
+      expect(normalizePath(message.path, options)).toEqual({ kind: "ok", path: message.path });
+    }),
+    { numRuns: 2_000 },
+  );
+  expect(plain).toBeGreaterThan(100);
+});
+
+test("a line goes on as it came only where it came as we write it", () => {
+  const lines = ["Host: h", "X-A:  b", "X-B:c", "X-C: d ", "X-D:\te", "X-E: f", "x_G: H", "Cookie: ä"];
+  const bytes = Buffer.from(`GET / HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  const message = parseRequestHead({ bytes, from: 0, to: bytes.length }, LIMITS, false) as RequestMessage;
+  message.headers.setAt(4, "changed");
+  message.headers.remove("x-a");
+  expect(message.headers.toLines()).toBe("x-b: c\r\nx-c: d\r\nx-d: e\r\nx-e: changed\r\nx_g: H\r\ncookie: ä\r\n");
 });

@@ -78,11 +78,12 @@ export class ConnectionTimes {
 
   /** Whether the connection closes after the request that has just begun, by whatever limit; `requests`: how many it has had, this one included. */
   isLastRequest(requests: number): boolean {
-    const { draining, stats, options } = this.#listener;
+    const { draining, stats, options, crowd } = this.#listener;
     const { maxRequestsPerConnection, maxConnectionDurationMs } = options.http;
     if (draining) stats.downstream_cx_drain_close.inc();
     const enough = maxRequestsPerConnection > 0 && requests >= maxRequestsPerConnection;
     if (enough) stats.downstream_cx_max_requests_reached.inc();
+    if (crowd?.sendsAway() === true) return true;
     return draining || enough || (maxConnectionDurationMs > 0 && this.checkLife(performance.now()) <= 0);
   }
 

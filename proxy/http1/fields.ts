@@ -1,5 +1,5 @@
 import { Headers } from "../headers.ts";
-import { isToken, TOKEN, VALUE } from "./chars.ts";
+import { isToken, isValueByte, TOKEN } from "./chars.ts";
 import { type Violation, violations } from "./violation.ts";
 
 const COLON = 0x3a;
@@ -90,7 +90,7 @@ function scanFields({ bytes, to }: HeadBytes, at: number, maxHeadersCount: numbe
     const nameEnd = i++;
     while (i < to && (bytes[i] === SP || bytes[i] === HTAB)) i++;
     const from = i;
-    while (i < to && VALUE[bytes[i] as number] === 1) i++;
+    while (i < to && isValueByte(bytes[i] as number)) i++;
     if (i + 1 >= to || bytes[i] !== CR) return bytes[i] === LF ? violations.lineEnd : violations.fieldValue;
     if (bytes[i + 1] !== LF) return violations.lineEnd;
     let end = i;
@@ -121,7 +121,8 @@ export function parseFields(head: HeadBytes, at: number, message: Message, limit
   let begin = at - base;
   for (let n = 0; n < count * SPAN; n += SPAN) {
     const next = (spans[n + 4] as number) - base;
-    const name = text.slice(begin, (spans[n + 1] as number) - base);
+    const nameEnd = spans[n + 1] as number;
+    const name = isContentLength(bytes, begin + base, nameEnd) ? "content-length" : text.slice(begin, nameEnd - base);
     const value = text.slice((spans[n + 2] as number) - base, (spans[n + 3] as number) - base);
     const verdict = interpret(message, name, value);
     if (verdict === KEEP) {
@@ -140,6 +141,15 @@ export function parseFields(head: HeadBytes, at: number, message: Message, limit
   if (message.connectionNames !== undefined) removeNamed(headers, message.connectionNames);
   return text;
 }
+
+/** Whether the name is this one, as in nearly all messages that have a body; the rest then compares pointers rather than characters. */
+function isContentLength(bytes: Buffer, at: number, end: number): boolean {
+  if (end - at !== CONTENT_LENGTH.length || bytes[at + 8] !== CONTENT_LENGTH[8]) return false;
+  for (let i = 0; i < CONTENT_LENGTH.length; i++) if (bytes[at + i] !== CONTENT_LENGTH[i]) return false;
+  return true;
+}
+
+const CONTENT_LENGTH = Buffer.from("content-length", "latin1");
 
 const KEEP = 1;
 const DROP = 0;

@@ -6,6 +6,7 @@ const SP = 0x20;
 const CR = 0x0d;
 const LF = 0x0a;
 const SLASH = 0x2f;
+const DOT = 0x2e;
 const HASH = 0x23;
 
 /** The longest request target, in bytes (RFC 9112, 3 recommends at least 8000). */
@@ -27,6 +28,7 @@ export class RequestMessage extends Message {
   path = "";
   /** Host and port as the message names them: of an absolute target, else of the host field. */
   authority = "";
+  isPlain = true;
   isHttp10 = false;
   /** Whether the connection that it came on is TLS. */
   readonly isSecure: boolean;
@@ -62,7 +64,11 @@ export function parseRequestHead(
   message.method = methodAt(bytes, begin, i);
   if (!METHODS.has(message.method)) return violations.method;
   const from = ++i;
-  while (i < to && TARGET[bytes[i] as number] === 1) i++;
+  let kind = 0;
+  while (i < to && (kind = TARGET[bytes[i] as number] as number) !== 0) {
+    if (kind === 2 && !(bytes[i] === SLASH && bytes[i + 1] !== SLASH && bytes[i + 1] !== DOT)) message.isPlain = false;
+    i++;
+  }
   if (i - from > TARGET_BYTES_MAX) return violations.uriTooLong;
   if (bytes[i] === HASH) return violations.fragment;
   if (i === from || i + 10 >= to || bytes[i] !== SP) return violations.target;

@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { performance } from "node:perf_hooks";
 
 import type { Downstream } from "../filters/downstream.ts";
 import { type Peer, peerOf } from "../filters/record.ts";
@@ -8,6 +7,7 @@ import type { Headers } from "../headers.ts";
 import { isPreface } from "../http2/preface.ts";
 import type { Connection } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
+import { holdClock, now, releaseClock } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
 import { CLOSED, CLOSING, HANDED_OVER, RAW, READING, RESPONSE } from "./connection-state.ts";
@@ -98,6 +98,15 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   #onData(input: Buffer): void {
+    const before = holdClock();
+    try {
+      this.#take(input);
+    } finally {
+      releaseClock(before);
+    }
+  }
+
+  #take(input: Buffer): void {
     const bytes = this.#onPreface === undefined ? input : this.#sniff(input, this.#onPreface);
     if (bytes === undefined) return;
     this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
@@ -167,7 +176,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   onHeadBegun(): void {
-    this.#times.headSince = performance.now();
+    this.#times.headSince = now();
     this.wakeWithin(this.#times.headLimitMs);
   }
 
@@ -175,7 +184,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#times.headSince = -1;
     this.#response.begin(message);
     this.#requests++;
-    return (this.#stream = new Stream(this, this.#listener, this.#peer, performance.now()));
+    return (this.#stream = new Stream(this, this.#listener, this.#peer, now()));
   }
 
   onRequestHead(message: RequestMessage, end: boolean): void {
@@ -354,13 +363,13 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   onTimer(): void {
-    if (this.#state < CLOSING) this.wakeWithin(this.#checkTimes(performance.now()));
+    if (this.#state < CLOSING) this.wakeWithin(this.#checkTimes(now()));
     else if (this.#linger?.check() === true) timers.schedule(this.#timer, this.#linger.checkMs);
   }
 
   /** Acts on what is overdue. Returns in how many ms to look again. */
-  #checkTimes(now: number): number {
-    if (this.#state === RESPONSE && this.#clientEnded) {
+  #checkTimes(at: number): number {
+    if (this.#state === RESPONSE && this.#clientEnded && this.#stream?.isOverdue(at) !== true) {
       const left = this.#times.checkGrace(this.#socket.bytesWritten);
       if (left > 0) return left;
       this.destroy();
@@ -369,20 +378,20 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     const times = this.#times;
     const stream = this.#stream;
     if (stream !== undefined) {
-      const left = times.checkStream(stream, this.#state === READING, now);
-      if (times.checkLife(now) <= 0) this.#close = true;
+      const left = times.checkStream(stream, this.#state === READING, at);
+      if (times.checkLife(at) <= 0) this.#close = true;
       this.#settle();
       return left;
     }
     if (times.headSince >= 0) {
-      const left = times.checkHead(now);
+      const left = times.checkHead(at);
       if (typeof left === "number") return left;
       this.#replyToNone(left);
       return Number.POSITIVE_INFINITY;
     }
-    const taking = this.#socket.writableLength > 0 ? times.checkTaking(now) : Number.POSITIVE_INFINITY;
+    const taking = this.#socket.writableLength > 0 ? times.checkTaking(at) : Number.POSITIVE_INFINITY;
     if (taking <= 0) this.destroy();
-    const left = this.#listener.draining ? times.checkDrain(now) : times.checkIdle(now);
+    const left = this.#listener.draining ? times.checkDrain(at) : times.checkIdle(at);
     if (left <= 0) this.#closeGracefully();
     return Math.min(left, taking);
   }

@@ -112,7 +112,7 @@ function applyTarget(request: Http2Request, scheme: string, protocol: string): V
   for (let i = 0; i < path.length; i++) {
     const byte = path.charCodeAt(i);
     // What is behind "#" never leaves a client; and the table ends at a byte's values.
-    if (TARGET[byte] !== 1) return byte === 0x23 ? common.fragment : violations.path;
+    if (!TARGET[byte]) return byte === 0x23 ? common.fragment : violations.path;
   }
   if (protocol === "") return undefined;
   if (!isToken(protocol)) return violations.protocol;

@@ -109,6 +109,7 @@ export class Http2Connection implements StreamOwner, TimerOwner {
       this.#listener.stats.downstream_cx_max_requests_reached.inc();
       this.drain();
     }
+    if (!this.#draining && this.#listener.crowd?.sendsAway() === true) this.drain();
     const request = readRequestHead(fields, http);
     const end = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     if (!(request instanceof Violation)) return served.begin(request, end);

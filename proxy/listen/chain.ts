@@ -5,6 +5,7 @@ import type { TicketKeys } from "../tls/secret.ts";
 import { type Connection, serve } from "./codec.ts";
 import type { AddressStats, Runtime } from "./context.ts";
 import { countHandshake } from "./count-handshake.ts";
+import type { Crowd } from "./crowd.ts";
 import type { FilterChainOptions } from "./options.ts";
 import type { ListenerState } from "./state.ts";
 import { Timer, timers } from "./timers.ts";
@@ -14,6 +15,7 @@ import { TlsServer } from "./tls-server.ts";
 export interface ChainContext {
   readonly runtime: Runtime;
   readonly port: number;
+  readonly crowd: Crowd | undefined;
   /** The key for session tickets that all workers have at the moment. */
   readonly ticketKeys: () => TicketKeys | undefined;
 }
@@ -27,7 +29,7 @@ export class Chain {
   #drained: PromiseWithResolvers<void> | undefined = undefined;
 
   constructor(options: FilterChainOptions, context: ChainContext) {
-    const { runtime, port } = context;
+    const { runtime, port, crowd } = context;
     const stats = runtime.stats.listener(options.http.statPrefix);
     this.#state = {
       options,
@@ -42,6 +44,7 @@ export class Chain {
         stats.downstream_rq_5xx,
       ],
       port,
+      crowd,
       draining: false,
     };
     this.#tls = options.tls && new TlsServer(options.tls, runtime, context.ticketKeys);

@@ -79,6 +79,11 @@ export class ConnectionCounter {
     Atomics.sub(this.#words, this.#own, 1);
   }
 
+  /** Of this worker. */
+  get own(): number {
+    return Atomics.load(this.#words, this.#own);
+  }
+
   /** Of all workers. */
   get sum(): number {
     let sum = 0;

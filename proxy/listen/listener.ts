@@ -8,6 +8,7 @@ import type { ConnectionFacts } from "./chain-match.ts";
 import { AddressCounts, addressCountsMemory, clientGroup } from "./address-counts.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { AddressStats, Runtime } from "./context.ts";
+import type { Crowd } from "./crowd.ts";
 import { descriptorOf } from "./descriptor.ts";
 import { closeWhenQuiet } from "./close-when-quiet.ts";
 import { addressStatsOf, countConnection } from "./count-connection.ts";
@@ -27,6 +28,8 @@ export interface ListenContext {
   readonly counts?: ConnectionCounts;
   /** Open connections by client, likewise. */
   readonly addressCounts?: AddressCounts;
+  /** Keeps connections spread over the workers. */
+  readonly crowd?: Crowd;
   /** Open connections of all workers together at most; what is above is closed. */
   readonly connectionsMax?: number;
   /** Whether the proxy was told to fail health checks, so that clients go elsewhere. */
@@ -161,11 +164,12 @@ class TcpListener implements RunningListener {
 
   /** Makes chains that are new, keeps those that are the same, and lets the others drain. */
   #takeChains(drainTimeMs: number): void {
-    const { runtime, ticketKeys = () => undefined } = this.#context;
+    const { runtime, crowd, ticketKeys = () => undefined } = this.#context;
     const chains = new Map<string, Chain>();
     const { table } = this.#options;
     for (const options of this.#options.chains) {
-      const chain = this.#chains.get(options.id) ?? new Chain(options, { runtime, port: this.#port, ticketKeys });
+      const chain =
+        this.#chains.get(options.id) ?? new Chain(options, { runtime, port: this.#port, crowd, ticketKeys });
       // Chains that drain keep what they had: their successors, of other ids, are no other place.
       chain.misdirects = table && ((host) => isForAnother(table, options.id, host));
       chains.set(options.id, chain);

@@ -1,4 +1,5 @@
 import type { Counter, ListenerStats, Runtime } from "./context.ts";
+import type { Crowd } from "./crowd.ts";
 import type { FilterChainOptions } from "./options.ts";
 
 /** A filter chain of a listener at work, as its connections see it. A chain that changes is another one; this one then drains. */
@@ -8,6 +9,8 @@ export interface ListenerState {
   readonly stats: ListenerStats;
   /** Counters of responses by first digit of the status. */
   readonly byClass: readonly (Counter | undefined)[];
+  /** Which connections should go to other workers; undefined: there are none. */
+  readonly crowd?: Crowd | undefined;
   /** The port it is bound to. */
   port: number;
   /** Responses say `connection: close`, and idle connections are closed. */

@@ -3,7 +3,8 @@ import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import type { Place } from "../compile.ts";
 import { fromWire, toWire } from "../route/text.ts";
 import type { RequestRecord } from "./access-log.ts";
-import { compileOperator, isPlain, type Operator } from "./operators.ts";
+import { compileOperator, isPlain, isSteady, type Operator } from "./operators.ts";
+import { NOTHING, type Render, STRING, steadyMembers, VALUE } from "./steady-members.ts";
 
 /** Makes the log line of a request, line end included where the format has one. */
 export type Format = (record: RequestRecord) => string;
@@ -89,32 +90,63 @@ interface Member {
   /** Whether a string that `value` yields is the text of a JSON string, and whether it may hold what must be escaped. */
   readonly isText: boolean;
   readonly mayNeedEscapes: boolean;
+  /** Whether `value` yields one of few. */
+  readonly isSteady: boolean;
   /** What leads from the member before to a value that isn't a string, and to one that is: as one piece, since each piece of a line costs. */
   readonly beforeValue: readonly [string, string, string];
   readonly beforeText: readonly [string, string, string];
 }
 
-/** What a member stands after. */
-const NOTHING = 0;
-const VALUE = 1;
-const STRING = 2;
-
 function compileObject(format: JsonObject, omitEmpty: boolean, place: Place): Format {
   const members = Object.entries(format).map(([key, value]) => compileMember(key, value, omitEmpty, place.field(key)));
+  const render = compileMembers(partsOf(members, omitEmpty), omitEmpty);
   return (record) => {
-    let line = "{";
-    let after: 0 | 1 | 2 = NOTHING;
-    for (const member of members) {
-      const value = member.value(record);
-      if (typeof value === "string" && member.isText) {
-        line = line + member.beforeText[after] + (member.mayNeedEscapes ? escaped(value) : value);
+    const { text, after } = render(record, NOTHING);
+    return "{" + text + (after === STRING ? '"}' : "}");
+  };
+}
+
+/** Steady members that stand side by side become one part, each of the others is its own. */
+function partsOf(members: readonly Member[], omitEmpty: boolean): (Member | Render)[] {
+  const parts: (Member | Render)[] = [];
+  for (let at = 0; at < members.length; ) {
+    let end = at;
+    while (members[end]?.isSteady === true) end++;
+    const side = members.slice(at, Math.max(end, at + 1));
+    if (side.length > 1)
+      parts.push(
+        steadyMembers(
+          side.map(({ value }) => value),
+          compileMembers(side, omitEmpty),
+        ),
+      );
+    else parts.push(...side);
+    at += side.length;
+  }
+  return parts;
+}
+
+function compileMembers(parts: readonly (Member | Render)[], omitEmpty: boolean): Render {
+  return (record, before) => {
+    let text = "";
+    let after = before;
+    for (const part of parts) {
+      if (typeof part === "function") {
+        const rendered = part(record, after);
+        text += rendered.text;
+        ({ after } = rendered);
+        continue;
+      }
+      const value = part.value(record);
+      if (typeof value === "string" && part.isText) {
+        text = text + part.beforeText[after] + (part.mayNeedEscapes ? escaped(value) : value);
         after = STRING;
       } else if (value !== undefined || !omitEmpty) {
-        line = line + member.beforeValue[after] + (value ?? "null");
+        text = text + part.beforeValue[after] + (value ?? "null");
         after = VALUE;
       }
     }
-    return line + (after === STRING ? '"}' : "}");
+    return { text, after };
   };
 }
 
@@ -129,11 +161,17 @@ function compileMember(key: string, format: JsonValue, omitEmpty: boolean, place
     const [only] = pieces;
     if (pieces.length === 1 && typeof only === "function") {
       // What is ours, or checked by the codec, holds nothing to escape.
-      return { value: only, isText: true, mayNeedEscapes: !isPlain(only), ...prefixes };
+      return { value: only, isText: true, mayNeedEscapes: !isPlain(only), isSteady: isSteady(only), ...prefixes };
     }
-    return { value: joinPieces(pieces, omitEmpty), isText: true, mayNeedEscapes: true, ...prefixes };
+    return { value: joinPieces(pieces, omitEmpty), isText: true, mayNeedEscapes: true, isSteady: false, ...prefixes };
   }
-  return { value: compileValue(format, omitEmpty, place), isText: false, mayNeedEscapes: false, ...prefixes };
+  return {
+    value: compileValue(format, omitEmpty, place),
+    isText: false,
+    mayNeedEscapes: false,
+    isSteady: false,
+    ...prefixes,
+  };
 }
 
 /** A value's JSON text, or undefined for unset. */
@@ -181,15 +219,9 @@ function joinPieces(pieces: readonly (string | Operator)[], omitEmpty: boolean):
   return (record) => wire.map((piece) => (typeof piece === "string" ? piece : (piece(record) ?? missing))).join("");
 }
 
-/** By byte: 1 for printable ASCII but quote and backslash, which stands in a JSON string as it is. */
-const PLAIN = new Uint8Array(256).fill(1, 0x20, 0x7f);
-PLAIN[0x22] = 0;
-PLAIN[0x5c] = 0;
+/** What JSON doesn't have in a string as it is, and what isn't ASCII. */
+const NOT_PLAIN = /[^ !#-[\]-~]/;
 
-/** Wire text as it stands between the quotes of a JSON string. Nearly all values are plain, and this loop finds that out sooner than a RegExp. */
-function escaped(value: string): string {
-  for (let i = 0; i < value.length; i++) {
-    if (PLAIN[value.charCodeAt(i)] !== 1) return JSON.stringify(fromWire(value)).slice(1, -1);
-  }
-  return value;
-}
+/** Wire text as it stands between the quotes of a JSON string. Nearly all values are plain. */
+const escaped = (value: string): string =>
+  NOT_PLAIN.test(value) ? JSON.stringify(fromWire(value)).slice(1, -1) : value;

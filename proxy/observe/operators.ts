@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 
 import { headerReader } from "../route/matchers.ts";
 import { toWire } from "../route/text.ts";
+import { addressWithPort, remoteOf } from "../filters/record.ts";
 import type { RequestRecord } from "./access-log.ts";
 import {
   environmentOperator,
@@ -25,6 +26,12 @@ const unset: Operator = () => undefined;
 /** Operators whose text is ours: printable ASCII without quotes and backslashes. */
 const plain = new WeakSet<Operator>();
 
+/** Operators that yield one of few values: what is configured, or what we say of a request. */
+const steady = new WeakSet<Operator>();
+
+/** Whether there are so few values of an operator that texts which are made of them can be kept. */
+export const isSteady = (operator: Operator): boolean => steady.has(operator);
+
 /** Whether what an operator yields can stand in a log line as it is; nobody has to look at its characters then. */
 export const isPlain = (operator: Operator): boolean => plain.has(operator);
 
@@ -47,18 +54,22 @@ const simple: Readonly<Record<string, Operator>> = {
   RESPONSE_DURATION: (record) => between(record.startedAt, record.responseHeadAt),
   RESPONSE_TX_DURATION: (record) => between(record.responseHeadAt, record.endAt),
   UPSTREAM_HOST: (record) => record.upstreamHost,
-  UPSTREAM_CLUSTER: (record) => record.upstreamCluster && toWire(record.upstreamCluster),
+  UPSTREAM_CLUSTER: (record) => record.upstreamCluster && wireName(record.upstreamCluster),
   UPSTREAM_LOCAL_ADDRESS: (record) => record.upstreamLocalAddress,
   UPSTREAM_TRANSPORT_FAILURE_REASON: (record) => record.upstreamTransportFailure,
   UPSTREAM_REQUEST_ATTEMPT_COUNT: (record) => record.attempts,
-  DOWNSTREAM_REMOTE_ADDRESS: (record) => withPort(record.downstreamRemoteAddress, record.downstreamRemotePort),
+  DOWNSTREAM_REMOTE_ADDRESS: (record) =>
+    record.downstreamRemotePort === record.peer.downstreamRemotePort &&
+    record.downstreamRemoteAddress === record.peer.downstreamRemoteAddress
+      ? remoteOf(record.peer)
+      : addressWithPort(record.downstreamRemoteAddress, record.downstreamRemotePort),
   DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (record) => record.downstreamRemoteAddress,
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: ({ peer }) => withPort(peer.downstreamRemoteAddress, peer.downstreamRemotePort),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: ({ peer }) => remoteOf(peer),
   DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: ({ peer }) => peer.downstreamRemoteAddress,
   DOWNSTREAM_DIRECT_REMOTE_PORT: ({ peer }) => peer.downstreamRemotePort,
   DOWNSTREAM_REMOTE_PORT: (record) => record.downstreamRemotePort,
   DOWNSTREAM_LOCAL_ADDRESS: (record) => record.downstreamLocalAddress,
-  ROUTE_NAME: (record) => (record.routeName ? toWire(record.routeName) : undefined),
+  ROUTE_NAME: (record) => (record.routeName ? wireName(record.routeName) : undefined),
   // Of what there is none here: virtual clusters, connections that end for a reason of their own.
   VIRTUAL_CLUSTER_NAME: unset,
   CONNECTION_TERMINATION_DETAILS: unset,
@@ -94,8 +105,31 @@ for (const name of [
   plain.add(simple[name] as Operator);
 }
 
-const withPort = (address: string, port: number) =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+for (const name of [
+  "PROTOCOL",
+  "RESPONSE_CODE",
+  "RESPONSE_CODE_DETAILS",
+  "RESPONSE_FLAGS",
+  "UPSTREAM_HOST",
+  "UPSTREAM_CLUSTER",
+  "ROUTE_NAME",
+]) {
+  steady.add(simple[name] as Operator);
+}
+
+/** Configured names as wire text, each made once; emptied when configurations have brought too many. */
+const wireNames = new Map<string, string>();
+const WIRE_NAMES_MAX = 100_000;
+
+function wireName(name: string): string {
+  let wire = wireNames.get(name);
+  if (wire === undefined) {
+    wire = toWire(name);
+    if (wireNames.size >= WIRE_NAMES_MAX) wireNames.clear();
+    wireNames.set(name, wire);
+  }
+  return wire;
+}
 
 const ipOf = (address: string) => address.slice(0, address.lastIndexOf(":")).replace(/^\[(.*)\]$/, "$1");
 const portOf = (address: string) => Number(address.slice(address.lastIndexOf(":") + 1));

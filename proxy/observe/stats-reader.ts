@@ -22,6 +22,7 @@ export type Sample = {
 
 /** The gauges of one scope in one worker, by name. */
 export interface ScopeGauges {
+  readonly worker: number;
   readonly name: string;
   readonly gauges: ReadonlyMap<string, number>;
 }
@@ -70,11 +71,15 @@ export class StatsReader {
   /** The gauges of all scopes of a kind as they are now, each worker's by itself. */
   *gauges(kind: ScopeKind): Generator<ScopeGauges> {
     const { counters, gauges } = scopeLayouts[kind];
-    for (const { segments, blocks } of this.#workers.values()) {
+    for (const [worker, { segments, blocks }] of this.#workers) {
       for (const { scope, name, counter, segment, offset } of blocks) {
         if (scope !== kind || counter !== undefined) continue;
         const first = offset + counters.length;
-        yield { name, gauges: new Map(gauges.map((gauge, at) => [gauge, segments[segment]?.[first + at] ?? 0])) };
+        yield {
+          worker,
+          name,
+          gauges: new Map(gauges.map((gauge, at) => [gauge, segments[segment]?.[first + at] ?? 0])),
+        };
       }
     }
   }

@@ -94,9 +94,13 @@ export class PathIndex<T> {
   }
 }
 
-/** As path.startsWith(label, at), which is a call out of compiled code and costs several times as much for labels this short. */
+/** Longer labels are compared at once. */
+const LOOP_CHARS_MAX = 3;
+
+/** As path.startsWith(label, at), which compares character by character in compiled code: costly where a path is a part of a longer string. */
 function continues(path: string, at: number, label: string): boolean {
   if (at + label.length > path.length) return false;
+  if (label.length > LOOP_CHARS_MAX) return path.slice(at, at + label.length) === label;
   // The first character was what led to this label.
   for (let i = 1; i < label.length; i++) {
     if (path.charCodeAt(at + i) !== label.charCodeAt(i)) return false;

@@ -8,6 +8,7 @@ import { HeadReader } from "../http1/head-reader.ts";
 import { type Framing, Outbox } from "../http1/outbox.ts";
 import { parseResponseHead, ResponseMessage } from "../http1/response-head.ts";
 import { Violation, violations } from "../http1/violation.ts";
+import { holdClock, now, releaseClock } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { describeFailure, openSocket } from "./dial.ts";
 import type { EndpointPool } from "./pool.ts";
@@ -196,8 +197,13 @@ export class ClientConnection implements BodySink, TimerOwner {
     // Bytes that answer nothing would be taken for the answer to the next request.
     if (receiver === undefined) return this.destroy();
     this.responseBegun = true;
-    this.#consume(receiver, bytes, length);
-    receiver.flush();
+    const before = holdClock();
+    try {
+      this.#consume(receiver, bytes, length);
+      receiver.flush();
+    } finally {
+      releaseClock(before);
+    }
   }
 
   #consume(receiver: ResponseReceiver, bytes: Buffer, length: number): void {
@@ -292,7 +298,7 @@ export class ClientConnection implements BodySink, TimerOwner {
 
   /** Starts the wait for the next request. */
   onIdle(): void {
-    this.idleSince = performance.now();
+    this.idleSince = now();
     const { idleTimeoutMs } = this.#pool.cluster.cluster.settings;
     if (idleTimeoutMs > 0 && this.#timer.tick < 0) timers.schedule(this.#timer, idleTimeoutMs);
   }

@@ -1,9 +1,8 @@
-import { performance } from "node:perf_hooks";
-
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
+import { now } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ForwardAction, HashResult } from "../route/route.ts";
@@ -18,10 +17,9 @@ import { isIdempotent, RetryState, retriesReset, retriesResponse } from "./retry
 import { TryTimes } from "./try-times.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
 
-const ON_ROUTE_TIMEOUT = 0;
-const ON_TRY_TIMEOUT = 1;
-const ON_BACK_OFF = 2;
-const ON_TRY_IDLE = 3;
+const ON_TRY_TIMEOUT = 0;
+const ON_BACK_OFF = 1;
+const ON_TRY_IDLE = 2;
 
 /**
  * One request on its way to a cluster: picks an endpoint, sends, tries again where that is allowed, keeps the route's times, and hands the
@@ -34,7 +32,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   readonly #body = new RequestBody();
   readonly #hash: HashResult | undefined;
   readonly #tryTimes: TryTimes | undefined;
-  #routeTimer: Timer | undefined = undefined;
   #backOffTimer: Timer | undefined = undefined;
   #endpoint: Endpoint | undefined = undefined;
   #pool: Pool | undefined = undefined;
@@ -88,7 +85,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     if (this.#ended) return;
     this.#connection?.sendEnd(this.#stream.requestTrailers);
     if (this.#stream.upgraded) return;
-    this.#startRouteTimeout();
+    if (this.#action.timeoutMs > 0) this.#stream.expectResponseWithin(this.#action.timeoutMs);
     if (!this.#responding) this.#tryTimes?.start();
   }
 
@@ -244,7 +241,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     if (cookie !== undefined) headers.add("set-cookie", cookie);
     if (message.status === 101) {
       this.#tryTimes?.cancel();
-      if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
+      stream.responseDueAt = Number.POSITIVE_INFINITY;
       return stream.onUpstreamUpgrade(headers, message.upgrade);
     }
     if (end) this.#end();
@@ -253,7 +250,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
 
   #endpointAnswered(status: number): void {
     const { stats, byClass } = this.#cluster;
-    this.#stream.record.responseHeadAt = performance.now();
+    this.#stream.record.responseHeadAt = now();
     stats.upstream_rq_completed.inc();
     stats.status(status);
     byClass[Math.floor(status / 100)]?.inc();
@@ -290,11 +287,12 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
       stats.upstream_rq_per_try_timeout.inc();
       return this.#giveUpTry("per try timeout");
     }
-    if (kind === ON_TRY_IDLE) {
-      stats.upstream_rq_per_try_idle_timeout.inc();
-      return this.#giveUpTry("per try idle timeout");
-    }
-    stats.upstream_rq_timeout.inc();
+    stats.upstream_rq_per_try_idle_timeout.inc();
+    return this.#giveUpTry("per try idle timeout");
+  }
+
+  onResponseOverdue(): void {
+    this.#cluster.stats.upstream_rq_timeout.inc();
     const responding = this.#responding;
     this.#end();
     if (responding) this.#stream.onUpstreamCut("response timeout");
@@ -306,13 +304,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     this.#connection = undefined;
     connection?.abandon();
     this.#attemptFailed(reason, "", true);
-  }
-
-  #startRouteTimeout(): void {
-    const { timeoutMs } = this.#action;
-    if (timeoutMs === 0) return;
-    this.#routeTimer ??= new Timer(this, ON_ROUTE_TIMEOUT);
-    timers.schedule(this.#routeTimer, timeoutMs);
   }
 
   #pauseRequest(): void {
@@ -345,10 +336,10 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     const { cluster, stats } = this.#cluster;
     cluster.load.requests--;
     stats.upstream_rq_active.dec();
-    stats.upstream_rq_time.record(performance.now() - this.#stream.record.startedAt);
+    stats.upstream_rq_time.record(now() - this.#stream.record.startedAt);
     this.#retries?.release();
     if (this.#backOffTimer !== undefined) timers.cancel(this.#backOffTimer);
-    if (this.#routeTimer !== undefined) timers.cancel(this.#routeTimer);
+    this.#stream.responseDueAt = Number.POSITIVE_INFINITY;
     this.#leaveEndpoint();
     this.#body.release();
   }

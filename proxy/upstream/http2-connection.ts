@@ -12,8 +12,9 @@ import type { TLSSocket } from "node:tls";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import type { ResetReason } from "../reply.ts";
 import { describeFailure, openSocket } from "./dial.ts";
+import { RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-fields.ts";
 import type { Http2Pool } from "./http2-pool.ts";
-import { Http2ClientStream, isBrokenProtocol, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-stream.ts";
+import { Http2ClientStream, isBrokenProtocol } from "./http2-stream.ts";
 import { type ClientTls, clientTls } from "./tls.ts";
 import type { PoolUser } from "./waiting-pool.ts";
 

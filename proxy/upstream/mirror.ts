@@ -66,6 +66,10 @@ class MirroredRequest implements UpstreamRequest {
     this.#request.flushRequest();
   }
 
+  onResponseOverdue(): void {
+    this.#request.onResponseOverdue();
+  }
+
   abort(): void {
     for (const copy of this.#copies) copy.onStreamEnd();
     this.#request.abort();

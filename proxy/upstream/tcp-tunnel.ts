@@ -108,6 +108,9 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
     this.#socket?.destroy();
   }
 
+  /** No time is given for a response: there is none. */
+  onResponseOverdue(): void {}
+
   onTimer(): void {
     this.#cluster.stats.upstream_cx_connect_timeout.inc();
     this.#fail("connection timeout");

@@ -9,6 +9,8 @@ export interface UpstreamRequest {
   onDownstreamWritable(): void;
   /** The calls of one read are over. */
   flushRequest(): void;
+  /** The time for which the stream was to expect the response is over (Stream.expectResponseWithin). */
+  onResponseOverdue(): void;
   /** The stream is over. */
   abort(): void;
 }

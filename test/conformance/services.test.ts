@@ -1,4 +1,6 @@
 /** Every service of discovery, over the wire: what it serves, what it refuses, and what it says of types that have no resources. */
+import { connect } from "node:net";
+
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -6,6 +8,7 @@ import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts
 import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
 import { servedType, type ServedType } from "#proto/resource-types.ts";
 
+import { startXdsRig } from "../support/xds-rig.ts";
 import { clusterOf, namesIn, reason, type Running, startRunning } from "./running.ts";
 
 let running: Running;
@@ -97,6 +100,55 @@ test("O1 D13 VHDS: asked for everything, each virtual host comes under its own n
     expect(name).toMatch(/^default\/(service|host):/);
     expect(fromBinary(VirtualHostSchema, resource?.value ?? new Uint8Array()).name).toBe(name);
   }
+});
+
+test("D10 VHDS: asked for everything, it gives the virtual hosts one by one", async () => {
+  const client = running.delta();
+  client.send({ typeUrl: url("VHDS") });
+  expect(namesIn(await client.next())).toEqual(["default/service:shop"]);
+});
+
+test("X1 X3 an xdstp name is a name like any other: it doesn't exist, in delta, and is not told in state of the world", async () => {
+  const names = [
+    "xdstp://sluice/envoy.config.cluster.v3.Cluster/shop",
+    "xdstp:///envoy.config.cluster.v3.ClusterCollection/x",
+  ];
+  const client = running.delta();
+  client.send({ typeUrl: url("CDS"), resourceNamesSubscribe: names });
+  expect((await client.next()).removedResources).toEqual(names);
+  const streamed = running.sotw();
+  streamed.subscribe(url("CDS"), names);
+  expect((await streamed.next()).resources).toEqual([]);
+});
+
+const PING = 6;
+
+/** The types of whole frames (RFC 9113, 4.1). */
+function frameTypes(bytes: Buffer): number[] {
+  const types: number[] = [];
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) types.push(bytes[at + 3] ?? 0);
+  return types;
+}
+
+test("T8 the server pings, so that a connection that is dead is noticed, and drops one that doesn't answer", async () => {
+  await using rig = await startXdsRig([], { limits: { keepaliveTimeMs: 100, keepaliveTimeoutMs: 100 } });
+  const [host = "", port = ""] = rig.server.address.split(":");
+  const socket = connect(Number(port), host);
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  socket.on("error", () => {});
+  // The preface and empty settings, and then never a word more (RFC 9113, 3.4).
+  socket.write(
+    Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from("000000040000000000", "hex")]),
+  );
+  let received = Buffer.alloc(0);
+  const pinged = new Promise<void>((resolve) => {
+    socket.on("data", (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      if (frameTypes(received).includes(PING)) resolve();
+    });
+  });
+  await pinged;
+  await closed;
 });
 
 test.each(["ECDS", "LEDS", "SRDS", "SDS"] as const)("D4 O3 O4 %s: an unknown name doesn't exist", async (type) => {

@@ -1,6 +1,10 @@
 /** State-of-the-world ADS as a stranger meets it: full states, wildcards, nonces, refusals, reconnects. */
+import { fromBinary } from "@bufbuild/protobuf";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { ResourceNameSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
+import { StatusSchema } from "#google/rpc/status_pb.ts";
 import { servedType } from "#proto/resource-types.ts";
 
 import { nameOf } from "../support/xds-client.ts";
@@ -125,6 +129,46 @@ test("S12 an empty request of a gRPC client after a broken stream is no wildcard
   await flush(client, "one");
   expect(await flush(client, "two")).toEqual([]);
   expect(client.responses.map(({ typeUrl }) => typeUrl)).not.toContain(CDS);
+});
+
+/** The names and codes in `resource_errors`, which this copy of the API does not have: field 7 of a DiscoveryResponse (TP3). */
+function errorsIn({ $unknown = [] }: Response): [string, number][] {
+  return $unknown.flatMap(({ no, data }) => {
+    if (no !== 7) return [];
+    const fields = fieldsOf(new BinaryReader(data).bytes());
+    const code = fromBinary(StatusSchema, fields.get(2) ?? new Uint8Array()).code;
+    return [[fromBinary(ResourceNameSchema, fields.get(1) ?? new Uint8Array()).name, code]];
+  });
+}
+
+/** The fields of a message, all of which are messages themselves. */
+function fieldsOf(bytes: Uint8Array): Map<number, Uint8Array> {
+  const reader = new BinaryReader(bytes);
+  const fields = new Map<number, Uint8Array>();
+  while (reader.pos < reader.len) fields.set(reader.tag()[0], reader.bytes());
+  return fields;
+}
+
+test("X4 a gRPC client is told once that a name doesn't exist, and that a resource is gone; others as before", async () => {
+  const NOT_FOUND = 5;
+  const client = running.sotw({ node: { id: "g", cluster: "default", userAgentName: "gRPC C-core" } });
+  const [a, x] = [clusterOf("a"), clusterOf("x")];
+  client.subscribe(EDS, [a, x]);
+  const first = await client.next();
+  expect([names(first), errorsIn(first)]).toEqual([[a], [[x, NOT_FOUND]]]);
+  await running.apply([service("x")]);
+  const second = await client.next();
+  expect([names(second), errorsIn(second)]).toEqual([[x], []]);
+  await running.apply([service("a"), service("b")], true);
+  const third = await client.next();
+  expect([names(third), errorsIn(third)]).toEqual([[], [[x, NOT_FOUND]]]);
+  await flush(client, "one");
+  expect(await flush(client, "two")).toEqual([]);
+  const envoy = running.sotw({ node: { id: "e", cluster: "default", userAgentName: "envoy" } });
+  envoy.subscribe(EDS, [x]);
+  await flush(envoy, "one");
+  expect(await flush(envoy, "two")).toEqual([]);
+  await asBefore();
 });
 
 test("H1 a client that knows TTLs gets none: what is configured stays until it is changed (W8)", async () => {

@@ -2,7 +2,7 @@
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 
@@ -13,6 +13,9 @@ import { serviceKey } from "../../discovery/testing/scripted-source.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
+
+// Starts programs, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** What a file says of one instance, by the name of its back end. */
 type Instance = Readonly<Record<string, unknown>>;

@@ -113,7 +113,13 @@ test("the number of workers changes both ways without a lost request of open con
       START_MS_MAX,
     );
   };
-  for (const count of [3, 1, 2, 1, 4, 2]) await workers(count);
+  for (const count of [3, 1, 2, 1, 4]) await workers(count);
+  program.child.kill("SIGHUP");
+  const before = program.stderr.split("the successor serves").length;
+  await waitFor("the successor", () => program.stderr.split("the successor serves").length > before, START_MS_MAX);
+  // It has the number of workers that was asked for last, not the one that the program was started with.
+  expect((await ask(adminPort, { path: "/stats" })).body).toContain("server.concurrency: 4");
+  await workers(2);
   // The kernel resets what reaches the socket of a worker that goes between the last look at its queue and its end, unless
   // net.ipv4.tcp_migrate_req is 1. Such a reset at most for each worker that went, and nothing else.
   const removed = 2 + 1 + 2;

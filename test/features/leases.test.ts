@@ -2,7 +2,7 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
 import { DiscoveryService, WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
@@ -10,6 +10,9 @@ import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 
 import { authorized } from "../support/control-plane.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
+
+// Starts programs, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let rig: DiscoveryRig;
 

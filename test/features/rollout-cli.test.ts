@@ -59,6 +59,11 @@ test("apply --wait tells when everybody has it, who refused it and why at its pl
   const data = JSON.parse((await run("status", "px", "-o", "json")).stdout) as { resources: { typeUrl: string }[] };
   expect(new Set(data.resources.map(({ typeUrl }) => typeUrl))).toContain(resourceType("CDS").typeUrl);
 
+  const all = await run("status");
+  expect(all.stdout).toMatch(
+    /! default: revision \d+ is refused by data planes: 0\/1 accepted +1 refused\n.*service pay/,
+  );
+
   answer = "none";
   await fileOf("gateway.yaml", [aService("pay", "/v4")]);
   const late = await run("apply", "-f", path, "--wait", "--timeout", "2s", "-o", "json");

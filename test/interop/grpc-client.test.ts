@@ -61,6 +61,7 @@ const cluster = (name: string) =>
     name,
     clusterDiscoveryType: { case: "type", value: Cluster_DiscoveryType.EDS },
     edsClusterConfig: { edsConfig: ads },
+    lrsServer: { configSourceSpecifier: { case: "self", value: {} } },
   });
 
 const endpoints = (clusterName: string, server: string) => {
@@ -145,6 +146,11 @@ test("calls go where the resources say, and follow when they change", async () =
   await waitFor("the other endpoint", async () => (await say()) === "two");
   rig.change(routes("b"), cluster("b"), endpoints("b", "one"));
   await waitFor("the other cluster", async () => (await say()) === "one");
+  // L1: it reports its calls to the server that it has its clusters from.
+  await waitFor("the load of both clusters", () => {
+    const calls = (name: string) => rig.loads.list().find(({ cluster: of }) => of === name)?.successful ?? 0;
+    return calls("a") >= 2 && calls("b") >= 1;
+  });
   const [node] = await rig.nodesAre(([each]) => each?.state === "synced");
   expect(node?.kind).toMatch(/^grpc/i);
   // It never asked for everything (S12): the cluster that it no longer needs was let go.

@@ -113,6 +113,39 @@ describe.each([{ streaming: true }, { streaming: false }])("plain, streaming $st
   });
 });
 
+test("a cluster is known by its mark, which another one doesn't have; what only Consul Enterprise has is refused in its words", async () => {
+  const consul = await Consul.start();
+  cleanups.push(() => consul.stop());
+  await consul.register({ id: "o1", name: "orders", address: "10.0.0.1", port: 80 });
+  const first = watch(consul, "orders");
+  await waitFor("an answer", () => addresses(first.seen)?.length === 1);
+  const before = first.seen.last?.clusterIdentity ?? "";
+  expect(before).toMatch(/^[-0-9a-f]{36}\.consul$/);
+  expect((await first.source.probe(AbortSignal.timeout(20_000))).clusterIdentity).toBe(before);
+
+  const namespace = watch(consul, "orders", { namespace: "shop" });
+  const partition = watch(consul, "orders", { partition: "eu" });
+  const datacenter = watch(consul, "orders", { datacenter: "elsewhere" });
+  for (const { seen } of [namespace, partition, datacenter]) await waitFor("the refusal", () => seen.error);
+  expect(namespace.seen.error).toMatchObject({
+    kind: "bad_settings",
+    message: expect.stringContaining("Enterprise") as string,
+  });
+  expect(partition.seen.error).toMatchObject({
+    kind: "bad_settings",
+    message: expect.stringContaining("Enterprise") as string,
+  });
+  expect(datacenter.seen.error?.message).toContain("No path to datacenter");
+
+  await consul.kill();
+  await waitFor("the end of the watch", () => first.seen.error);
+  await consul.restart();
+  const second = watch(consul, "orders");
+  await waitFor("an answer of the other cluster", () => second.seen.last);
+  expect(second.seen.last?.clusterIdentity).not.toBe(before);
+  expect(second.seen.last?.clusterIdentity).not.toBe("");
+});
+
 describe("ACLs, default deny", () => {
   let consul: Consul;
   beforeAll(async () => {

@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
-import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
@@ -12,6 +11,7 @@ import { ControlPlane, startEnvoy, startProxy, temporaryDir } from "../support/g
 import { ask } from "../support/http.ts";
 import { Kube } from "../support/kube.ts";
 import { serviceOf } from "../support/kube-script.ts";
+import { machineAddress } from "../support/machine-address.ts";
 import { freePort } from "../support/ports.ts";
 import { envoy } from "../support/tools.ts";
 import { waitFor } from "../support/wait.ts";
@@ -28,15 +28,6 @@ afterEach(async () => {
 afterAll(async () => {
   await kube?.stop();
 });
-
-/** An address of this machine that Kubernetes takes for an endpoint: it refuses loopback. */
-function machineAddress(): string {
-  const found = Object.values(networkInterfaces())
-    .flat()
-    .find((one) => one?.family === "IPv4" && !one.internal);
-  if (found === undefined) throw new Error("this machine has no IPv4 address but loopback");
-  return found.address;
-}
 
 /** An instance that counts its requests and answers with its name. */
 async function startInstance(name: string) {

@@ -1,48 +1,59 @@
 import { Agent } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Consul } from "../support/consul.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { ask } from "../support/http.ts";
-import type { Echo, Upstream } from "../support/upstream.ts";
+import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
+import { type BenchRegistry, benchRegistries } from "./discovery-registries.ts";
 
 const SAMPLES = 200;
 const CHANGES_PER_SECOND = 100;
 /** The services that change besides the one that is measured, all of them watched. */
 const OTHERS = 20;
 
-/** From the call that changes an instance in a real Consul to the first answer of the new one through the native proxy. */
+/** From the call that changes an instance in a real registry to the first answer of the new one through the native proxy. */
 export async function benchEventToRequest(): Promise<string[][]> {
-  const consul = await Consul.start();
+  const rows: string[][] = [];
+  for (const start of benchRegistries) {
+    const registry = await start();
+    try {
+      rows.push(await measure(registry));
+    } finally {
+      await registry.stop();
+    }
+  }
+  return rows;
+}
+
+async function measure(registry: BenchRegistry): Promise<string[]> {
   await using rig = await DiscoveryRig.start();
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const back: Upstream[] = [];
   let churning = true;
   try {
-    const back = [await rig.upstream("a"), await rig.upstream("b")] as const;
-    const move = (to: Upstream) => consul.register({ id: "m", name: "m", address: "127.0.0.1", port: to.port });
+    for (const name of ["a", "b"]) back.push(await startUpstream(name, 0, registry.address));
     const answering = async () => {
       const { status, body } = await ask(rig.port, { agent, headers: { host: "a.test" } });
       return status === 200 ? (JSON.parse(body) as Echo).upstream : String(status);
     };
-    await move(back[0]);
-    await rig.apply(gateway(consul.url));
+    await registry.move("m", back[0]?.port ?? 0);
+    await rig.apply(gateway(registry.entry));
     await waitFor("traffic", async () => (await answering()) === "a");
     let changes = 0;
     const startedMs = performance.now();
     const churn = (async () => {
       for (; churning; changes++) {
-        const port = 10_000 + (changes % 1_000);
-        await consul.register({ id: "o", name: `o${changes % OTHERS}`, address: "127.0.0.1", port });
+        await registry.move(`o${changes % OTHERS}`, 10_000 + (changes % 1_000));
         await sleep(Math.max(0, startedMs + (changes * 1_000) / CHANGES_PER_SECOND - performance.now()));
       }
     })();
     const samples: number[] = [];
     for (let at = 0; at < SAMPLES; at++) {
-      const to = back[(at + 1) % 2] ?? back[0];
+      const to = back[(at + 1) % 2];
       const askedMs = performance.now();
-      const moved = move(to);
-      while ((await answering()) !== to.name);
+      const moved = registry.move("m", to?.port ?? 0);
+      while ((await answering()) !== to?.name);
       samples.push(performance.now() - askedMs);
       await moved;
       await sleep(30);
@@ -52,24 +63,24 @@ export async function benchEventToRequest(): Promise<string[][]> {
     const perSecond = Math.round((changes + SAMPLES) / ((performance.now() - startedMs) / 1_000));
     samples.sort((a, b) => a - b);
     const ms = (share: number) => `${(samples[Math.ceil(samples.length * share) - 1] ?? 0).toFixed(1)} ms`;
-    const what = `Consul event → native proxy, ${perSecond} changes/s`;
-    return [[what, `p50 ${ms(0.5)}, p99 ${ms(0.99)}, max ${ms(1)}`, "p99 < 50 ms"]];
+    const what = `${registry.name} event → native proxy, ${perSecond} changes/s`;
+    return [what, `p50 ${ms(0.5)}, p99 ${ms(0.99)}, max ${ms(1)}`, "p99 < 50 ms"];
   } finally {
     churning = false;
     agent.destroy();
-    await consul.stop();
+    for (const upstream of back) await upstream.close();
   }
 }
 
-const gateway = (url: string) => `
+const gateway = (entry: string) => `
 registries:
-  - { name: consul, consul: { addresses: ["${url}"] } }
+  - ${entry}
 services:
   - name: m
     hosts: [a.test]
     upstreams:
-      - { name: m, discovery: { registry: consul, service: m } }
-${Array.from({ length: OTHERS }, (_, at) => `      - { name: o${at}, discovery: { registry: consul, service: o${at} } }`).join("\n")}
+      - { name: m, discovery: { registry: bench, service: m } }
+${Array.from({ length: OTHERS }, (_, at) => `      - { name: o${at}, discovery: { registry: bench, service: o${at} } }`).join("\n")}
     routes:
       - { name: all, paths: ["/*"], upstream: m }
 `;

@@ -4,32 +4,43 @@ import { Worker } from "node:worker_threads";
 
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { ask } from "../support/http.ts";
-import { ScriptedConsul, type ScriptedInstance } from "../support/scripted-consul.ts";
 import { waitFor } from "../support/wait.ts";
 import { cpuSeconds, residentMb } from "./cpu.ts";
+import { consulCrowd, type CrowdRegistry, kubernetesCrowd } from "./discovery-crowds.ts";
 
-const SERVICES = 5_000;
+const SERVICES = Number(process.env["SLUICE_BENCH_SERVICES"] ?? 5_000);
 const ENDPOINTS = 20;
 const CHANGES_PER_SECOND = 10;
 const MEASURE_MS = 15_000;
 /** After everything was found, until the control plane has nothing left to do. */
 const SETTLE_MS = 15_000;
+/** Until a registry has told all of its services. */
+const TELL_MS_MAX = 300_000;
 
-/** Instances of one service, in the order of the round or against it. */
-const instances = (service: number, round: number): ScriptedInstance[] => {
-  const all = Array.from({ length: ENDPOINTS }, (_, at) => ({ id: `s${service}-${at}`, port: 1_024 + service + at }));
+/** The ports of a service's instances, in the order of the round or against it. */
+const ports = (service: number, round: number): number[] => {
+  const all = Array.from({ length: ENDPOINTS }, (_, at) => 1_024 + service + at);
   return round % 2 === 0 ? all : all.toReversed();
 };
 
 /** What watching many services costs, at rest, with some changes, and when all of them are listed anew. */
 export async function benchManyServices(): Promise<string[][]> {
-  await using consul = await ScriptedConsul.start();
+  const rows: string[][] = [];
+  for (const start of [consulCrowd, kubernetesCrowd]) {
+    await using registry = await start(SERVICES);
+    rows.push(...(await measure(registry)));
+  }
+  return rows;
+}
+
+async function measure(registry: CrowdRegistry): Promise<string[][]> {
   await using rig = await DiscoveryRig.start();
   const { pid } = rig.control.program;
   const emptyMb = residentMb(pid);
-  for (let at = 0; at < SERVICES; at++) consul.setService(`s${at}`, instances(at, 0));
-  await rig.apply(gateway(consul.url));
-  await waitFor("all services to be watched", () => consul.waiting.size === SERVICES, 120_000);
+  const told = () => waitFor("all services to be told", () => registry.isTold(), TELL_MS_MAX);
+  for (let at = 0; at < SERVICES; at++) registry.set(at, ports(at, 0));
+  await rig.apply(gateway(registry));
+  await told();
   await sleep(SETTLE_MS);
   const fullMb = residentMb(pid);
 
@@ -38,31 +49,28 @@ export async function benchManyServices(): Promise<string[][]> {
   let changes = 0;
   while (performance.now() - startedMs < MEASURE_MS) {
     const service = (changes * 7) % SERVICES;
-    const [, ...rest] = instances(service, 0);
-    consul.setService(`s${service}`, [{ id: "new", port: 50_000 + (changes % 1_000) }, ...rest]);
+    const [, ...rest] = ports(service, 0);
+    registry.set(service, [50_000 + (changes % 1_000), ...rest]);
     changes++;
     await sleep(Math.max(0, startedMs + (changes * 1_000) / CHANGES_PER_SECOND - performance.now()));
   }
   const share = (cpuSeconds(pid) - cpuBefore) / ((performance.now() - startedMs) / 1_000);
-  for (let at = 0; at < SERVICES; at++) consul.setService(`s${at}`, instances(at, 0));
-  await waitFor("all services to be watched", () => consul.waiting.size === SERVICES, 120_000);
+  for (let at = 0; at < SERVICES; at++) registry.set(at, ports(at, 0));
+  await told();
   await sleep(SETTLE_MS);
 
   const quiet = await holds(rig, () => sleep(5_000));
   const pushesBefore = await pushes(rig);
   const relisted = await holds(rig, async () => {
-    for (let at = 0; at < SERVICES; at++) consul.setService(`s${at}`, instances(at, 1));
-    await waitFor("all services to be watched", () => consul.waiting.size === SERVICES, 120_000);
-    await sleep(2_000);
+    registry.relist((service) => ports(service, 1));
+    await told();
+    await sleep(5_000);
   });
   const sent = (await pushes(rig)) - pushesBefore;
-  const size = `${SERVICES} services × ${ENDPOINTS} endpoints`;
+  const size = `${registry.name}, ${SERVICES} services × ${ENDPOINTS} endpoints`;
+  const memory = `${Math.round(fullMb)} MB (empty ${Math.round(emptyMb)})`;
   return [
-    [
-      `${size}, resident memory of the control plane`,
-      `${Math.round(fullMb)} MB (empty ${Math.round(emptyMb)})`,
-      "< 300 MB",
-    ],
+    [`${size}: resident memory of the control plane`, memory, "< 300 MB"],
     [`the same, CPU at ${CHANGES_PER_SECOND} changes/s`, `${(share * 100).toFixed(1)} % of a core`, "< 5 %"],
     ["all listed anew in another order: longest wait for /healthz", `${relisted} (at rest ${quiet})`, "≤ 20 ms"],
     ["the same: xDS responses sent", String(sent), "0"],
@@ -90,15 +98,15 @@ async function pushes(rig: DiscoveryRig): Promise<number> {
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-const gateway = (url: string) => `
+const gateway = (registry: CrowdRegistry) => `
 registries:
-  - { name: consul, consul: { addresses: ["${url}"] } }
+  - ${registry.entry}
 services:
 ${Array.from(
   { length: SERVICES },
   (_, at) => `  - name: s${at}
     hosts: [s${at}.test]
-    upstreams: [{ name: default, discovery: { registry: consul, service: s${at} } }]
+    upstreams: [{ name: default, discovery: { registry: bench, ${registry.key(at)} } }]
     routes: [{ name: all, paths: ["/*"] }]`,
 ).join("\n")}
 `;

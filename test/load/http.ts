@@ -32,7 +32,7 @@ export async function benchHttp({ cases: chosen, extras: wanted, seconds, rounds
   try {
     const rows: string[][] = [];
     for (const each of chosen) {
-      const peers = targets.filter(({ name }) => name !== "fastify" || speaksPlainHttp1(each));
+      const peers = targets.filter(({ name }) => name !== "fastify" || isForFastify(each));
       rows.push(...(await measure(each, peers, seconds, rounds, dir)));
     }
     if (rows.length > 0) {
@@ -45,7 +45,9 @@ export async function benchHttp({ cases: chosen, extras: wanted, seconds, rounds
   }
 }
 
-const speaksPlainHttp1 = ({ protocol, tls }: LoadCase): boolean => protocol === undefined && tls === undefined;
+/** It is plain HTTP/1.1 only, and passes a client's "connection: close" on. */
+const isForFastify = ({ protocol, tls, reconnects }: LoadCase): boolean =>
+  protocol === undefined && tls === undefined && reconnects !== true;
 
 async function measure(
   each: LoadCase,

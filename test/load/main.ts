@@ -35,7 +35,7 @@ if (unknown.length > 0) fail(`no benchmark ${unknown.join(", ")}; there are: ${b
 const wrong = values.case.filter((id) => !caseIds.includes(id));
 if (wrong.length > 0) fail(`no case ${wrong.join(", ")}; there are: ${caseIds.join(", ")}`);
 // --quick tells whether everything works and what the figures are about; it is no measurement to quote.
-const seconds = Number(values.seconds ?? (values.quick ? "2" : "4"));
+const seconds = Number(values.seconds ?? (values.quick ? "3" : "4"));
 if (!(seconds >= 1 && seconds <= 600)) fail("--seconds must be between 1 and 600");
 
 const isChosen = (id: string) => values.case.length === 0 || values.case.includes(id);

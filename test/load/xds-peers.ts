@@ -1,5 +1,4 @@
 /** The xDS servers that are compared: our control plane as it is run, and go-control-plane's snapshot cache with the same resources. */
-import { once } from "node:events";
 import { join } from "node:path";
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
@@ -12,7 +11,7 @@ import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 
 import { authorized } from "../support/control-plane.ts";
 import { ControlPlane } from "../support/gateway.ts";
-import { Program } from "../support/processes.ts";
+import { GoControlPlane } from "../support/go-control-plane.ts";
 import type { Change } from "./xds-fleet.ts";
 
 /** The gateway group that is measured. */
@@ -84,20 +83,15 @@ export async function startSluice(dir: string, services: number): Promise<XdsPee
 }
 
 /** Starts go-control-plane with resources that recordResources() has written. */
-export async function startGoControlPlane(programs: string, resources: string): Promise<XdsPeer> {
-  const program = new Program(join(programs, "server"), ["-group", group, "-resources", resources]);
-  while (!program.stdout.includes("\n")) {
-    if (program.exited) throw new Error(`the server has ended: ${program.stderr}`);
-    await Promise.race([once(program.child.stdout ?? program.child, "data"), program.exit()]);
-  }
-  const { xds, control } = JSON.parse(program.stdout) as { xds: string; control: string };
+export async function startGoControlPlane(resources: string): Promise<XdsPeer> {
+  const { program, target, control } = await GoControlPlane.start({ group, resources });
   const post = (path: string, query: Record<string, string>, name: string): Change => ({
     ...{ typeUrl: EDS, name, url: `http://${control}${path}?${new URLSearchParams(query).toString()}` },
   });
   return {
     name: "go-control-plane",
     pid: program.pid,
-    target: xds,
+    target,
     change(at) {
       const name = `s${at % CHANGING}/default`;
       return post("/change", { name, port: String(9_000 + at) }, name);

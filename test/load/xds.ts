@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { temporaryDir } from "../support/gateway.ts";
-import { goPrograms } from "../support/tools.ts";
+import { xdsPrograms } from "../support/go-control-plane.ts";
 import { cpuSeconds, residentMb } from "./cpu.ts";
 import { median, table } from "./table.ts";
 import { Fleet, recordResources } from "./xds-fleet.ts";
@@ -45,7 +45,7 @@ interface Run {
 
 /** Measures, and prints tables. `quick` leaves out all but the smallest setup. */
 export async function benchXds(quick: boolean): Promise<void> {
-  const programs = await goPrograms("xds-bench", join(import.meta.dirname, "xds"));
+  const programs = await xdsPrograms();
   const ours = new Map<number, Run>();
   for (const setup of quick ? quickSetups : setups) {
     const [sluice, peer] = await compare(programs, setup);
@@ -80,7 +80,7 @@ async function compare(programs: string, { streams, clusters }: Setup): Promise<
       await recordResources(programs, { target: sluice.target, group, clusters }, resources);
       return await measure(programs, sluice, streams, clusters);
     });
-    const peer = await startGoControlPlane(programs, resources);
+    const peer = await startGoControlPlane(resources);
     return [ours, await measured(peer, () => measure(programs, peer, streams, clusters))];
   } finally {
     await dir.remove();
@@ -153,7 +153,7 @@ async function idle(programs: string): Promise<string[][]> {
       await recordResources(programs, { target: sluice.target, group, clusters }, resources);
       return await idleRow(programs, sluice);
     });
-    const peer = await startGoControlPlane(programs, resources);
+    const peer = await startGoControlPlane(resources);
     return [ours, await measured(peer, () => idleRow(programs, peer))];
   } finally {
     await dir.remove();

@@ -42,18 +42,25 @@ export class ControlPlane {
 
   static async start(
     data: string,
-    more: { adminPort?: number; xdsPort?: number; args?: string[]; path?: string } = {},
+    more: {
+      adminPort?: number;
+      xdsPort?: number;
+      args?: string[];
+      path?: string;
+      env?: Record<string, string>;
+    } = {},
   ): Promise<ControlPlane> {
     const adminPort = more.adminPort ?? (await freePort());
     const xdsPort = more.xdsPort ?? (await freePort());
     const path = more.path ?? sluicePath;
-    const program = new Program(path, [
+    const args = [
       "control-plane",
       ...["--data", data],
       ...["--admin", `127.0.0.1:${adminPort}`],
       ...["--xds", `127.0.0.1:${xdsPort}`],
       ...(more.args ?? []),
-    ]);
+    ];
+    const program = new Program(path, args, { env: more.env ?? {} });
     const started = new ControlPlane(program, data, adminPort, xdsPort, path);
     await waitUntilUp(program, adminPort, "/healthz");
     return started;
@@ -126,7 +133,14 @@ export async function startEnvoy(
     group = "default",
     nodeId = "envoy-1",
     args = [],
-  }: { group?: string; nodeId?: string; args?: readonly string[] } = {},
+    edit = (bootstrap) => bootstrap,
+  }: {
+    group?: string;
+    nodeId?: string;
+    args?: readonly string[];
+    /** Changes the bootstrap, a YAML document. */
+    edit?: (bootstrap: string) => string;
+  } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
   const bootstrap = await run(sluicePath, [
@@ -139,7 +153,7 @@ export async function startEnvoy(
   ]);
   if (bootstrap.code !== 0) throw new Error(bootstrap.stderr);
   const program = new Program(envoyPath, [
-    ...["--config-yaml", bootstrap.stdout],
+    ...["--config-yaml", edit(bootstrap.stdout)],
     ...["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn"],
   ]);
   await waitUntilUp(program, adminPort, "/ready");

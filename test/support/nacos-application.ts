@@ -1,6 +1,8 @@
 import { NacosConnection } from "../../discovery/nacos/connection.ts";
+import type { NacosServiceInfo } from "../../discovery/nacos/convert.ts";
 import { NacosHttp } from "../../discovery/nacos/http.ts";
 import { NacosLogin } from "../../discovery/nacos/login.ts";
+import type { NacosMessage } from "../../discovery/nacos/payload.ts";
 import { serversOf } from "../../discovery/nacos/settings.ts";
 import type { TlsSettings } from "../../discovery/tls.ts";
 
@@ -26,14 +28,20 @@ export class NacosApplication {
     this.#connection = connection;
   }
 
-  static async start(nacos: Nacos, tls: TlsSettings = {}): Promise<NacosApplication> {
+  /** @param pushed hears what the server pushes of services that are subscribed to */
+  static async start(
+    nacos: Nacos,
+    tls: TlsSettings = {},
+    pushed: (info: NacosServiceInfo) => void = () => {},
+  ): Promise<NacosApplication> {
     const settings = { addresses: [nacos.url], username: nacos.username, password: nacos.password, tls };
     const http = new NacosHttp(settings);
     const login = new NacosLogin(http, settings.username, settings.password);
     const [server] = serversOf(settings);
     if (server === undefined) throw new Error("no server");
     const headers = async () => ({ accessToken: await login.token() });
-    const options = { server, tls, namespace: "public", headers, pushed: () => {} };
+    const tell = ({ body }: NacosMessage) => pushed((body as { serviceInfo?: NacosServiceInfo }).serviceInfo ?? {});
+    const options = { server, tls, namespace: "public", headers, pushed: tell };
     return new NacosApplication(http, await NacosConnection.open(options, AbortSignal.timeout(10_000)));
   }
 
@@ -44,6 +52,11 @@ export class NacosApplication {
 
   async deregister(serviceName: string, ip: string, more: InstanceFields = {}): Promise<void> {
     await this.#send("deregisterInstance", serviceName, ip, more);
+  }
+
+  async subscribe(serviceName: string): Promise<void> {
+    const body = { namespace: "public", groupName: "DEFAULT_GROUP", serviceName, clusters: "", subscribe: true };
+    await this.#connection.request("SubscribeServiceRequest", { ...body, module: "naming" });
   }
 
   async close(): Promise<void> {

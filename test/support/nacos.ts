@@ -2,6 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { Agent, request } from "undici";
+
+import type { TestCertificate } from "./certificates.ts";
 import { type NacosGeneration, nacos } from "./nacos-install.ts";
 import { freePort } from "./ports.ts";
 import { Program } from "./processes.ts";
@@ -18,6 +21,13 @@ interface Instance {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+interface NacosOptions {
+  /** How long tokens of a login are good for. Default: five hours. */
+  readonly tokenSeconds?: number;
+  /** What the server shows over HTTP and gRPC. Nacos 3 only. Default: plain text. */
+  readonly tls?: TestCertificate & { readonly ca: string };
+}
+
 /** A real Nacos server, standalone on loopback, with authentication. */
 export class Nacos {
   /** Of HTTP; gRPC is 1,000 above. */
@@ -26,10 +36,12 @@ export class Nacos {
   readonly password: string;
   readonly #generation: NacosGeneration;
   readonly #home: string;
+  readonly #options: NacosOptions;
   #program: Program | undefined;
   #token = "";
 
-  private constructor(generation: NacosGeneration, home: string, port: number) {
+  private constructor(generation: NacosGeneration, home: string, port: number, options: NacosOptions) {
+    this.#options = options;
     this.#generation = generation;
     this.#home = home;
     this.port = port;
@@ -37,9 +49,9 @@ export class Nacos {
     this.password = generation === 2 ? "nacos" : "interop123";
   }
 
-  static async start(generation: NacosGeneration): Promise<Nacos> {
+  static async start(generation: NacosGeneration, options: NacosOptions = {}): Promise<Nacos> {
     const home = await mkdtemp(join(tmpdir(), "sluice-nacos-"));
-    const made = new Nacos(generation, home, await freePorts());
+    const made = new Nacos(generation, home, await freePorts(), options);
     try {
       await made.restart();
     } catch (error) {
@@ -50,7 +62,7 @@ export class Nacos {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.#options.tls === undefined ? "http" : "https"}://127.0.0.1:${this.port}`;
   }
 
   /** Starts it on the same ports with the same data. */
@@ -59,6 +71,11 @@ export class Nacos {
     await mkdir(join(this.#home, "conf"), { recursive: true });
     await writeFile(join(this.#home, "conf/application.properties"), this.#properties());
     const home = this.#home;
+    const { tls } = this.#options;
+    if (tls !== undefined) {
+      await writeFile(join(home, "server.pem"), tls.cert);
+      await writeFile(join(home, "server.key"), tls.key, { mode: 0o600 });
+    }
     const program = new Program("java", [
       ...["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
       ...[`-Djava.io.tmpdir=${home}`, `-Duser.home=${home}`, `-Dderby.stream.error.file=${home}/derby.log`],
@@ -71,8 +88,8 @@ export class Nacos {
     const ready = this.#generation === 3 ? "/v3/admin/core/state/readiness" : "/actuator/health";
     const up = await waitFor(
       "Nacos to be ready",
-      async () => (program.exited ? "ended" : (await fetch(`${this.url}/nacos${ready}`)).ok && "up"),
-      120_000,
+      async () => (program.exited ? "ended" : (await this.#ask(`/nacos${ready}`)).status === 200 && "up"),
+      240_000,
     );
     if (up === "ended") throw new Error(`Nacos ended: ${program.stdout.slice(-3_000)}${program.stderr.slice(-1_000)}`);
     // The administrator of Nacos 3 is made once, with a password of our choice; later the answer is 409, which is as good.
@@ -112,9 +129,23 @@ export class Nacos {
     return this.#token !== "";
   }
 
+  async #ask(path: string, method: "GET" | "POST" | "DELETE" = "GET", form?: Record<string, string>) {
+    const connect = { ...(this.#options.tls !== undefined && { ca: this.#options.tls.ca }) };
+    const agent = new Agent({ connect });
+    try {
+      const headers = { "content-type": "application/x-www-form-urlencoded" };
+      const { statusCode, body } = await request(`${this.url}${path}`, {
+        ...{ method, dispatcher: agent },
+        ...(form !== undefined && { headers, body: new URLSearchParams(form).toString() }),
+      });
+      return { status: statusCode, text: await body.text() };
+    } finally {
+      await agent.close();
+    }
+  }
+
   async #post(path: string, form: Record<string, string>): Promise<string> {
-    const response = await fetch(`${this.url}/nacos${path}`, { method: "POST", body: new URLSearchParams(form) });
-    return await response.text();
+    return (await this.#ask(`/nacos${path}`, "POST", form)).text;
   }
 
   async #admin(
@@ -123,8 +154,7 @@ export class Nacos {
   ): Promise<void> {
     const query = new URLSearchParams({ accessToken: this.#token });
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
-    const url = `${this.url}/nacos/v3/admin/ns/instance?${query.toString()}`;
-    const text = await (await fetch(url, { method })).text();
+    const { text } = await this.#ask(`/nacos/v3/admin/ns/instance?${query.toString()}`, method);
     if ((JSON.parse(text) as { code?: number }).code !== 0) throw new Error(`${method} instance: ${text}`);
   }
 
@@ -139,6 +169,7 @@ nacos.core.auth.enabled=true
 nacos.core.auth.admin.enabled=true
 nacos.core.auth.console.enabled=true
 nacos.core.auth.caching.enabled=false
+nacos.core.auth.plugin.nacos.token.expire.seconds=${this.#options.tokenSeconds ?? 18_000}
 nacos.core.auth.server.identity.key=interopKey
 nacos.core.auth.server.identity.value=interopValue
 nacos.core.auth.plugin.nacos.token.secret.key=SW50ZXJvcFRlc3RTZWNyZXRLZXkwMTIzNDU2Nzg5MDEyMzQ1Njc4OQ==
@@ -151,7 +182,8 @@ management.influx.metrics.export.enabled=false
 server.tomcat.accesslog.enabled=false
 server.tomcat.basedir=file:${this.#home}/tomcat
 `;
-    if (this.#generation === 3) return common;
+    if (this.#generation === 3)
+      return this.#options.tls === undefined ? common : `${common}${tlsProperties(this.#home)}`;
     return `${common}
 server.port=${this.port}
 server.servlet.contextPath=/nacos
@@ -163,6 +195,16 @@ management.metrics.export.influx.enabled=false
 `;
   }
 }
+
+const tlsProperties = (home: string) => `
+server.ssl.enabled=true
+server.ssl.certificate=file:${home}/server.pem
+server.ssl.certificate-private-key=file:${home}/server.key
+nacos.remote.server.rpc.tls.enableTls=true
+nacos.remote.server.rpc.tls.compatibility=false
+nacos.remote.server.rpc.tls.certChainFile=file:${home}/server.pem
+nacos.remote.server.rpc.tls.certPrivateKey=file:${home}/server.key
+`;
 
 /** Nacos takes four ports around one: itself, gRPC for clients (+1000) and servers (+1001), and Raft (-1000). */
 async function freePorts(): Promise<number> {

@@ -6,6 +6,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { type Rollout, RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
+import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 import type { GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 
@@ -39,6 +40,7 @@ export async function startRolloutRig(options: Partial<ControlPlaneOptions> = {}
     createClient(RolloutService, transport),
     createClient(StatusService, transport),
   ];
+  const leases = createClient(LeaseService, transport);
   const streams = new Set<RecordingDelta>();
   return {
     plane,
@@ -48,6 +50,11 @@ export async function startRolloutRig(options: Partial<ControlPlaneOptions> = {}
     /** Writes objects; the revision. */
     async apply(gateway: MessageInitShape<typeof GatewaySchema>): Promise<bigint> {
       return (await gateways.apply({ gateway })).revision;
+    },
+    /** Reports the one instance of a service to a registry of the kind `leases`. */
+    async report(registry: string, service: string, port: number): Promise<void> {
+      const name = { service: { service }, id: "one" };
+      await leases.report({ registry, instances: [{ name, endpoint: { address: "127.0.0.1", port } }] });
     },
     /** Connects a data plane that wants everything, and waits until it has all. It accepts what `answers` says nothing of. */
     async dataPlane(id: string, answers: Answers = () => "ack", group = "default"): Promise<RecordingDelta> {

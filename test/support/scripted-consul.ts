@@ -1,8 +1,8 @@
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** How long a question may wait: "500ms". */
-const milliseconds = (wait: string) => Number.parseInt(wait, 10);
+/** How long a question may wait: "500ms", "240s". */
+const milliseconds = (wait: string) => Number.parseInt(wait, 10) * (wait.endsWith("ms") ? 1 : 1_000);
 
 /** An instance, as a test wants it found. */
 export interface ScriptedInstance {
@@ -18,6 +18,8 @@ export class ScriptedConsul implements AsyncDisposable {
   /** Services that nobody may read from their next question on. */
   readonly denied = new Set<string>();
   readonly #byService = new Map<string, { instances: readonly ScriptedInstance[]; index: number }>();
+  /** Services whose newest instances nobody was told yet. */
+  readonly #untold = new Set<string>();
   readonly #waitingFor = new Map<string, Set<() => void>>();
   readonly #close: () => Promise<void>;
   #index = 1;
@@ -47,8 +49,14 @@ export class ScriptedConsul implements AsyncDisposable {
     for (const answer of [...this.waiting]) answer();
   }
 
+  /** How many services, set one by one, have instances that nobody was told yet. */
+  get untold(): number {
+    return this.#untold.size;
+  }
+
   /** One service has these instances from now on. */
   setService(service: string, instances: readonly ScriptedInstance[]): void {
+    this.#untold.add(service);
     this.#byService.set(service, { instances, index: ++this.#index });
     for (const answer of [...(this.#waitingFor.get(service) ?? [])]) answer();
   }
@@ -61,6 +69,13 @@ export class ScriptedConsul implements AsyncDisposable {
     const { pathname, searchParams } = new URL(target, this.url);
     if (pathname === "/v1/status/leader") {
       response.end('"127.0.0.1:8300"');
+      return;
+    }
+    if (pathname === "/v1/catalog/services" || pathname.startsWith("/v1/health/state/")) {
+      const tell = () =>
+        response.writeHead(200, { "x-consul-index": "1" }).end(pathname.endsWith("services") ? "{}" : "[]");
+      const waited = setTimeout(tell, searchParams.has("index") ? milliseconds(searchParams.get("wait") ?? "") : 0);
+      response.on("close", () => clearTimeout(waited));
       return;
     }
     if (!pathname.startsWith("/v1/health/service/")) {
@@ -81,6 +96,7 @@ export class ScriptedConsul implements AsyncDisposable {
     };
     const answer = () => {
       forget();
+      this.#untold.delete(service);
       const { instances, index } = now();
       const entries = instances.map(({ id, port }) => ({
         Node: { Address: "127.0.0.1" },

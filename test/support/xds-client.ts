@@ -86,6 +86,11 @@ abstract class RecordingStream<Response extends { typeUrl: string; nonce: string
     this.call.write(Buffer.from(bytes));
   }
 
+  /** Says that nothing more is sent. */
+  halfClose(): void {
+    this.call.end();
+  }
+
   /** Stops reading, as a client does that hangs. */
   pause(): void {
     this.call.pause();

@@ -17,9 +17,9 @@ import { applySotw, takeSotw } from "../../control-plane/xds/subscription-sotw.t
 import { resource } from "./xds-resources.ts";
 
 const GROUP = "default";
-const modern: ClientTraits = { legacyWildcard: true, namesWildcardOnReconnect: false };
+const modern: ClientTraits = { legacyWildcard: true, namesWildcardOnReconnect: false, takesErrors: false };
 /** A gRPC client (S12). */
-export const grpcTraits: ClientTraits = { ...modern, legacyWildcard: false };
+export const grpcTraits: ClientTraits = { ...modern, legacyWildcard: false, takesErrors: true };
 /** An Envoy before 1.20. */
 export const oldEnvoyTraits: ClientTraits = { ...modern, namesWildcardOnReconnect: true };
 const freely: Permission = { updates: true, removals: true };
@@ -30,6 +30,8 @@ export interface Played {
   readonly version: string;
   readonly resources: Record<string, string>;
   readonly removed: string[];
+  /** By errors. */
+  readonly notFound: string[];
 }
 
 abstract class Player implements Watcher {
@@ -94,7 +96,13 @@ abstract class Player implements Watcher {
     const nonce = `n${++this.#nonces}`;
     noteSent(this.sub, push, nonce, 0);
     const resources = Object.fromEntries(push.resources.map(({ name, version }) => [name, version]));
-    return { nonce, version: push.version, resources, removed: [...push.removed] };
+    return {
+      nonce,
+      version: push.version,
+      resources,
+      removed: [...push.removed],
+      notFound: [...(push.notFound ?? [])],
+    };
   }
 }
 

@@ -2,7 +2,10 @@
 import { pino } from "pino";
 
 import { MetricsRegistry } from "../../control-plane/observe/metrics.ts";
+import { makeReports } from "../../control-plane/reports/reports.ts";
 import { ResourceCache, type ResourceUpdate } from "../../control-plane/xds/cache.ts";
+import { ConnectedClients } from "../../control-plane/xds/connected-clients.ts";
+import { JoinGuard } from "../../control-plane/xds/join.ts";
 import type { XdsLimits } from "../../control-plane/xds/limits.ts";
 import { startXdsServer } from "../../control-plane/xds/server.ts";
 import { NodeRegistry, type NodeStatus } from "../../control-plane/xds/status.ts";
@@ -25,10 +28,21 @@ export async function startXdsRig(
   const nodes = new NodeRegistry();
   const metrics = new MetricsRegistry();
   const log = pino({ level: "silent" });
-  const server = await startXdsServer({ host: "127.0.0.1", port: 0, cache, nodes, log, metrics, limits });
-  const clients: { close(): void }[] = [];
+  const clients = new ConnectedClients();
+  const join = new JoinGuard(false);
+  const reports = makeReports({
+    ...{ clients, cache, join, metrics, log },
+    accessLogFile: "/dev/null",
+    loadReportIntervalMs: 200,
+  });
+  const { services } = reports;
+  const server = await startXdsServer({
+    ...{ host: "127.0.0.1", port: 0, cache, nodes, clients, join },
+    ...{ log, metrics, limits, services },
+  });
+  const opened: { close(): void }[] = [];
   const kept = <T extends { close(): void }>(client: T): T => {
-    clients.push(client);
+    opened.push(client);
     return client;
   };
   cache.update("default", resources);
@@ -37,6 +51,7 @@ export async function startXdsRig(
     cache,
     nodes,
     metrics,
+    loads: reports.loads,
     server,
     /** Writes resources of the group "default". */
     change: (...updates: ResourceUpdate[]) => cache.update("default", updates),
@@ -56,7 +71,7 @@ export async function startXdsRig(
       }
     },
     async [Symbol.asyncDispose]() {
-      for (const client of clients) client.close();
+      for (const client of opened) client.close();
       await server.close(1_000);
     },
   };

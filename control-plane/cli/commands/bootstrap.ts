@@ -18,6 +18,8 @@ export interface BootstrapOptions extends GlobalOptions, JoinOptions {
   readonly admin: string;
   /** Downstream connections at most, over all listeners. */
   readonly maxConnections: number;
+  /** Report the load of each cluster to the control plane. */
+  readonly loadReports?: boolean;
 }
 
 /** `sluice bootstrap envoy`: what `envoy -c` needs to join a gateway group. */
@@ -33,6 +35,12 @@ export async function bootstrapEnvoy(options: BootstrapOptions, terminal: Termin
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
 function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, token: string | undefined) {
   const { xds, group, nodeId, admin, maxConnections } = options;
+  const grpcServices = [
+    {
+      envoy_grpc: { cluster_name: XDS_CLUSTER },
+      ...(token !== undefined && { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
+    },
+  ];
   const ads = { resource_api_version: "V3", ads: {}, initial_fetch_timeout: "0s" };
   return {
     node: { id: nodeId ?? hostname(), cluster: group },
@@ -43,17 +51,17 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
         transport_api_version: "V3",
         // The node is long, and the stream has only one sender.
         set_node_on_first_message_only: true,
-        grpc_services: [
-          {
-            envoy_grpc: { cluster_name: XDS_CLUSTER },
-            ...(token !== undefined && { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
-          },
-        ],
+        grpc_services: grpcServices,
       },
       // No timeout: without a control plane it waits, rather than start empty.
       lds_config: ads,
       cds_config: ads,
     },
+    ...(options.loadReports === true && {
+      cluster_manager: {
+        load_stats_config: { api_type: "GRPC", transport_api_version: "V3", grpc_services: grpcServices },
+      },
+    }),
     static_resources: {
       clusters: [
         {

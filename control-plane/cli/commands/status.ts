@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { toPlain } from "#proto/plain.ts";
+import { type GroupRollout, GroupRolloutSchema } from "#sluice/admin/v1/rollout_service_pb.ts";
 import {
   type GetStatusResponse,
   GetStatusResponseSchema,
@@ -16,6 +17,7 @@ import { type AdminClient, withClient } from "../client.ts";
 import { CliError, exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
 import { print } from "../output.ts";
+import { newestOfEach, unfinishedLines } from "../rollout-view.ts";
 import { ago, table } from "../table.ts";
 import { type Paint, printable, type Style, type Terminal } from "../terminal.ts";
 import { closest } from "../yaml/spelling.ts";
@@ -41,6 +43,8 @@ interface Status {
   readonly typeNames: TypeNames;
   /** Of the one data plane that was asked for, where it is connected. */
   readonly resources: readonly NodeResource[];
+  /** The newest of each gateway group. */
+  readonly rollouts: readonly GroupRollout[];
 }
 
 /** `sluice status [NODE]`: the control plane, and what each data plane was sent, accepted and refused. */
@@ -66,10 +70,16 @@ async function read(options: StatusOptions, node: string | undefined): Promise<S
   const typeNames = new Map(resourceTypes.map(({ typeUrl, shortName }) => [typeUrl, shortName as string]));
   const typeUrl = typeUrlOf(options.type, typeNames);
   if (typeUrl !== "" && node === undefined) throw new CliError("--type needs the name of a data plane");
-  const [controlPlane, nodes, resources] = await withClient(options, async (client) => {
-    const [told, all] = await Promise.all([client.status.getStatus({}), listNodes(client, options.group ?? "")]);
+  const gatewayGroup = options.group ?? "";
+  const [controlPlane, nodes, resources, rollouts] = await withClient(options, async (client) => {
+    const [told, all, rolled] = await Promise.all([
+      client.status.getStatus({}),
+      listNodes(client, gatewayGroup),
+      client.rollouts.listRollouts({ gatewayGroup, limit: PAGE_SIZE }),
+    ]);
     const asked = all.filter(({ id, disconnectTime }) => id === node && disconnectTime === undefined);
-    return [told, all, await Promise.all(asked.map((each) => readResources(client, each, typeUrl)))] as const;
+    const found = await Promise.all(asked.map((each) => readResources(client, each, typeUrl)));
+    return [told, all, found.flat(), newestOfEach(rolled.rollouts)] as const;
   });
   if (node !== undefined && nodes.every(({ id }) => id !== node)) {
     const meant = closest(
@@ -82,7 +92,7 @@ async function read(options: StatusOptions, node: string | undefined): Promise<S
     );
   }
   const shown = nodes.filter(({ id }) => node === undefined || id === node);
-  return { controlPlane, nodes: shown, typeNames, resources: resources.flat() };
+  return { controlPlane, nodes: shown, typeNames, resources, rollouts };
 }
 
 async function listNodes({ status: service }: AdminClient, gatewayGroup: string): Promise<ProxyNode[]> {
@@ -100,6 +110,7 @@ function show(status: Status, node: string | undefined, { output }: StatusOption
   const data = {
     controlPlane: toPlain(GetStatusResponseSchema, status.controlPlane),
     nodes: status.nodes.map((each) => toPlain(ProxyNodeSchema, each)),
+    rollouts: status.rollouts.map((each) => toPlain(GroupRolloutSchema, each)),
     ...(node !== undefined && { resources: status.resources.map((each) => toPlain(NodeResourceSchema, each)) }),
   };
   return print(terminal, output, data, () => {
@@ -122,8 +133,11 @@ function headline(status: GetStatusResponse, now: Date, style: Paint): string {
   return `${style("bold", "CONTROL PLANE")}  ${version}   store ${store}, revision ${revision}${changed}   xDS ${xdsAddress}`;
 }
 
-function nodeTable({ nodes, typeNames }: Status, now: Date, style: Paint): string {
-  if (nodes.length === 0) return "No data plane is connected: sluice proxy, or sluice bootstrap envoy, makes one.";
+function nodeTable({ nodes, typeNames, rollouts }: Status, now: Date, style: Paint): string {
+  const unfinished = unfinishedLines(rollouts, style);
+  const last = unfinished.length > 0 ? ["", ...unfinished] : [];
+  const none = "No data plane is connected: sluice proxy, or sluice bootstrap envoy, makes one.";
+  if (nodes.length === 0) return [none, ...last].join("\n");
   const shown = [...typeNames].filter(([url]) =>
     nodes.some(({ types }) => types.some(({ typeUrl }) => typeUrl === url)),
   );
@@ -145,7 +159,7 @@ function nodeTable({ nodes, typeNames }: Status, now: Date, style: Paint): strin
   const [headLine = "", ...lines] = table(head, rows).split("\n");
   // Under each data plane what is wrong with it.
   const body = lines.flatMap((line, index) => [line, ...complaints(nodes[index], typeNames, style)]);
-  return [style("dim", headLine), ...body].join("\n");
+  return [style("dim", headLine), ...body, ...last].join("\n");
 }
 
 function complaints(node: ProxyNode | undefined, typeNames: TypeNames, style: Paint): string[] {

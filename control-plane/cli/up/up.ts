@@ -156,6 +156,8 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...(options.insecure === true ? ["--insecure"] : []),
     ...(options.xdsInsecure === true ? ["--xds-insecure"] : []),
   ],
+  // As the sluice script starts it.
+  execArgv: ["--max-semi-space-size=4", "--heap-growing-percent=30"],
   env: environment(options),
   stopMsMax: STOP_MS_MAX,
 });

@@ -1,21 +1,29 @@
 // Command server serves recorded resources by go-control-plane's snapshot cache, as its users do: one snapshot for a group of nodes, made
 // anew and set whole for each change. Every node of the same cluster shares the snapshot, which is the cheapest way to use the cache.
 //
-// POST /change?name=N&port=P on the control address moves the first endpoint of the cluster N to the port P; POST /add?from=N&name=M adds
-// a cluster M, with endpoints, made like N. Both answer once the snapshot is set.
+// The control address takes changes, and answers each once the snapshot is set:
+//
+//	POST /change?name=N&port=P    moves the first endpoint of the cluster N to the port P
+//	POST /add?from=N&name=M       adds a cluster M, with endpoints, made like N
+//	POST /put                     adds or replaces the resource in the body, an encoded Any
+//	POST /remove?type=T&name=N    removes a resource
+//	GET /refusals                 what clients have refused so far, a JSON list of their reasons
 package main
 
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -30,12 +38,19 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	// Their types must be known to be read from an Any.
+	_ "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
 func main() {
 	xds := flag.String("xds", "127.0.0.1:0", "address of the xDS port")
 	control := flag.String("control", "127.0.0.1:0", "address that takes changes")
-	file := flag.String("resources", "", "resources that the client has recorded")
+	file := flag.String("resources", "", "resources that the client has recorded; without it there are none at first")
 	group := flag.String("group", "", "the nodes' cluster")
 	flag.Parse()
 
@@ -55,7 +70,13 @@ func main() {
 		log.Fatal(err)
 	}
 	ads := grpc.NewServer()
-	discovery.RegisterAggregatedDiscoveryServiceServer(ads, server.NewServer(context.Background(), served.cache, nil))
+	callbacks := server.CallbackFuncs{StreamDeltaRequestFunc: func(_ int64, request *discovery.DeltaDiscoveryRequest) error {
+		if refusal := request.GetErrorDetail(); refusal != nil {
+			served.refused(refusal.GetMessage())
+		}
+		return nil
+	}}
+	discovery.RegisterAggregatedDiscoveryServiceServer(ads, server.NewServer(context.Background(), served.cache, callbacks))
 	go func() { log.Fatal(http.Serve(controlListener, served.handler())) }()
 	fmt.Printf("{\"xds\":%q,\"control\":%q}\n", xdsListener.Addr(), controlListener.Addr())
 	log.Fatal(ads.Serve(xdsListener))
@@ -72,26 +93,27 @@ type state struct {
 	group     string
 	cache     cache.SnapshotCache
 	revision  int
-	clusters  []types.Resource
-	endpoints []types.Resource
-	clusterAt map[string]int
-	// Each set of endpoints by its cluster's name.
-	endpointsAt map[string]int
+	resources map[resource.Type]map[string]types.Resource
+	// Refusals have a lock of their own: the cache calls back while a snapshot is set.
+	refusalsMu sync.Mutex
+	refusals   []string
 }
 
 // load reads the resources of a recording: messages of type Resource, each behind its length.
 func load(file, group string) (*state, error) {
+	s := &state{
+		group:     group,
+		cache:     cache.NewSnapshotCache(true, byCluster{}, nil),
+		resources: map[resource.Type]map[string]types.Resource{},
+	}
+	if file == "" {
+		return s, nil
+	}
 	in, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	s := &state{
-		group:       group,
-		cache:       cache.NewSnapshotCache(true, byCluster{}, nil),
-		clusterAt:   map[string]int{},
-		endpointsAt: map[string]int{},
-	}
 	for reader := bufio.NewReader(in); ; {
 		recorded := &discovery.Resource{}
 		if err := (protodelim.UnmarshalOptions{MaxSize: -1}).UnmarshalFrom(reader, recorded); errors.Is(err, io.EOF) {
@@ -99,36 +121,43 @@ func load(file, group string) (*state, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		message, err := recorded.GetResource().UnmarshalNew()
-		if err != nil {
+		if err := s.put(recorded.GetResource()); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", file, recorded.GetName(), err)
 		}
-		s.put(message)
 	}
 }
 
 // put adds a resource or replaces the one of its name.
-func (s *state) put(message proto.Message) {
-	list, at := &s.clusters, s.clusterAt
-	if _, is := message.(*endpoint.ClusterLoadAssignment); is {
-		list, at = &s.endpoints, s.endpointsAt
+func (s *state) put(encoded *anypb.Any) error {
+	message, err := encoded.UnmarshalNew()
+	if err != nil {
+		return err
 	}
-	name := cache.GetResourceName(message)
-	if index, known := at[name]; known {
-		(*list)[index] = message
-		return
+	s.set(encoded.GetTypeUrl(), message)
+	return nil
+}
+
+func (s *state) set(typeURL string, message types.Resource) {
+	if s.resources[typeURL] == nil {
+		s.resources[typeURL] = map[string]types.Resource{}
 	}
-	at[name] = len(*list)
-	*list = append(*list, message)
+	s.resources[typeURL][cache.GetResourceName(message)] = message
+}
+
+func (s *state) refused(reason string) {
+	s.refusalsMu.Lock()
+	defer s.refusalsMu.Unlock()
+	s.refusals = append(s.refusals, reason)
 }
 
 // publish makes a snapshot of all resources and sets it.
 func (s *state) publish(ctx context.Context) error {
 	s.revision++
-	snapshot, err := cache.NewSnapshot(strconv.Itoa(s.revision), map[resource.Type][]types.Resource{
-		resource.ClusterType:  s.clusters,
-		resource.EndpointType: s.endpoints,
-	})
+	lists := map[resource.Type][]types.Resource{}
+	for typeURL, byName := range s.resources {
+		lists[typeURL] = slices.Collect(maps.Values(byName))
+	}
+	snapshot, err := cache.NewSnapshot(strconv.Itoa(s.revision), lists)
 	if err != nil {
 		return err
 	}
@@ -137,11 +166,11 @@ func (s *state) publish(ctx context.Context) error {
 
 // endpointsOf copies a set of endpoints, since those in a snapshot may not change.
 func (s *state) endpointsOf(name string) (*endpoint.ClusterLoadAssignment, error) {
-	index, known := s.endpointsAt[name]
+	endpoints, known := s.resources[resource.EndpointType][name]
 	if !known {
 		return nil, fmt.Errorf("no cluster %s", name)
 	}
-	return proto.Clone(s.endpoints[index]).(*endpoint.ClusterLoadAssignment), nil
+	return proto.Clone(endpoints).(*endpoint.ClusterLoadAssignment), nil
 }
 
 func (s *state) change(name string, port uint64) error {
@@ -151,7 +180,7 @@ func (s *state) change(name string, port uint64) error {
 	}
 	first := changed.GetEndpoints()[0].GetLbEndpoints()[0].GetEndpoint().GetAddress().GetSocketAddress()
 	first.PortSpecifier = &core.SocketAddress_PortValue{PortValue: uint32(port)}
-	s.put(changed)
+	s.set(resource.EndpointType, changed)
 	return nil
 }
 
@@ -160,11 +189,11 @@ func (s *state) add(from, name string) error {
 	if err != nil {
 		return err
 	}
-	added := proto.Clone(s.clusters[s.clusterAt[from]]).(*cluster.Cluster)
+	added := proto.Clone(s.resources[resource.ClusterType][from]).(*cluster.Cluster)
 	added.Name = name
 	endpoints.ClusterName = name
-	s.put(added)
-	s.put(endpoints)
+	s.set(resource.ClusterType, added)
+	s.set(resource.EndpointType, endpoints)
 	return nil
 }
 
@@ -191,5 +220,27 @@ func (s *state) handler() http.Handler {
 		return s.change(r.FormValue("name"), port)
 	})
 	write("POST /add", func(r *http.Request) error { return s.add(r.FormValue("from"), r.FormValue("name")) })
+	write("POST /put", func(r *http.Request) error {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return err
+		}
+		encoded := &anypb.Any{}
+		if err := proto.Unmarshal(body, encoded); err != nil {
+			return err
+		}
+		return s.put(encoded)
+	})
+	write("POST /remove", func(r *http.Request) error {
+		delete(s.resources[r.FormValue("type")], r.FormValue("name"))
+		return nil
+	})
+	mux.HandleFunc("GET /refusals", func(w http.ResponseWriter, r *http.Request) {
+		s.refusalsMu.Lock()
+		defer s.refusalsMu.Unlock()
+		if err := json.NewEncoder(w).Encode(append([]string{}, s.refusals...)); err != nil {
+			log.Print(err)
+		}
+	})
 	return mux
 }

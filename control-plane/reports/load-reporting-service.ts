@@ -1,0 +1,119 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+
+import {
+  LoadReportingService,
+  type LoadStatsRequest,
+  type LoadStatsResponse,
+} from "#envoy/service/load_stats/v3/lrs_pb.ts";
+import { servedType } from "#proto/resource-types.ts";
+
+import type { ResourceCache } from "../xds/cache.ts";
+import { WILDCARD, type Watcher } from "../xds/interest.ts";
+import type { JoinGuard } from "../xds/join.ts";
+import type { PortService } from "../xds/port-service.ts";
+import type { Loads, Shares } from "./loads.ts";
+import { NodeStreams } from "./node-streams.ts";
+
+/** How often data planes report, unless told otherwise. */
+const INTERVAL_MS_DEFAULT = 10_000;
+
+/** Clusters that are named to one that can't be told to report all. */
+const CLUSTERS_MAX = 50_000;
+
+const SENDS_ALL = "envoy.lrs.supports_send_all_clusters";
+const CDS = servedType("CDS").typeUrl;
+
+type Call = ServerDuplexStream<LoadStatsRequest, LoadStatsResponse>;
+
+export interface LoadReportingOptions {
+  readonly loads: Loads;
+  readonly cache: ResourceCache;
+  readonly join: JoinGuard;
+  readonly log: Logger;
+  readonly intervalMs?: number;
+}
+
+/** The load reporting service (LRS) of the xDS port: every data plane is asked for all clusters of its gateway group (L1). */
+export function loadReportingService({
+  loads,
+  cache,
+  join,
+  log,
+  intervalMs = INTERVAL_MS_DEFAULT,
+}: LoadReportingOptions): PortService {
+  const streams = new NodeStreams("load report", join, log);
+  const ask = (call: Call, clusters: readonly string[] | "all") => {
+    const names = clusters === "all" ? {} : { clusters: [...clusters] };
+    const all = { sendAllClusters: clusters === "all", loadReportingInterval: durationFromMs(intervalMs) };
+    call.write({ ...names, ...all } as LoadStatsResponse);
+  };
+
+  const streamLoadStats: handleBidiStreamingCall<LoadStatsRequest, LoadStatsResponse> = (call) => {
+    if (!streams.enter(call, (refusal) => call.emit("error", refusal))) return;
+    const shares: Shares = [];
+    let stopNaming: (() => void) | undefined;
+    let asked = false;
+    call.on("data", (request: LoadStatsRequest) => {
+      void streams.calls.guard(call, () => {
+        const identity = streams.identify(call, request.node);
+        if (identity === undefined) return;
+        const { gatewayGroup } = identity;
+        const exists = (name: string) => cache.resources(gatewayGroup, CDS)?.has(name) ?? false;
+        loads.report(gatewayGroup, request.clusterStats, shares, exists);
+        if (asked) return;
+        asked = true;
+        if (request.node?.clientFeatures.includes(SENDS_ALL)) ask(call, "all");
+        else stopNaming = nameClusters(cache, gatewayGroup, intervalMs, (names) => ask(call, names));
+      });
+    });
+    const leave = () => {
+      loads.withdraw(shares);
+      stopNaming?.();
+    };
+    for (const event of ["close", "cancelled"]) call.on(event, leave);
+    call.on("end", () => call.end());
+  };
+
+  return { service: LoadReportingService, handlers: { streamLoadStats }, close: () => streams.close() };
+}
+
+/** Tells a client the clusters of its gateway group now, and again when they have changed, at most once in an interval. */
+function nameClusters(
+  cache: ResourceCache,
+  gatewayGroup: string,
+  intervalMs: number,
+  tell: (names: readonly string[]) => void,
+): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  let told: string | undefined;
+  const tellNow = () => {
+    timer = undefined;
+    const names = [...(cache.resources(gatewayGroup, CDS)?.values() ?? [])].map(({ name }) => name);
+    const named = names.slice(0, CLUSTERS_MAX);
+    const text = named.join("\0");
+    if (told === text) return;
+    told = text;
+    // Some clients, of which gRPC for Node is one, lose the first of the list: what stands there is no cluster.
+    tell(["", ...named]);
+  };
+  const later = () => {
+    timer ??= setTimeout(tellNow, intervalMs).unref();
+  };
+  const watcher: Watcher = {
+    // Clusters that only changed are named already.
+    changed: (_, changes) => {
+      if (changes.some(({ before, exists }) => before === undefined || !exists)) later();
+    },
+    groupChanged: later,
+  };
+  const audience = cache.attach(gatewayGroup, watcher);
+  audience.interest.add(CDS, WILDCARD, watcher);
+  tellNow();
+  return () => {
+    clearTimeout(timer);
+    audience.interest.remove(CDS, WILDCARD, watcher);
+    audience.detach();
+  };
+}

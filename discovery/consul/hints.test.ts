@@ -1,0 +1,93 @@
+/** Which services a change somewhere in Consul hints at: told by a server that answers as Consul does. */
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { afterEach, expect, test, vi } from "vitest";
+
+import { ConsulClient } from "./client.ts";
+import { watchHints } from "./hints.ts";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+});
+
+/** Lists by their paths; a question that names the index waits for `set`. */
+async function start() {
+  const lists = new Map<string, { index: number; body: unknown; waiting: Set<ServerResponse> }>();
+  const list = (path: string) => {
+    const found = lists.get(path) ?? { index: 1, body: path.endsWith("services") ? {} : [], waiting: new Set() };
+    lists.set(path, found);
+    return found;
+  };
+  const tell = (path: string, response: ServerResponse) => {
+    const { index, body } = list(path);
+    response.writeHead(200, { "x-consul-index": String(index) }).end(JSON.stringify(body));
+  };
+  const server = createServer((request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? "", "http://consul");
+    if (searchParams.get("index") === String(list(pathname).index)) list(pathname).waiting.add(response);
+    else tell(pathname, response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const settings = { addresses: [`http://127.0.0.1:${(server.address() as AddressInfo).port}`] };
+  const client = new ConsulClient(settings);
+  const end = new AbortController();
+  const hinted: string[] = [];
+  const done = watchHints(client, settings, (service) => hinted.push(service), end.signal);
+  cleanups.push(async () => {
+    end.abort();
+    await client.close();
+    server.closeAllConnections();
+    server.close();
+    await done;
+  });
+  const set = async (path: string, body: unknown) => {
+    await vi.waitUntil(() => list(path).waiting.size > 0, { timeout: 20_000 });
+    const it = list(path);
+    it.index++;
+    it.body = body;
+    for (const response of it.waiting) tell(path, response);
+    it.waiting.clear();
+  };
+  const hints = async (...expected: string[]) => {
+    await vi.waitUntil(() => hinted.length >= expected.length, { timeout: 20_000 });
+    expect(hinted.splice(0).sort()).toEqual(expected);
+  };
+  return { list, set, hints };
+}
+
+const check = (service: string, id: string) => ({
+  Node: "n1",
+  CheckID: `check:${id}`,
+  ServiceID: id,
+  ServiceName: service,
+});
+const critical = "/v1/health/state/critical";
+
+test("services are hinted at whose checks begin or cease to fail, and no others", async () => {
+  const { set, hints } = await start();
+  await set(critical, [check("orders", "o1"), check("carts", "c1")]);
+  await hints("carts", "orders");
+  await set(critical, [check("carts", "c1"), check("orders", "o2")]);
+  await hints("orders", "orders");
+  await set("/v1/health/state/warning", [check("users", "u1")]);
+  await hints("users");
+});
+
+test("a check of a node hints at all that runs there", async () => {
+  const { list, set, hints } = await start();
+  list("/v1/catalog/node/n1").body = { Node: {}, Services: { a: { Service: "orders" }, b: { Service: "carts" } } };
+  await set(critical, [{ Node: "n1", CheckID: "serfHealth", ServiceID: "", ServiceName: "" }]);
+  await hints("carts", "orders");
+});
+
+test("a service that comes, goes or has other tags is hinted at", async () => {
+  const { set, hints } = await start();
+  await set("/v1/catalog/services", { orders: ["v1"], carts: [] });
+  await hints("carts", "orders");
+  await set("/v1/catalog/services", { orders: ["v1", "v2"], carts: [] });
+  await hints("orders", "orders");
+});
