@@ -15,12 +15,8 @@ import { keyOf, keyText, type ObjectKey } from "./model/objects.ts";
 import { StoreError } from "./store/errors.ts";
 import type { Store } from "./store/store.ts";
 import type { Transaction } from "./store/transaction.ts";
-import {
-  GroupTranslation,
-  type ObjectChange,
-  type ResourceChange,
-  type TranslationFailure,
-} from "./translate/group.ts";
+import type { ResourceChange } from "./translate/difference.ts";
+import { GroupTranslation, type ObjectChange, type TranslationFailure } from "./translate/group.ts";
 import type { ResourceCache, ResourceUpdate } from "./xds/cache.ts";
 
 /** Transactions often come in a row; so long must none have come before they are translated together. */

@@ -9,7 +9,8 @@ import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
 import { keyOf, type StoredObject } from "../model/objects.ts";
-import { GroupTranslation, type ObjectChange, type ResourceChange } from "./group.ts";
+import type { ResourceChange } from "./difference.ts";
+import { GroupTranslation, type ObjectChange } from "./group.ts";
 
 const set = (object: StoredObject): ObjectChange => ({ key: keyOf(object), object });
 const remove = (object: StoredObject): ObjectChange => ({ key: keyOf(object), object: undefined });

@@ -6,12 +6,14 @@ import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 import type { Service } from "#sluice/model/v1/service_pb.ts";
+import type { Upstream } from "#sluice/model/v1/upstream_pb.ts";
 import type { Certificate } from "#sluice/model/v1/certificate_pb.ts";
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { type CertificateFacts, certificateFacts } from "../model/certificate.ts";
 import { keyText, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
 import { toCollectorClusters } from "./collectors.ts";
+import { difference, type KnownResource, replacements, type ResourceChange } from "./difference.ts";
 import { toListener } from "./listener.ts";
 import { ROUTE_CONFIGURATION } from "./names.ts";
 import { encodeRouteConfiguration } from "./route-configuration.ts";
@@ -26,11 +28,6 @@ export interface ObjectChange {
   readonly key: ObjectKey;
   /** Undefined: it was deleted. */
   readonly object: StoredObject | undefined;
-}
-
-/** A resource that is new or different, encoded; without bytes, one that is gone. */
-export interface ResourceChange extends Omit<EncodedResource, "bytes"> {
-  readonly bytes: Uint8Array | null;
 }
 
 /** An object that could not be translated: a bug, since it was found valid when it was written. */
@@ -51,13 +48,13 @@ const vhds = resourceType("VHDS").typeUrl;
  * resources.
  */
 export class GroupTranslation {
-  readonly #services = new Map<string, readonly EncodedResource[]>();
+  readonly #services = new Map<string, readonly KnownResource[]>();
   readonly #virtualHosts = new VirtualHosts();
   /** By kind and name. */
-  readonly #secrets = new Map<string, readonly EncodedResource[]>();
+  readonly #secrets = new Map<string, readonly KnownResource[]>();
   readonly #certificates = new Map<string, CertificateFacts>();
   #group: GatewayGroup | undefined;
-  #listeners: readonly EncodedResource[] = [];
+  #listeners: readonly KnownResource[] = [];
   #listenersStale = false;
   readonly #staged: ResourceChange[] = [];
   /** The services that need what a registry says, by discoveryKey. */
@@ -84,7 +81,7 @@ export class GroupTranslation {
   stage({ key, object }: ObjectChange): TranslationFailure | undefined {
     try {
       if (key.kind === "gatewayGroup") this.#applyGroup(valueOf("gatewayGroup", object));
-      else if (key.kind === "service") this.#applyService(key.name, object, this.#staged);
+      else if (key.kind === "service") this.#applyService(key.name, object);
       else if (key.kind === "certificate") this.#applyCertificate(key.name, valueOf("certificate", object));
       else if (key.kind === "caCertificate")
         this.#applySecret(keyText(key), valueOf("caCertificate", object), toCaSecret);
@@ -123,17 +120,18 @@ export class GroupTranslation {
   }
 
   #applySecret<Value>(key: string, value: Value | undefined, toSecret: (value: Value) => EncodedResource): void {
-    const after = value === undefined ? [] : [toSecret(value)];
-    this.#staged.push(...difference(this.#secrets.get(key) ?? [], after));
-    if (after.length === 0) this.#secrets.delete(key);
-    else this.#secrets.set(key, after);
+    const { changes, known } = difference(this.#secrets.get(key) ?? [], value === undefined ? [] : [toSecret(value)]);
+    this.#staged.push(...changes);
+    if (value === undefined) this.#secrets.delete(key);
+    else this.#secrets.set(key, known);
   }
 
   /** What the group and all of its certificates together become. */
   #makeListeners(): void {
     const listeners = this.#group === undefined ? [] : this.#listenersOf(this.#group);
-    this.#staged.push(...difference(this.#listeners, listeners));
-    this.#listeners = listeners;
+    const { changes, known } = difference(this.#listeners, listeners);
+    this.#staged.push(...changes);
+    this.#listeners = known;
     this.#listenersStale = false;
   }
 
@@ -149,13 +147,14 @@ export class GroupTranslation {
     return [...collectors, ...listeners];
   }
 
-  #applyService(name: string, object: StoredObject | undefined, changes: ResourceChange[]): void {
+  #applyService(name: string, object: StoredObject | undefined): void {
     // All of it is translated before anything is kept, so that a service changes whole or not at all.
     const part: ServicePart | undefined =
       object?.kind === "service" ? translateService(object.value, this.#find) : undefined;
-    changes.push(...difference(this.#services.get(name) ?? [], part?.resources ?? []));
+    const { changes, known } = difference(this.#services.get(name) ?? [], part?.resources ?? []);
+    this.#staged.push(...changes);
     if (part === undefined) this.#services.delete(name);
-    else this.#services.set(name, part.resources);
+    else this.#services.set(name, known);
     this.#virtualHosts.set(name, part);
     this.#setUser(name, object?.kind === "service" ? object.value : undefined);
   }
@@ -168,16 +167,17 @@ export class GroupTranslation {
     const changes: ResourceChange[] = [];
     for (const name of this.#users.get(key) ?? []) {
       const service = this.#sources.get(name);
+      if (service === undefined) continue;
+      const isUser = ({ discovery }: Upstream) => discovery !== undefined && discoveryKey(discovery) === key;
+      const endpoints = service.upstreams
+        .filter(isUser)
+        .map((upstream) => translateEndpoints(service, upstream, this.#find))
+        .filter((resource) => resource !== undefined);
       const before = this.#services.get(name) ?? [];
-      const after = new Map(before.map((resource) => [`${resource.typeUrl} ${resource.name}`, resource]));
-      for (const upstream of service?.upstreams ?? []) {
-        if (service === undefined || upstream.discovery === undefined || discoveryKey(upstream.discovery) !== key)
-          continue;
-        const endpoints = translateEndpoints(service, upstream, this.#find);
-        if (endpoints !== undefined) after.set(`${endpoints.typeUrl} ${endpoints.name}`, endpoints);
-      }
-      changes.push(...difference(before, [...after.values()]));
-      this.#services.set(name, [...after.values()]);
+      const { changes: changed, known } = replacements(before, endpoints);
+      changes.push(...changed);
+      const isOld = (old: KnownResource) => known.every((it) => it.typeUrl !== old.typeUrl || it.name !== old.name);
+      this.#services.set(name, [...before.filter(isOld), ...known]);
     }
     // What is staged already may hold older endpoints of the same cluster; the commit must end with these.
     if (this.#staged.length > 0) this.#staged.push(...changes);
@@ -201,18 +201,4 @@ export class GroupTranslation {
       this.#users.set(discoveryKey(discovery), users.add(name));
     }
   }
-}
-
-/** How to come from some resources to others. */
-function difference(before: readonly EncodedResource[], after: readonly EncodedResource[]): ResourceChange[] {
-  const key = ({ typeUrl, name }: EncodedResource) => `${typeUrl} ${name}`;
-  const old = new Map(before.map((resource) => [key(resource), resource]));
-  const changes: ResourceChange[] = [];
-  for (const resource of after) {
-    const previous = old.get(key(resource));
-    old.delete(key(resource));
-    if (previous === undefined || Buffer.compare(previous.bytes, resource.bytes) !== 0) changes.push(resource);
-  }
-  for (const { typeUrl, name } of old.values()) changes.push({ typeUrl, name, bytes: null });
-  return changes;
 }

@@ -21,7 +21,8 @@ import { keyOf, objectOf, objectsIn, withDefaults } from "../model/objects.ts";
 import { stateOf } from "../model/testing/state.ts";
 import { type Problem, validate } from "../model/validate.ts";
 import type { FindSnapshot } from "./discovered.ts";
-import { GroupTranslation, type ResourceChange } from "./group.ts";
+import type { ResourceChange } from "./difference.ts";
+import { GroupTranslation } from "./group.ts";
 
 const testdata = join(import.meta.dirname, "testdata");
 const names = (suffix: string) =>

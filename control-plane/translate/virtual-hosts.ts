@@ -1,3 +1,4 @@
+import { digestOf } from "./difference.ts";
 import { serviceVirtualHost, sharedVirtualHost } from "./names.ts";
 import type { RankedRoute } from "./route.ts";
 import type { ServicePart } from "./service.ts";
@@ -17,7 +18,8 @@ type Part = Pick<ServicePart, "hosts" | "routes">;
 export class VirtualHosts {
   readonly #parts = new Map<string, Part>();
   readonly #claims = new Map<string, Set<string>>();
-  readonly #encoded = new Map<string, Uint8Array>();
+  /** What was handed over last, by name. */
+  readonly #digests = new Map<string, string>();
   readonly #staleServices = new Set<string>();
   readonly #staleHosts = new Set<string>();
 
@@ -85,13 +87,13 @@ export class VirtualHosts {
   }
 
   #put(name: string, bytes: Uint8Array | undefined, changed: Map<string, Uint8Array | null>): void {
-    const before = this.#encoded.get(name);
     if (bytes === undefined) {
-      if (this.#encoded.delete(name)) changed.set(name, null);
+      if (this.#digests.delete(name)) changed.set(name, null);
       return;
     }
-    if (before !== undefined && Buffer.compare(before, bytes) === 0) return;
-    this.#encoded.set(name, bytes);
+    const digest = digestOf(bytes);
+    if (this.#digests.get(name) === digest) return;
+    this.#digests.set(name, digest);
     changed.set(name, bytes);
   }
 }

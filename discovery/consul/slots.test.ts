@@ -16,9 +16,9 @@ const never = new AbortController().signal;
 function crowd(slots: QuestionSlots, size: number) {
   const granted: number[] = [];
   const got = new Map<number, Slot>();
-  const members: SlotMember[] = Array.from({ length: size }, (_, at) => slots.join(`s${at}`));
+  const members: SlotMember[] = Array.from({ length: size }, (_, at) => slots.join(`s${at}`, never));
   const ask = (at: number) => {
-    void members[at]?.acquire(never).then((slot) => {
+    void members[at]?.acquire().then((slot) => {
       granted.push(at);
       got.set(at, slot);
     });
@@ -95,6 +95,25 @@ test("more slots, as over HTTP/2, end the crowding", async () => {
   expect(got.get(2)?.waitMs).toBeUndefined();
 });
 
+test("a watch that ends stops waiting for its turn, or for the answer, and leaves its place to others", async () => {
+  const slots = new QuestionSlots(1);
+  const [ending, waiting] = [new AbortController(), new AbortController()];
+  const first = slots.join("first", ending.signal);
+  const second = slots.join("second", waiting.signal);
+  const { revoked } = await first.acquire();
+  const turn = second.acquire();
+  waiting.abort(new Error("no more"));
+  await expect(turn).rejects.toThrow("no more");
+  await expect(second.acquire()).rejects.toThrow("no more");
+  ending.abort();
+  expect(revoked.aborted).toBe(true);
+  first.leave();
+  const { ask, granted } = crowd(slots, 1);
+  ask(0);
+  await settle();
+  expect(granted).toEqual([0]);
+});
+
 test("whatever happens, no more ask than there are slots, and everybody's turn comes", async () => {
   vi.useRealTimers();
   const steps = fc.array(fc.record({ hint: fc.option(fc.nat(9)), changed: fc.boolean() }), { minLength: 30 });
@@ -105,7 +124,7 @@ test("whatever happens, no more ask than there are slots, and everybody's turn c
       const asking: number[] = [];
       const turns = new Map<number, number>();
       const join = (at: number) => {
-        void members[at]?.acquire(never).then(() => {
+        void members[at]?.acquire().then(() => {
           asking.push(at);
           turns.set(at, (turns.get(at) ?? 0) + 1);
         });

@@ -10,7 +10,7 @@ const QUESTIONS_PER_SECOND_MAX = 150;
 export interface Slot {
   /** How long to wait for a change; undefined: as long as one likes. */
   readonly waitMs: number | undefined;
-  /** Aborted when others came who have no slot: ask again, in turn. */
+  /** Aborted when others came who have no slot (ask again, in turn), and when the watch ends. */
   readonly revoked: AbortSignal;
 }
 
@@ -21,7 +21,8 @@ interface Member {
   /** Somebody says that there is something to hear. */
   hinted: boolean;
   holds: { readonly hot: boolean; readonly revoke: AbortController } | undefined;
-  wake: ((slot: Slot) => void) | undefined;
+  /** The end of what it waits for. */
+  wake: PromiseWithResolvers<Slot> | undefined;
 }
 
 /**
@@ -58,19 +59,30 @@ export class QuestionSlots {
     this.#look();
   }
 
-  /** A watch joins, and has a slot from each `acquire` to the next `release`; `leave` ends it all. */
-  join(service: string): SlotMember {
+  /**
+   * A watch joins, and has a slot from each `acquire` to the next `release`; `leave` ends it all.
+   * @param signal of the whole watch, listened to once: what is hung on it for each question is most of the garbage of a crowd
+   */
+  join(service: string, signal: AbortSignal): SlotMember {
     const member: Member = { service, hotUntilMs: 0, hinted: false, holds: undefined, wake: undefined };
     this.#members.add(member);
     this.#byService.set(service, (this.#byService.get(service) ?? new Set()).add(member));
+    const abort = () => {
+      this.#queue.delete(member);
+      this.#first.delete(member);
+      member.wake?.reject(signal.reason);
+      member.holds?.revoke.abort();
+    };
+    signal.addEventListener("abort", abort);
     this.#look();
     return {
-      acquire: (signal) => this.#acquire(member, signal),
+      acquire: () => this.#acquire(member, signal),
       release: (changed) => {
         if (changed) member.hotUntilMs = Date.now() + HOT_MS;
         this.#release(member);
       },
       leave: () => {
+        signal.removeEventListener("abort", abort);
         this.#queue.delete(member);
         this.#first.delete(member);
         this.#members.delete(member);
@@ -93,21 +105,15 @@ export class QuestionSlots {
   }
 
   #acquire(member: Member, signal: AbortSignal): Promise<Slot> {
-    return new Promise((resolve, reject) => {
-      const abort = () => {
-        this.#queue.delete(member);
-        this.#first.delete(member);
-        reject(signal.reason as Error);
-      };
-      member.wake = (slot) => {
-        signal.removeEventListener("abort", abort);
-        resolve(slot);
-      };
-      if (signal.aborted) return abort();
-      signal.addEventListener("abort", abort, { once: true });
-      (member.hinted || this.#mayBeHot(member) ? this.#first : this.#queue).add(member);
-      this.#grant();
-    });
+    const wake = Promise.withResolvers<Slot>();
+    if (signal.aborted) {
+      wake.reject(signal.reason);
+      return wake.promise;
+    }
+    member.wake = wake;
+    (member.hinted || this.#mayBeHot(member) ? this.#first : this.#queue).add(member);
+    this.#grant();
+    return wake.promise;
   }
 
   #release(member: Member): void {
@@ -131,7 +137,9 @@ export class QuestionSlots {
       this.#held++;
       if (hot) this.#hot++;
       const turnMs = Math.max(TURN_MS_MIN, (this.#capacity * 1_000) / QUESTIONS_PER_SECOND_MAX);
-      member.wake?.({ waitMs: this.isCrowded ? (hot ? HOT_WAIT_MS : turnMs) : undefined, revoked: revoke.signal });
+      const waitMs = this.isCrowded ? (hot ? HOT_WAIT_MS : turnMs) : undefined;
+      member.wake?.resolve({ waitMs, revoked: revoke.signal });
+      member.wake = undefined;
     }
   }
 
@@ -152,8 +160,8 @@ export class QuestionSlots {
 
 /** A watch's place among the others. */
 export interface SlotMember {
-  /** Waits for its turn. @throws the signal's reason */
-  acquire(signal: AbortSignal): Promise<Slot>;
+  /** Waits for its turn. @throws the reason of the watch's signal */
+  acquire(): Promise<Slot>;
   /** Gives the slot back. @param changed whether the answer was another one than before */
   release(changed: boolean): void;
   leave(): void;

@@ -39,15 +39,16 @@ export async function* watch(
   signal: AbortSignal,
 ): AsyncGenerator<ServiceSnapshot> {
   const watched = new Watch(context, service, signal);
-  const place = context.slots.join(service.service);
+  const place = context.slots.join(service.service, signal);
   try {
     while (!signal.aborted) {
-      const { waitMs, revoked } = await place.acquire(signal);
+      const { waitMs, revoked } = await place.acquire();
       const askedMs = performance.now();
       const snapshot = await watched.next(waitMs, revoked);
       place.release(snapshot !== undefined);
       if (snapshot !== undefined) yield snapshot;
-      await sleep(Math.max(0, INTERVAL_MS_MIN - (performance.now() - askedMs)), signal);
+      const restMs = INTERVAL_MS_MIN - (performance.now() - askedMs);
+      if (restMs > 0) await sleep(restMs, signal);
     }
   } finally {
     place.leave();
@@ -75,7 +76,7 @@ class Watch {
   /**
    * Asks once. @returns undefined if nothing changed
    * @param waitMs how long to wait for a change at most
-   * @param revoked ends the waiting
+   * @param revoked ends the waiting, as does the end of the watch
    */
   async next(waitMs: number | undefined, revoked: AbortSignal): Promise<ServiceSnapshot | undefined> {
     const answer = await this.#ask(waitMs, revoked);
@@ -106,12 +107,12 @@ class Watch {
       return await client.askBlocking({
         path,
         query: { ...query, index: String(index), wait: `${Math.round(wait)}ms` },
-        signal: AbortSignal.any([this.#signal, revoked]),
+        signal: revoked,
         timeoutMs: wait * WAIT_MARGIN + ANSWER_MS_MAX,
         knownIndex: index,
       });
     } catch (error) {
-      if (revoked.aborted) return undefined;
+      if (revoked.aborted && !this.#signal.aborted) return undefined;
       throw error;
     }
   }
