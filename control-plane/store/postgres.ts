@@ -39,6 +39,8 @@ export async function postgresBackend(url: string, secrets: SecretBox, warn: War
   const pool = new pg.Pool({ ...settings, max: CONNECTIONS_MAX });
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
   pool.on("error", (error) => warn(`${where}: ${messageOf(error)}`));
+  // One that breaks between two statements of a transaction would end it too: its next statement fails, which whoever waits is told.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   const explain = (error: unknown) => postgresError(error, where);
   try {

@@ -2,7 +2,7 @@
  * How far what a client wants has come, beside the rules of the protocol: which resources it has accepted, and which publications
  * (publications.ts) it still owes an answer for. Plain values like the subscription that they are part of; all of them cost what changed.
  */
-import type { Outstanding, PublicationRange, ResourceState, ResourceStatus } from "./status.ts";
+import type { Outstanding, PublicationRange, ResourceState, ResourceStatus } from "./delivery.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** What is kept of one subscription. */

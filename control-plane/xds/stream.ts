@@ -30,7 +30,7 @@ import {
 } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
 import { type WantedResource, wantedResources } from "./wanted-resources.ts";
-import { typeUrlOfView, viewOf } from "./whole-routes.ts";
+import { budgetOf, typeUrlOfView, viewOf } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
@@ -150,9 +150,10 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** Everything that it wants, for reports on it. */
   *wanted(): Iterable<WantedResource> {
-    const gatewayGroup = this.#client?.identity.gatewayGroup ?? "";
+    if (this.#client === undefined) return;
+    const { view, identity } = this.#client;
     for (const sub of inOrder(this.#order)) {
-      yield* wantedResources(sub, servedSet(this.#context.cache, gatewayGroup, sub));
+      yield* wantedResources(sub, servedSet(view, identity.gatewayGroup, sub));
     }
   }
 
@@ -248,7 +249,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     let sub = this.#order.subscriptions.get(type.shortName);
     if (sub === undefined) {
       // Virtual hosts come on the same stream as the route configuration that they belong to, and only in delta.
-      const oneByOne = this.#takesVirtualHosts(client);
+      const oneByOne = client.takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
       this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type, viewOf(type, oneByOne))));
     }
     return sub;
@@ -310,7 +311,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const permission = permit(this.#order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
-    const push = this.#protocol.take(sub, set, permission, this.#budgetOf(sub));
+    const push = this.#protocol.take(sub, set, permission, budgetOf(sub, this.#client?.takesVirtualHosts, limits));
     if (push === undefined) {
       const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
       noteIdle(sub, set);
@@ -349,18 +350,6 @@ export class XdsStream implements Watcher, ConnectedStream {
     const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
     if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
     else this.#alarm.at(endMs);
-  }
-
-  /** About how many bytes of resources may be in the next response. */
-  #budgetOf({ type, fresh }: Subscription): number {
-    const { limits } = this.#context;
-    // Nothing on the wire says that a first answer is complete, and a data plane that opens its ports with half of its hosts answers 404.
-    const together = type.shortName === "VHDS" && fresh && this.#client && this.#takesVirtualHosts(this.#client);
-    return together ? limits.firstHostsBytes : limits.responseBytes;
-  }
-
-  #takesVirtualHosts({ takesVirtualHosts }: Client): boolean {
-    return takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
   }
 
   #subscription(typeUrl: string): Subscription | undefined {

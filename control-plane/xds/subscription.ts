@@ -4,7 +4,8 @@ import type { CachedResource, ResourceChange, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
 import { newProgress, noteAnswered, noteOwed, notePushed, type Progress } from "./progress.ts";
 import { refusalsIn } from "./refusals.ts";
-import type { PublicationRange, TypeStatus } from "./status.ts";
+import type { PublicationRange } from "./delivery.ts";
+import type { TypeStatus } from "./status.ts";
 
 /** A response that its client has neither accepted nor refused yet. */
 export interface InFlight {

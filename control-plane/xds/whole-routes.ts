@@ -4,6 +4,8 @@ import { type RouteConfiguration, RouteConfigurationSchema } from "#envoy/config
 import { resourceType, routeConfigurationOf, type ServedType } from "#proto/resource-types.ts";
 
 import { type CachedResource, cachedResource, type ResourceSet, setVersion, versionOf } from "./resource.ts";
+import type { XdsLimits } from "./limits.ts";
+import type { Subscription } from "./subscription.ts";
 import { bodyOf, encodeField } from "./wire.ts";
 
 /** Under this name streams watch and read route configurations with their virtual hosts in them, in place of the type URL. */
@@ -15,6 +17,19 @@ const VHDS = resourceType("VHDS").typeUrl;
 /** What a stream reads of a type: the type URL, or WHOLE_ROUTES for RDS where the client doesn't take virtual hosts one by one. */
 export const viewOf = ({ typeUrl }: ServedType, takesVirtualHosts: boolean): string =>
   typeUrl === RDS && !takesVirtualHosts ? WHOLE_ROUTES : typeUrl;
+
+/**
+ * About how many bytes of resources may be in the next response. The first virtual hosts go together: nothing on the wire says that a first answer
+ * is complete, and a data plane that opened its ports with half of its hosts would answer 404.
+ *
+ * @param takesVirtualHosts the client said so, and with it that it takes messages of 64 MiB
+ */
+export const budgetOf = (
+  { type, fresh }: Subscription,
+  takesVirtualHosts: boolean | undefined,
+  limits: XdsLimits,
+): number =>
+  type.shortName === "VHDS" && takesVirtualHosts === true && fresh ? limits.firstHostsBytes : limits.responseBytes;
 
 /** The type of which a view is. */
 export const typeUrlOfView = (view: string): string => (view === WHOLE_ROUTES ? RDS : view);

@@ -1,5 +1,7 @@
 /** Real gRPC clients and servers (grpc-js) with the data path between them, and browsers' gRPC-Web. */
 import { once } from "node:events";
+import http2 from "node:http2";
+import type { AddressInfo } from "node:net";
 
 import {
   Client,
@@ -166,4 +168,30 @@ test("a browser calls the same server by gRPC-Web over HTTP/1.1, in binary and i
   expect(decoded.startsWith(frame(0, "hi!").toString("latin1"))).toBe(true);
   expect(decoded).toContain("grpc-status:0\r\n");
   expect(await exchange(it.path.port, web("application/grpc-web-text", "a*b="))).toMatch(/grpc-status: 13\r\n/);
+});
+
+test("a call's status comes behind a message whose length was said", async () => {
+  const server = http2.createServer().on("stream", (stream) => {
+    stream.respond({ "content-type": "application/grpc", "content-length": "5" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "5" }));
+    stream.end(Buffer.alloc(5));
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const cluster = clusterOf([endpointAt((server.address() as AddressInfo).port)], {
+    protocol: "http2",
+    http2: http2Defaults,
+  });
+  await using path = await DataPath.start({ cluster });
+  const session = http2.connect(`http://127.0.0.1:${path.port}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/test.Echo/unary",
+    "content-type": "application/grpc",
+  });
+  const trailers = once(stream, "trailers");
+  stream.end(Buffer.alloc(5));
+  stream.resume();
+  expect((await trailers)[0]).toMatchObject({ "grpc-status": "5" });
+  session.destroy();
+  server.close();
 });

@@ -124,8 +124,8 @@ export class ServedStream implements Downstream {
   sendHead(status: number, headers: Headers, end: boolean): void {
     this.#bodiless = isBodiless(status, this.#method);
     this.#head = responseFields(status, headers);
-    // A length, or a status without a body, leaves no room for trailers that anybody would read.
-    this.#mayTrail = !this.#bodiless && !headers.has("content-length");
+    // Also behind a body of a known length: gRPC says there how a call went.
+    this.#mayTrail = !this.#bodiless;
     if (end) this.#responseEnded = true;
   }
 

@@ -3,7 +3,8 @@ import { type ResourceType, routeConfigurationOf } from "#proto/resource-types.t
 import { type NameChanges, NameCounts } from "./names.ts";
 import { type NeededName, Needs } from "./needs.ts";
 import { referencesOf } from "./references.ts";
-import { domainsOf, type Node, type Resource, type ResourceUpdate, takesVirtualHosts, update } from "./resource.ts";
+import { type Node, type Resource, type ResourceUpdate, update } from "./resource.ts";
+import { readyHosts, takesVirtualHosts } from "./virtual-hosts.ts";
 
 export type { Resource, ResourceUpdate } from "./resource.ts";
 
@@ -219,36 +220,31 @@ export class Graph {
     return true;
   }
 
-  /** Each by itself: one that can't be used yet holds back no other, but for those whose domain it takes over. */
   #settleVirtualHosts(updates: ResourceUpdate[], patient: Patience): void {
-    const ready: string[] = [];
-    const awaited = new Set<string>();
-    for (const name of this.#changed.VHDS) {
-      const owner = routeConfigurationOf(name) ?? "";
-      if (!takesVirtualHosts(this.#active.RDS.get(owner))) {
-        // Looked at again when its route configuration comes, or comes into use.
-        if (!takesVirtualHosts(this.#received.RDS.get(owner))) this.#settled("VHDS", name);
-        continue;
-      }
-      const node = this.#received.VHDS.get(name);
-      if (node === undefined || this.#inUse("CDS", node.references.clusters) || !patient("VHDS", name))
-        ready.push(name);
-      else for (const domain of domainsOf(node)) awaited.add(domain);
-    }
+    const changed = [...this.#changed.VHDS].filter((name) => this.#isTaken(name));
+    const ready = readyHosts(changed, {
+      received: (name) => this.#received.VHDS.get(name),
+      active: (name) => this.#active.VHDS.get(name),
+      isWhole: ({ references }) => this.#inUse("CDS", references.clusters),
+      patient: (name) => patient("VHDS", name),
+    });
     for (const name of ready) {
       const node = this.#received.VHDS.get(name);
-      // A domain that moves to one that waits would be nobody's meanwhile.
-      const kept = node === undefined ? [] : domainsOf(node);
-      const hands =
-        awaited.size > 0 &&
-        domainsOf(this.#active.VHDS.get(name)).some((one) => awaited.has(one) && !kept.includes(one));
-      if (hands && patient("VHDS", name)) continue;
       if (node !== undefined) this.#activate("VHDS", node, updates);
       else {
         this.#deactivate("VHDS", name, updates);
         this.#settled("VHDS", name);
       }
     }
+  }
+
+  /** Whether the route configuration of a virtual host that has changed is in use and takes it. */
+  #isTaken(name: string): boolean {
+    const owner = routeConfigurationOf(name) ?? "";
+    if (takesVirtualHosts(this.#active.RDS.get(owner))) return true;
+    // Looked at again when its route configuration comes, or comes into use.
+    if (!takesVirtualHosts(this.#received.RDS.get(owner))) this.#settled("VHDS", name);
+    return false;
   }
 
   /** What is known of the virtual hosts of a route configuration has to be looked at again. */

@@ -1,7 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 
-import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
-import { type ResourceType, resourceType, routeConfigurationOf } from "#proto/resource-types.ts";
+import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import type { References } from "./references.ts";
 
@@ -26,17 +25,6 @@ export interface Resource {
 export interface Node extends Resource {
   readonly references: References;
 }
-
-/** Whether a route configuration takes its virtual hosts by VHDS. */
-export const takesVirtualHosts = (node: Node | undefined): boolean => (node?.references.virtualHosts.size ?? 0) > 0;
-
-/** The domains of a virtual host, each with the route configuration that it is in. */
-export const domainsOf = (node: Node | undefined): string[] =>
-  node === undefined
-    ? []
-    : (node.message as VirtualHost).domains.map(
-        (domain) => `${routeConfigurationOf(node.name)} ${domain.toLowerCase()}`,
-      );
 
 /** What the data path is told of a resource. */
 export const update = (

@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
 import { servedType, type ServedType } from "#proto/resource-types.ts";
 
@@ -90,10 +91,15 @@ test("D10 SRDS: asked for everything, there is nothing, and that is said", async
   expect([typeUrl, resources, removedResources]).toEqual([url("SRDS"), [], []]);
 });
 
-test("D10 VHDS: asked for everything, it gives the virtual hosts one by one", async () => {
+test("O1 D13 VHDS: asked for everything, each virtual host comes under its own name, which begins with its route configuration", async () => {
   const client = running.delta();
   client.send({ typeUrl: url("VHDS") });
-  expect(namesIn(await client.next())).toEqual(["default/service:shop"]);
+  const { resources } = await client.next();
+  expect(resources).not.toEqual([]);
+  for (const { name, resource } of resources) {
+    expect(name).toMatch(/^default\/(service|host):/);
+    expect(fromBinary(VirtualHostSchema, resource?.value ?? new Uint8Array()).name).toBe(name);
+  }
 });
 
 test("X1 X3 an xdstp name is a name like any other: it doesn't exist, in delta, and is not told in state of the world", async () => {

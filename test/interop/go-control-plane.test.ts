@@ -32,7 +32,8 @@ afterEach(async () => {
 
 const until = (what: string, look: () => boolean | Promise<boolean>) => waitFor(what, look, WAIT_MS_MAX);
 /** "Cluster a", in order. */
-const names = () => [...client.held().keys()].map((name) => name.split(".").at(-1)).sort();
+const names = () =>
+  [...client.held().keys()].map((name) => name.split(".").at(-1) ?? "").sort((a, b) => a.localeCompare(b));
 const holds = (...expected: string[]) => until(expected.join(), () => names().join() === expected.join());
 
 test("it syncs, follows changes of endpoints, routes and listeners, and drops what is removed", async () => {

@@ -82,10 +82,14 @@ test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s",
       nodeId: group.name ?? "",
     });
     try {
-      const state = await waitFor("Envoy to have accepted or refused everything", async () => {
-        const { stdout } = await plane.sluice("status", group.name ?? "", "-o", "json");
-        return /"(synced|nacked)"/i.exec(stdout)?.[1]?.toUpperCase();
-      });
+      const state = await waitFor(
+        "Envoy to have accepted or refused everything",
+        async () => {
+          const { stdout } = await plane.sluice("status", group.name ?? "", "-o", "json");
+          return /"(synced|nacked)"/i.exec(stdout)?.[1]?.toUpperCase();
+        },
+        60_000,
+      );
       expect(`${state} ${program.stderr.match(/.*(rejected|error).*/i)?.[0] ?? ""}`.trim()).toBe("SYNCED");
       expect((await ask(adminPort, { path: "/config_dump" })).body).not.toContain('"error_state"');
     } finally {

@@ -64,7 +64,7 @@ export async function kubernetesCrowd(services: number): Promise<CrowdRegistry> 
   const indented = ca.trim().replaceAll("\n", "\\n");
   return {
     name: "Kubernetes",
-    entry: `{ name: bench, kubernetes: { api_server: { url: "${server.href}", token: { value: good }, tls: { ca_certificates: "${indented}" } } } }`,
+    entry: `{ name: bench, kubernetes: { apiServer: { url: "${server.href}", token: { value: good }, tls: { caCertificates: "${indented}" } } } }`,
     key: (service) => `service: s${service}, namespace: default`,
     set: (service, ports) => put(service, ports, false),
     isTold: () => kube.watching("endpointslices") === 1 && kube.watching("services") === 1,

@@ -10,7 +10,8 @@ import {
   type UpstreamPorts,
 } from "./configs.ts";
 
-const base = `daemon off; worker_processes 1; pid nginx.pid; worker_rlimit_nofile 16384;
+// Where root runs it: the folder of its files is for its owner only.
+const base = `daemon off; user root root; worker_processes 1; pid nginx.pid; worker_rlimit_nofile 16384;
 events { worker_connections 16384; }`;
 
 /** Debian's build would use folders of the system, which only an installed package has. */
@@ -20,7 +21,8 @@ const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 
 /**
  * The upstream; without a port for gRPC it has none. One word of its configuration has at most 4 KiB, so larger bodies are put together from variables. A gRPC call gets the file
- * "message", as static files alone may hold any byte; they refuse POST, which error_page turns into the file.
+ * "message", as static files alone may hold any byte; they refuse POST, which error_page turns into the file. Its request is read before that, which
+ * "mirror" does by the way: a stream that ends unread is reset, and a proxy may take that for a failure.
  */
 export const upstreamConfig = (ports: Pick<UpstreamPorts, "http"> & Partial<UpstreamPorts>) => `${base}
 http {
@@ -41,7 +43,8 @@ const grpcServer = (port: number) => `  server {
     listen 127.0.0.1:${port} http2;
     root .; open_file_cache max=10; default_type application/grpc; http2_max_concurrent_streams 1000;
     error_page 405 =200 /message;
-    location / { add_trailer grpc-status 0 always; }
+    location = /read { internal; return 204; }
+    location / { mirror /read; try_files /message =404; add_trailer grpc-status 0 always; }
   }`;
 
 const tlsServer = (dir: string, kind: "rsa" | "ecdsa", port: number) =>

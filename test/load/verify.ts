@@ -51,7 +51,8 @@ async function wrongHttp2(target: Target, load: LoadCase): Promise<string | unde
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.end(grpc ? grpcMessage : undefined);
-    await once(stream, "end");
+    // After "end", since trailers may come with it or behind it.
+    await once(stream, "close");
     const body = Buffer.concat(chunks);
     if (status !== 200) return `status ${String(status)}`;
     if (!grpc) return body.length === answerBytes[load.answer] ? undefined : `a body of ${body.length} bytes`;

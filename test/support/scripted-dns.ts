@@ -33,6 +33,7 @@ export class ScriptedDns implements AsyncDisposable {
   negativeTtl: number | undefined = 1;
   readonly #udp: dgram.Socket;
   readonly #tcp = net.createServer((socket) => this.#serve(socket));
+  readonly #sockets = new Set<net.Socket>();
   readonly #host: string;
   #port = 0;
 
@@ -66,14 +67,19 @@ export class ScriptedDns implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#udp.close();
+    for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#tcp.close(resolve));
   }
 
   #serve(socket: net.Socket): void {
+    this.#sockets.add(socket);
     socket.on("error", () => socket.destroy());
+    socket.on("close", () => this.#sockets.delete(socket));
     socket.once("data", (chunk) => {
+      // On a busy machine somebody may take the port for what another program had there.
+      if (chunk.length < 2 || chunk.readUInt16BE(0) !== chunk.length - 2) return socket.destroy();
       const answer = this.#answer(chunk.subarray(2), "tcp");
-      if (answer !== undefined) socket.end(Buffer.concat([u16(answer.length), answer]));
+      return answer === undefined ? undefined : socket.end(Buffer.concat([u16(answer.length), answer]));
     });
   }
 

@@ -32,6 +32,9 @@ export async function bootstrapEnvoy(options: BootstrapOptions, terminal: Termin
   return exitCode.ok;
 }
 
+/** Instructions of one pattern in Envoy; RE2's time is linear in them. */
+const RE2_PROGRAM_SIZE_MAX = 65_536;
+
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
 function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, token: string | undefined) {
   const { xds, group, nodeId, admin, maxConnections } = options;
@@ -87,6 +90,16 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
             endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(xds) } }] }],
           },
         },
+      ],
+    },
+    layered_runtime: {
+      layers: [
+        {
+          name: "sluice",
+          // Envoy before 1.40 refuses patterns that compile to more than 100 instructions, which a cookie's does.
+          static_layer: { "re2.max_program_size.error_level": RE2_PROGRAM_SIZE_MAX },
+        },
+        { name: "admin", admin_layer: {} },
       ],
     },
     overload_manager: {

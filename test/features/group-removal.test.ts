@@ -1,0 +1,53 @@
+/** A gateway group that is deleted stops no traffic: its data planes keep what they have, and show up as nodes of an unknown group. */
+import { afterEach, expect, test } from "vitest";
+
+import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
+import { ask } from "../support/http.ts";
+import { freePort } from "../support/ports.ts";
+import { type Echo, startUpstream } from "../support/upstream.ts";
+import { waitFor } from "../support/wait.ts";
+
+let cleanup = new AsyncDisposableStack();
+afterEach(async () => {
+  await cleanup.disposeAsync();
+  cleanup = new AsyncDisposableStack();
+});
+
+test("traffic goes on without its gateway group, and follows it again when it comes back", {
+  timeout: 120_000,
+}, async () => {
+  const dir = await temporaryDir();
+  cleanup.defer(() => dir.remove());
+  const upstreams = [await startUpstream("first"), await startUpstream("second")] as const;
+  for (const upstream of upstreams) cleanup.defer(() => upstream.close());
+  const plane = await ControlPlane.start(`${dir.path}/data`);
+  cleanup.defer(() => plane.program.stop());
+  const port = await freePort();
+  const create = async (to: number) => {
+    const listeners = [{ name: "http", address: "127.0.0.1", port }];
+    await plane.call("GatewayGroupService/CreateGatewayGroup", { gatewayGroup: { name: "g", listeners } });
+    const upstream = { name: "default", nodes: [{ host: "127.0.0.1", port: to }] };
+    const service = { name: "s", gatewayGroup: "g", upstreams: [upstream], routes: [{ name: "all", paths: ["/*"] }] };
+    await plane.call("ServiceService/CreateService", { service });
+  };
+  const answeredBy = async () => {
+    const { status, body } = await ask(port);
+    return status === 200 ? (JSON.parse(body) as Echo).upstream : String(status);
+  };
+  const state = async () => /\bp\b.*?(SYNCED|UNKNOWN.GROUP)/i.exec((await plane.sluice("status")).stdout)?.[1];
+
+  await create(upstreams[0].port);
+  const { program } = await startProxy(plane.xdsPort, { group: "g", nodeId: "p" });
+  cleanup.defer(() => program.stop());
+  await waitFor("traffic", async () => (await answeredBy()) === "first", 60_000);
+
+  // Both in one transaction: a service that goes first is a removal like any other.
+  await plane.call("GatewayService/Apply", { gateway: { gatewayGroups: [{ name: "default" }] }, prune: true });
+  await waitFor("the node to be without a group", async () => /unknown/i.test((await state()) ?? ""), 60_000);
+  const kept = await answeredBy();
+
+  await create(upstreams[1].port);
+  await waitFor("the new group's upstream", async () => (await answeredBy()) === "second", 60_000);
+  await waitFor("the node to be in step", async () => (await state()) === "SYNCED", 60_000);
+  expect(kept).toBe("first");
+});
