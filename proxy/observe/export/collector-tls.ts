@@ -14,7 +14,7 @@ export interface SecureEndpoint {
   readonly authority: string;
   readonly connectTimeoutMs: number;
   /** The cluster's TLS with its secrets of now; asked for by each connection. */
-  tls(): ClientTls;
+  readonly tls: () => ClientTls;
 }
 
 /** Connects, or shakes hands over a connection that is there; rejects with the reason in Envoy's words unless the endpoint is who it should be. */
@@ -43,7 +43,7 @@ export function openSecure(to: SecureEndpoint, alpn: string, over?: Socket): Pro
   });
 }
 
-/** Credentials of a gRPC channel whose connections are secured as any other to their cluster. */
+/** Credentials of a gRPC channel whose connections are secured like all others to their cluster. */
 export async function clusterCredentials(to: SecureEndpoint): Promise<ChannelCredentials> {
   const { CallCredentials, ChannelCredentials: Base } = await import("@grpc/grpc-js");
   class ClusterCredentials extends Base {
