@@ -29,6 +29,8 @@ export function* breakerSamples(
     const thresholds = cluster.circuitBreakers?.thresholds.find(({ priority }) => priority === RoutingPriority.DEFAULT);
     const limits = breakersOf(thresholds);
     const counted = byCluster.get(statNameOf(cluster)) ?? [];
+    // max_connection_pools is refused, and without it there is no limit of pools.
+    yield sample(cluster, "cx_pool_open", 0);
     for (const [open, remaining, limit, gauge] of breakers) {
       const levels = counted.map(({ gauges }) => gauges.get(gauge) ?? 0);
       yield sample(cluster, open, levels.some((level) => level >= limits[limit]) ? 1 : 0);
