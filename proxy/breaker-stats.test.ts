@@ -35,12 +35,14 @@ test("a breaker is open when it is in any worker, and what remains is the sum wh
   const values = () => new Map(statsValues(breakerSamples(() => resources, 2, reader.gauges("cluster"))));
   const at = (name: string) => `cluster.${name}.circuit_breakers.default`;
   expect(Object.fromEntries(values())).toEqual({
+    [`${at("a_b")}.cx_pool_open`]: 0,
     [`${at("a_b")}.cx_open`]: 1,
     [`${at("a_b")}.remaining_cx`]: 2,
     [`${at("a_b")}.rq_pending_open`]: 0,
     [`${at("a_b")}.remaining_pending`]: 2048,
     [`${at("a_b")}.rq_open`]: 0,
     [`${at("a_b")}.remaining_rq`]: 2,
+    [`${at("c")}.cx_pool_open`]: 0,
     [`${at("c")}.cx_open`]: 0,
     [`${at("c")}.rq_pending_open`]: 0,
     [`${at("c")}.rq_open`]: 0,
@@ -49,4 +51,21 @@ test("a breaker is open when it is in any worker, and what remains is the sum wh
   stores[0]?.cluster("a:b").upstream_cx_active.dec();
   expect(values().get(`${at("a_b")}.rq_open`)).toBe(1);
   expect(values().get(`${at("a_b")}.cx_open`)).toBe(0);
+});
+
+test("a cluster is counted by its alt_stat_name; of two that share one the first is shown", async () => {
+  const reader = new StatsReader();
+  const store = new StatsStore((message) => reader.take(0, message));
+  store.cluster("pool").upstream_cx_active.inc(2);
+  await setImmediate();
+  const resources = new Map(
+    [cluster("a", false), cluster("b", false)].map((one) => {
+      Object.assign(one.message, { altStatName: "pool" });
+      return [one.name, one];
+    }),
+  );
+  const samples = [...breakerSamples(() => resources, 1, reader.gauges("cluster"))];
+  const open = samples.filter(({ name }) => name === "cluster.pool.circuit_breakers.default.cx_open");
+  expect(open).toMatchObject([{ value: 1, tags: [["envoy_cluster_name", "pool"]] }]);
+  expect(samples.some(({ name }) => name.startsWith("cluster.a."))).toBe(false);
 });

@@ -1,9 +1,10 @@
 import type { Cluster } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { RoutingPriority } from "#envoy/config/core/v3/base_pb.ts";
-import { resourceType } from "#proto/resource-types.ts";
 
 import type { AdminSource } from "./admin/source.ts";
 import { breakersOf } from "./cluster/breakers.ts";
+import { statNameOf } from "./cluster/compile.ts";
+import { clusterGauge, countedClusters } from "./cluster-gauge.ts";
 import type { Sample, ScopeGauges } from "./observe/stats-reader.ts";
 
 /** Each breaker: whether it is open, how much is left of it, and the gauge that comes up against its limit. */
@@ -24,25 +25,21 @@ export function* breakerSamples(
   gauges: Iterable<ScopeGauges>,
 ): Generator<Sample> {
   const byCluster = Map.groupBy(gauges, ({ name }) => name);
-  for (const { message } of active(resourceType("CDS")).values()) {
-    const cluster = message as Cluster;
+  for (const cluster of countedClusters(active)) {
     const thresholds = cluster.circuitBreakers?.thresholds.find(({ priority }) => priority === RoutingPriority.DEFAULT);
     const limits = breakersOf(thresholds);
-    const counted = byCluster.get(cluster.name) ?? [];
+    const counted = byCluster.get(statNameOf(cluster)) ?? [];
+    // max_connection_pools is refused, and without it there is no limit of pools.
+    yield sample(cluster, "cx_pool_open", 0);
     for (const [open, remaining, limit, gauge] of breakers) {
       const levels = counted.map(({ gauges }) => gauges.get(gauge) ?? 0);
-      yield sample(cluster.name, open, levels.some((level) => level >= limits[limit]) ? 1 : 0);
+      yield sample(cluster, open, levels.some((level) => level >= limits[limit]) ? 1 : 0);
       if (thresholds?.trackRemaining !== true) continue;
       const used = levels.reduce((sum, level) => sum + Math.min(level, limits[limit]), 0);
-      yield sample(cluster.name, remaining, limits[limit] * Math.max(workers, levels.length) - used);
+      yield sample(cluster, remaining, limits[limit] * Math.max(workers, levels.length) - used);
     }
   }
 }
 
-const sample = (cluster: string, stat: string, value: number): Sample => ({
-  kind: "gauge",
-  name: `cluster.${cluster.replaceAll(":", "_")}.circuit_breakers.default.${stat}`,
-  metric: `envoy_cluster_circuit_breakers_default_${stat}`,
-  tags: [["envoy_cluster_name", cluster]],
-  value,
-});
+const sample = (cluster: Cluster, stat: string, value: number) =>
+  clusterGauge(cluster, `circuit_breakers.default.${stat}`, value);

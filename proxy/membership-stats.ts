@@ -4,6 +4,7 @@ import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_p
 import { resourceType } from "#proto/resource-types.ts";
 
 import type { AdminSource } from "./admin/source.ts";
+import { clusterGauge, countedClusters } from "./cluster-gauge.ts";
 import type { Sample } from "./observe/stats-reader.ts";
 
 /**
@@ -12,8 +13,7 @@ import type { Sample } from "./observe/stats-reader.ts";
  */
 export function* membershipSamples(active: AdminSource["active"]): Generator<Sample> {
   const assignments = active(resourceType("EDS"));
-  for (const { message } of active(resourceType("CDS")).values()) {
-    const cluster = message as Cluster;
+  for (const cluster of countedClusters(active)) {
     const assignment = assignmentOf(
       cluster,
       (name) => assignments.get(name)?.message as ClusterLoadAssignment | undefined,
@@ -27,15 +27,7 @@ export function* membershipSamples(active: AdminSource["active"]): Generator<Sam
         if (healthStatus === HealthStatus.DEGRADED) counts.degraded++;
       }
     }
-    for (const [what, value] of Object.entries(counts)) {
-      yield {
-        kind: "gauge",
-        name: `cluster.${cluster.name.replaceAll(":", "_")}.membership_${what}`,
-        metric: `envoy_cluster_membership_${what}`,
-        tags: [["envoy_cluster_name", cluster.name]],
-        value,
-      };
-    }
+    for (const [what, value] of Object.entries(counts)) yield clusterGauge(cluster, `membership_${what}`, value);
   }
 }
 

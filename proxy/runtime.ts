@@ -110,7 +110,14 @@ export class WorkerRuntime implements Runtime {
     drainTimeMs = 0,
     node: ExportContext["node"] = { id: "", cluster: "" },
   ) {
-    this.sinks = new LogSinks(new Exporters({ node, stats, cluster: (name) => this.#clusters.get(name) }));
+    this.sinks = new LogSinks(
+      new Exporters({
+        node,
+        stats,
+        cluster: (name) => this.#clusters.get(name),
+        secret: (name) => this.#secrets.get(name),
+      }),
+    );
     this.stats = stats;
     this.#retiredMs = drainTimeMs;
     this.#changed = changed;

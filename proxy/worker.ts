@@ -112,6 +112,7 @@ async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>
 function statusOf(cluster: Cluster): ClusterStatus {
   return {
     name: cluster.name,
+    statName: cluster.settings.statName,
     breakers: cluster.settings.breakers,
     endpoints: Array.from(cluster.endpoints(), (endpoint) => ({
       address: endpoint.address,

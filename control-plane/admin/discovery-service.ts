@@ -10,6 +10,7 @@ import {
 
 import type { Endpoints, WatchedRegistry as Watched } from "../endpoints/endpoints.ts";
 import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
+import type { Deliver } from "./deliver.ts";
 import { ServiceWatches } from "./discovery-watch.ts";
 import { problemMessage, selected, serviceMessage, timeOf, watchedRegistries } from "./watched-services.ts";
 
@@ -17,9 +18,9 @@ import { problemMessage, selected, serviceMessage, timeOf, watchedRegistries } f
 const USERS_MAX = 10_000;
 
 /** What registries say, as operators see it. */
-export function discoveryService(endpoints: Endpoints): ServiceImpl<typeof DiscoveryService> {
+export function discoveryService(endpoints: Endpoints, deliver: Deliver): ServiceImpl<typeof DiscoveryService> {
   const watched = (group: string, name = "") => watchedRegistries(endpoints, group, name);
-  const watches = new ServiceWatches(endpoints);
+  const watches = new ServiceWatches(endpoints, deliver);
   return {
     listWatchedRegistries: ({ gatewayGroup, name }) => ({
       registries: watched(gatewayGroup, name).map((each) => registryMessage(each, usersOf(endpoints, each))),
@@ -29,7 +30,7 @@ export function discoveryService(endpoints: Endpoints): ServiceImpl<typeof Disco
       services: [...selected(endpoints, request)].map((each) => serviceMessage(each, request.endpoints)),
     }),
 
-    watchServices: (request, { signal }) => watches.watch(request, signal),
+    watchServices: (request, context) => watches.watch(request, context),
 
     async listFoundServices(request, { signal }) {
       const group = request.gatewayGroup || GATEWAY_GROUP_DEFAULT;

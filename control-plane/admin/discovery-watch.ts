@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 
 import {
   type WatchedService,
@@ -12,6 +12,7 @@ import {
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 
 import type { Endpoints } from "../endpoints/endpoints.ts";
+import type { Deliver } from "./deliver.ts";
 import { type SelectedService, selected, serviceMessage } from "./watched-services.ts";
 
 /** Each looks over all services again and again, so there may be few. */
@@ -24,17 +25,26 @@ interface Told {
   readonly served: unknown;
 }
 
-/** Streams of services as they change. A watcher costs no queue: it is told how things are when it is ready to hear. */
+/**
+ * Streams of services as they change. A watcher costs no queue: it is told how things are when it is ready to hear, and loses its call if it
+ * never is.
+ */
 export class ServiceWatches {
   readonly #endpoints: Endpoints;
+  readonly #deliver: Deliver;
   #count = 0;
 
-  constructor(endpoints: Endpoints) {
+  constructor(endpoints: Endpoints, deliver: Deliver) {
     this.#endpoints = endpoints;
+    this.#deliver = deliver;
   }
 
   /** Yields all services that are asked for, then what changes, until the call ends. @throws ConnectError RESOURCE_EXHAUSTED */
-  async *watch(request: WatchServicesRequest, signal: AbortSignal): AsyncGenerator<WatchServicesResponse> {
+  async *watch(
+    request: WatchServicesRequest,
+    context: Pick<HandlerContext, "signal" | "values">,
+  ): AsyncGenerator<WatchServicesResponse> {
+    const { signal } = context;
     if (this.#count >= WATCHES_MAX) {
       throw new ConnectError(`${this.#count} watches are open already; try again later`, Code.ResourceExhausted);
     }
@@ -43,7 +53,9 @@ export class ServiceWatches {
       const told = new Map<string, Told & { readonly gone: WatchedService }>();
       for (let isFirst = true; !signal.aborted; isFirst = false) {
         const services = this.#changes(request, told);
-        if (services.length > 0 || isFirst) yield create(WatchServicesResponseSchema, { services });
+        if (services.length > 0 || isFirst) {
+          yield* this.#deliver(create(WatchServicesResponseSchema, { services }), context);
+        }
         await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
       }
       // The caller left, or the control plane ends.

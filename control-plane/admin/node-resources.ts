@@ -11,6 +11,7 @@ import {
 
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { NodeIdentity, NodeRegistry, ResourceState as State, ResourceStatus } from "../xds/status.ts";
+import type { Deliver } from "./deliver.ts";
 import { pageOf } from "./pages.ts";
 import { objectMessage } from "./rollout-messages.ts";
 import { Wake } from "./wake.ts";
@@ -28,6 +29,7 @@ export interface NodeResourceSources {
 /** Every resource of a data plane: as it was sent, accepted and refused. */
 export function nodeResources(
   sources: NodeResourceSources,
+  deliver: Deliver,
 ): Pick<ServiceImpl<typeof StatusService>, "listNodeResources" | "watchNodeResources"> {
   const { nodes } = sources;
   let watches = 0;
@@ -45,7 +47,8 @@ export function nodeResources(
       return { resources: items.map((each) => resourceMessage(each, node, sources)), nextPageToken };
     },
 
-    async *watchNodeResources({ nodeId, gatewayGroup, typeUrl }, { signal }) {
+    async *watchNodeResources({ nodeId, gatewayGroup, typeUrl }, context) {
+      const { signal } = context;
       if (watches >= WATCHES_MAX) {
         throw new ConnectError(`${watches} data planes are watched already; try again later`, Code.ResourceExhausted);
       }
@@ -59,7 +62,7 @@ export function nodeResources(
           const now = resourcesOf(nodes, node, typeUrl).map((each) => resourceMessage(each, node, sources));
           const changes = difference(told, now);
           if (isFirst || changes.resources.length + changes.gone.length > 0) {
-            yield create(WatchNodeResourcesResponseSchema, changes);
+            yield* deliver(create(WatchNodeResourcesResponseSchema, changes), context);
           }
           await wake.wait(PAUSE_MS);
           signal.throwIfAborted();

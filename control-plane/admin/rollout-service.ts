@@ -6,6 +6,7 @@ import { type Rollout, RolloutSchema, type RolloutService, RolloutState } from "
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeRegistry } from "../xds/status.ts";
+import type { Deliver } from "./deliver.ts";
 import { groupRolloutMessage } from "./rollout-messages.ts";
 import { Wake } from "./wake.ts";
 
@@ -24,7 +25,7 @@ export interface RolloutSources {
 }
 
 /** How revisions reach data planes. */
-export function rolloutService(sources: RolloutSources): ServiceImpl<typeof RolloutService> {
+export function rolloutService(sources: RolloutSources, deliver: Deliver): ServiceImpl<typeof RolloutService> {
   const { rollouts } = sources;
   let watches = 0;
   return {
@@ -35,7 +36,8 @@ export function rolloutService(sources: RolloutSources): ServiceImpl<typeof Roll
       return { rollouts: all.slice(0, limit || LIST_LIMIT).map(groupRolloutMessage) };
     },
 
-    async *watchRollout({ revision }, { signal }) {
+    async *watchRollout({ revision }, context) {
+      const { signal } = context;
       if (watches >= WATCHES_MAX) {
         throw new ConnectError(`${watches} rollouts are watched already; try again later`, Code.ResourceExhausted);
       }
@@ -45,9 +47,9 @@ export function rolloutService(sources: RolloutSources): ServiceImpl<typeof Roll
       try {
         for (;;) {
           const rollout = rolloutOf(sources, revision);
-          yield { rollout };
+          yield* deliver({ rollout }, context);
           if (isOver(rollout)) return;
-          // A watcher that doesn't read costs nothing: it is told how things are when it is ready to hear.
+          // A slow watcher costs no queue: it is told how things are when it is ready to hear.
           await wake.wait(PAUSE_MS);
           signal.throwIfAborted();
         }

@@ -30,6 +30,7 @@ import { callRecorder } from "./calls.ts";
 import { certificateService } from "./certificate-service.ts";
 import { clientStatusService } from "./client-status-service.ts";
 import { cutKey } from "./context.ts";
+import { delivery } from "./deliver.ts";
 import { gatewayGroupService } from "./gateway-group-service.ts";
 import { gatewayService } from "./gateway-service.ts";
 import { healthService, type Readiness } from "./health.ts";
@@ -151,6 +152,7 @@ function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal):
 function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
   const { store, metrics, readiness, log } = options;
   const openWatches = metrics.gauge({ name: "sluice_admin_watches", help: "Watches of changes that are open." });
+  const deliver = delivery(log, options.watchLimits?.stalledMsMax);
   const watches = new Watches(store, openWatches, log, options.watchLimits);
   // Made when somebody asks: it indexes all of Envoy's messages, which the client status holds.
   let reflection: Reflection | undefined;
@@ -168,11 +170,11 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(RegistryService, registryService(store))
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
-    .service(StatusService, statusService(options))
+    .service(StatusService, statusService(options, deliver))
     .service(ClientStatusDiscoveryService, clientStatusService(options.clients))
     .service(LoadService, loadService(options.reports.loads))
-    .service(RolloutService, rolloutService(options))
-    .service(DiscoveryService, discoveryService(options.endpoints))
+    .service(RolloutService, rolloutService(options, deliver))
+    .service(DiscoveryService, discoveryService(options.endpoints, deliver))
     .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)

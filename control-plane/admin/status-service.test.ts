@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 
 import { NodeState, StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 
+import { createLogger } from "../observe/logger.ts";
 import { MetricsRegistry } from "../observe/metrics.ts";
 import { blameFrom } from "../rollout/blame-sources.ts";
 import { rolloutMetrics } from "../rollout/metrics.ts";
@@ -15,6 +16,7 @@ import { openStore } from "../store/open.ts";
 import { ResourceCache } from "../xds/cache.ts";
 import { Publications } from "../xds/publications.ts";
 import { NodeRegistry } from "../xds/status.ts";
+import { delivery } from "./deliver.ts";
 import { statusService } from "./status-service.ts";
 
 test("data planes are listed by group and id, in pages, with what they were sent", async () => {
@@ -36,7 +38,9 @@ test("data planes are listed by group and id, in pages, with what they were sent
   };
   const client = createClient(
     StatusService,
-    createRouterTransport((router) => router.service(StatusService, statusService(sources))),
+    createRouterTransport((router) =>
+      router.service(StatusService, statusService(sources, delivery(createLogger("silent")))),
+    ),
   );
   const type = {
     typeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster",

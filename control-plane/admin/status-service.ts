@@ -7,6 +7,7 @@ import { NodeState, type ProxyNode, ProxyNodeSchema, type StatusService } from "
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeRegistry, NodeStatus } from "../xds/status.ts";
+import type { Deliver } from "./deliver.ts";
 import { nodeResources } from "./node-resources.ts";
 import { pageOf } from "./pages.ts";
 import { objectMessage } from "./rollout-messages.ts";
@@ -24,7 +25,7 @@ export interface StatusSources {
 }
 
 /** The control plane and the data planes connected to it. */
-export function statusService(sources: StatusSources): ServiceImpl<typeof StatusService> {
+export function statusService(sources: StatusSources, deliver: Deliver): ServiceImpl<typeof StatusService> {
   const { version, startTime, store, nodes, xdsAddress } = sources;
   return {
     async getStatus() {
@@ -50,7 +51,7 @@ export function statusService(sources: StatusSources): ServiceImpl<typeof Status
       return { nodes: items.map((node) => nodeMessage(node, sources.rollouts)), nextPageToken };
     },
 
-    ...nodeResources(sources),
+    ...nodeResources(sources, deliver),
   };
 }
 

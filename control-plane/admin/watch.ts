@@ -6,7 +6,7 @@ import { type WatchRequest, type WatchResponse, WatchResponseSchema } from "#slu
 import type { Logger } from "../observe/logger.ts";
 import type { Gauge } from "../observe/metrics.ts";
 import type { Store } from "../store/store.ts";
-import { cutKey, requestIdKey } from "./context.ts";
+import { type Deliver, delivery } from "./deliver.ts";
 import { transactionMessage } from "./transactions.ts";
 import { Wake } from "./wake.ts";
 
@@ -15,9 +15,6 @@ const BATCH = 64;
 
 /** Watches that may be open at once. */
 const WATCHES_MAX = 1_000;
-
-/** How long one message may wait for a watcher that doesn't read. */
-const STALLED_MS_MAX = 60_000;
 
 /** What bounds the watches of one control plane. */
 export interface WatchLimits {
@@ -29,17 +26,15 @@ export interface WatchLimits {
 export class Watches {
   readonly #store: Store;
   readonly #open: Gauge;
-  readonly #log: Logger;
+  readonly #deliver: Deliver;
   readonly #watchesMax: number;
-  readonly #stalledMsMax: number;
   #count = 0;
 
   constructor(store: Store, open: Gauge, log: Logger, limits: WatchLimits = {}) {
     this.#store = store;
     this.#open = open;
-    this.#log = log;
+    this.#deliver = delivery(log, limits.stalledMsMax);
     this.#watchesMax = limits.watchesMax ?? WATCHES_MAX;
-    this.#stalledMsMax = limits.stalledMsMax ?? STALLED_MS_MAX;
   }
 
   /**
@@ -82,20 +77,6 @@ export class Watches {
       wake.close();
       this.#count -= 1;
       this.#open.set(this.#count);
-    }
-  }
-
-  /** Yields a message, and cuts the call off when nobody takes it. The error is for the log: who doesn't read can't be told. */
-  *#deliver(message: WatchResponse, { values }: Pick<HandlerContext, "values">): Generator<WatchResponse> {
-    const timer = setTimeout(() => {
-      const requestId = values.get(requestIdKey);
-      this.#log.warn({ requestId, stalledMs: this.#stalledMsMax }, "a watcher does not read: its connection is cut");
-      values.get(cutKey)();
-    }, this.#stalledMsMax);
-    try {
-      yield message;
-    } finally {
-      clearTimeout(timer);
     }
   }
 }

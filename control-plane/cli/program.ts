@@ -10,10 +10,11 @@ import {
   integer,
   valued,
 } from "./options.ts";
-import type { ApplyOptions } from "./commands/apply.ts";
 import { type Action, type Add, groupOption, withOptions } from "./command.ts";
 import { addDiscovery } from "./discovery-program.ts";
+import { addGatewayCommands } from "./gateway-program.ts";
 import type { Terminal } from "./terminal.ts";
+import { addTokens } from "./token-program.ts";
 
 /** What commands are given by the process that runs them. */
 export interface ProgramContext {
@@ -171,101 +172,6 @@ function addPrograms(program: Command, add: Add, terminal: Terminal, main: strin
     ...joinOptions(),
   );
   add(program, proxy, async (options) => (await import("./programs.ts")).proxy(options, terminal));
-}
-
-const fileOption = () =>
-  valued(
-    "-f, --file <path>",
-    "a gateway file, a directory of them, or - for standard input",
-    "SLUICE_FILE",
-  ).makeOptionMandatory();
-
-const pruneOption = () => flag("--prune", "delete everything that the files don't have", "SLUICE_PRUNE");
-
-const dryRunOption = () =>
-  flag("--dry-run", "check everything and show what would change, but write nothing", "SLUICE_DRY_RUN");
-
-/** How long `apply --wait` waits unless told otherwise. */
-const ROLLOUT_WAIT_MS = 60_000;
-
-function addGatewayCommands(program: Command, add: Add, terminal: Terminal): void {
-  const apply = withOptions(
-    new Command("apply").description("write gateway files to the control plane"),
-    fileOption(),
-    dryRunOption(),
-    pruneOption(),
-    flag(
-      "--wait",
-      "wait until the data planes have accepted it, for --timeout or 60s (exit code 3: refused, 4: not in time)",
-      "SLUICE_WAIT",
-    ),
-  );
-  // How long a call may take is another question than how long a rollout may, unless the user says it.
-  const waitMs = ({ timeout }: GlobalOptions) =>
-    program.getOptionValueSource("timeout") === "default" ? ROLLOUT_WAIT_MS : timeout;
-  add(program, apply, async (options: ApplyOptions) =>
-    (await import("./commands/apply.ts")).apply({ ...options, waitMs: waitMs(options) }, terminal),
-  );
-  const diff = withOptions(
-    new Command("diff").description("show what apply would change (exit code 0: nothing, 2: something)"),
-    fileOption(),
-    pruneOption(),
-  );
-  add(program, diff, async (options) => (await import("./commands/apply.ts")).diff(options, terminal));
-  const get = withOptions(
-    new Command("get")
-      .description("show what the gateway has; -o yaml is a gateway file")
-      .argument(
-        "<kind>",
-        "gateway-groups, services, routes, upstreams, registries, certificates, ca-certificates or all",
-      )
-      .argument("[name]", "only this one"),
-    groupOption(),
-  );
-  add(program, get, async (options, [kind = "", name]) =>
-    (await import("./commands/get.ts")).get(kind, name, options, terminal),
-  );
-  const remove = withOptions(
-    new Command("delete")
-      .description("delete an object")
-      .argument("<kind>", "service, registry, certificate, ca-certificate or gateway-group")
-      .argument("<name>"),
-    groupOption().default("default"),
-    dryRunOption(),
-  );
-  add(program, remove, async (options, [kind = "", name = ""]) =>
-    (await import("./commands/delete.ts")).remove(kind, name, options, terminal),
-  );
-  const status = withOptions(
-    new Command("status")
-      .description("show the control plane and each data plane: what it was sent, accepted and refused")
-      .argument("[node]", "all about this data plane"),
-    groupOption(),
-    valued("--type <type>", "of one data plane's resources, only these: CDS, EDS, LDS, RDS, ...", "SLUICE_TYPE"),
-    flag("-w, --watch", "show it again every second", "SLUICE_WATCH"),
-  );
-  add(program, status, async (options, [node]) =>
-    (await import("./commands/status.ts")).status(node, options, terminal),
-  );
-}
-
-function addTokens(program: Command, add: Add, terminal: Terminal): void {
-  const token = new Command("token").description("tokens that let data planes join a gateway group");
-  program.addCommand(token.copyInheritedSettings(program));
-  const commands = () => import("./commands/token.ts");
-  const group = () => groupOption().default("default");
-  const create = withOptions(
-    new Command("create").description("make a token; it is shown this once").argument("<name>"),
-    group(),
-  );
-  add(token, create, async (options, [name = ""]) => (await commands()).createToken(name, options, terminal));
-  const list = withOptions(new Command("list").description("show the names of a group's tokens"), group());
-  add(token, list, async (options) => (await commands()).listTokens(options, terminal));
-  const remove = withOptions(
-    new Command("delete").description("forget a token: data planes that use it are cut off").argument("<name>"),
-    group(),
-  );
-  add(token, remove, async (options, [name = ""]) => (await commands()).deleteToken(name, options, terminal));
 }
 
 function addOtherCommands(program: Command, add: Add, terminal: Terminal): void {

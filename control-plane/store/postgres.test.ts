@@ -15,7 +15,8 @@ afterAll(() => postgres.stop());
 
 test("a connection that breaks between two statements fails the transaction, and nothing else", async () => {
   const url = await postgres.createDatabase();
-  const { db, nowMs } = await postgresBackend(url, new SecretBox([]), () => {});
+  const backend = await postgresBackend(url, new SecretBox(), () => {});
+  const { db } = backend;
   const broken = db.transaction().execute(async (tx) => {
     await sql`select 1`.execute(tx);
     await postgres.breakConnections(url);
@@ -24,6 +25,6 @@ test("a connection that breaks between two statements fails the transaction, and
     for (;;) await sql`select 1`.execute(tx);
   });
   await expect(broken).rejects.toThrow(/terminat|not queryable|connection/i);
-  expect(await nowMs(db)).toBeGreaterThan(0);
+  expect(await backend.nowMs(db)).toBeGreaterThan(0);
   await db.destroy();
 });

@@ -2,44 +2,32 @@ import { randomBytes } from "node:crypto";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
-import { resourceType, type ServedType, servedTypeByUrl } from "#proto/resource-types.ts";
+import { resourceType, type ServedType } from "#proto/resource-types.ts";
 
 import { Alarm } from "./alarm.ts";
-import { excessOfRequest, excessOfSubscription, typeOfRequest } from "./admission.ts";
+import { excessOfRequest, excessOfSubscription } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
-import { inOrder, newOrder, nextDeadline, noteOrderSent, type Order, permit, pruneWarming } from "./order.ts";
+import { nextDeadline, noteOrderSent, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import { outstanding, resourceStatuses } from "./progress.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
-import { streamReport } from "./stream-report.ts";
-import {
-  isFullState,
-  isWaiting,
-  newSubscription,
-  noteChanges,
-  noteIdle,
-  noteSent,
-  rescan,
-  type Subscription,
-  watched,
-} from "./subscription.ts";
+import { StreamTypes } from "./stream-types.ts";
+import { isFullState, noteChanges, noteIdle, noteSent, rescan, type Subscription, watched } from "./subscription.ts";
 import { noteVerdict } from "./verdict.ts";
-import { type WantedResource, wantedResources } from "./wanted-resources.ts";
-import { budgetOf, typeUrlOfView, viewOf } from "./whole-routes.ts";
+import type { WantedResource } from "./wanted-resources.ts";
+import { budgetOf, typeUrlOfView } from "./whole-routes.ts";
 
 /** A gRPC call whose messages are left as bytes. */
 export type RawCall = ServerDuplexStream<Buffer, Buffer>;
 
 const EDS = resourceType("EDS").typeUrl;
-const UNKNOWN_TYPE_LENGTH_MAX = 200;
 
 /**
- * One stream: does the input and output, and leaves every decision to subscription*.ts and order.ts. It runs when one of four things
+ * One stream: does the input and output, and leaves every decision to subscription*.ts and order.ts, by way of StreamTypes. It runs when one of four things
  * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
  * write before has not left (lesson 36), and nothing is queued but names.
  */
@@ -47,10 +35,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   readonly #call: RawCall;
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
-  /** The one type of a separate service; undefined on ADS. */
-  readonly #onlyType: ServedType | undefined;
-  readonly #order: Order = newOrder();
-  readonly #unknownTypes = new Set<string>();
+  readonly #types: StreamTypes;
   /** Makes the nonces of this stream differ from those of any other (S1). */
   readonly #noncePrefix = randomBytes(4).toString("hex");
   readonly #onClosed: () => void;
@@ -76,7 +61,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   ) {
     this.#call = call;
     this.#protocol = protocol;
-    this.#onlyType = onlyType;
+    this.#types = new StreamTypes(protocol, onlyType);
     this.#context = context;
     this.#onClosed = onClosed;
     call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
@@ -103,7 +88,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   changed(view: string, changes: readonly ResourceChange[]): void {
-    const sub = this.#subscription(typeUrlOfView(view));
+    const sub = this.#types.get(typeUrlOfView(view));
     if (sub === undefined) return;
     const lingers = this.#protocol.lingers && isFullState(sub.type);
     const publication = this.#context.publications.current;
@@ -116,7 +101,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { now } = this.#context;
     if (this.#client === undefined) return;
     const { gatewayGroup } = this.#client.identity;
-    for (const sub of inOrder(this.#order)) {
+    for (const sub of this.#types.subscriptions) {
       const set = servedSet(this.#client.view, gatewayGroup, sub);
       if (set !== undefined) rescan(sub, set, now());
     }
@@ -145,24 +130,20 @@ export class XdsStream implements Watcher, ConnectedStream {
   /** For the registry. */
   report(): StreamReport {
     const group = { name: this.#client?.identity.gatewayGroup ?? "", exists: this.#groupExists };
-    return streamReport(group, inOrder(this.#order), this.#unknownTypes);
+    return this.#types.report(group);
   }
 
   /** Everything that it wants, for reports on it. */
-  *wanted(): Iterable<WantedResource> {
-    if (this.#client === undefined) return;
-    const { view, identity } = this.#client;
-    for (const sub of inOrder(this.#order)) {
-      yield* wantedResources(sub, servedSet(view, identity.gatewayGroup, sub));
-    }
+  wanted(): Iterable<WantedResource> {
+    return this.#client === undefined ? [] : this.#types.wanted(this.#client);
   }
 
   outstanding(): Outstanding {
-    return outstanding(inOrder(this.#order));
+    return this.#types.outstanding();
   }
 
   resources(typeUrl: string | undefined): Iterable<ResourceStatus> {
-    return resourceStatuses(inOrder(this.#order), typeUrl);
+    return this.#types.resources(typeUrl);
   }
 
   #receive(bytes: Buffer): void {
@@ -196,7 +177,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     }
     const set = servedSet(client.view, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    noteVerdict(this.#context, client, this.#order, sub, outcome);
+    noteVerdict(this.#context, client, this.#types.order, sub, outcome);
     if (request.reconnects && !this.#reconnects) {
       this.#reconnects = true;
       this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
@@ -232,27 +213,16 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** The subscription that a request is for; undefined if it gets no answer. */
   #subscriptionFor(request: IncomingRequest, client: Client): Subscription | undefined {
-    const type = typeOfRequest(request, this.#onlyType, this.#protocol);
-    if (type === "unknown") {
+    const sub = this.#types.of(request, client);
+    if (sub === "unknown") {
       // T4: the other types of the stream must not suffer.
       this.#context.metrics.unknownTypes.add();
-      if (this.#unknownTypes.size < this.#context.limits.unknownTypesMax) {
-        this.#unknownTypes.add(request.typeUrl.slice(0, UNKNOWN_TYPE_LENGTH_MAX));
-        this.#client?.connection.changed();
-      }
+      if (this.#types.noteUnknown(request.typeUrl, this.#context.limits)) client.connection.changed();
       return undefined;
     }
-    if ("code" in type) {
-      this.end(type.code, type.details);
-      return undefined;
-    }
-    let sub = this.#order.subscriptions.get(type.shortName);
-    if (sub === undefined) {
-      // Virtual hosts come on the same stream as the route configuration that they belong to, and only in delta.
-      const oneByOne = client.takesVirtualHosts && this.#protocol.name === "delta" && this.#onlyType === undefined;
-      this.#order.subscriptions.set(type.shortName, (sub = newSubscription(type, viewOf(type, oneByOne))));
-    }
-    return sub;
+    if (!("code" in sub)) return sub;
+    this.end(sub.code, sub.details);
+    return undefined;
   }
 
   /** Runs after the events of this turn, so that all of them are seen together. */
@@ -281,18 +251,17 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#client === undefined) return;
     const { limits, now } = this.#context;
     const nowMs = now();
-    for (const { inFlight, type } of inOrder(this.#order)) {
-      if (inFlight !== undefined && nowMs - inFlight.sinceMs >= limits.ackTimeoutMs) {
-        this.end(status.DEADLINE_EXCEEDED, `no answer to ${type.typeUrl} for ${limits.ackTimeoutMs / 1000} s`);
-        return;
-      }
+    const overdue = this.#types.overdue(nowMs, limits);
+    if (overdue !== undefined) {
+      this.end(status.DEADLINE_EXCEEDED, `no answer to ${overdue.typeUrl} for ${limits.ackTimeoutMs / 1000} s`);
+      return;
     }
     const { view, identity } = this.#client;
     const { gatewayGroup } = identity;
     const endpoints = view.resources(gatewayGroup, EDS);
     if (endpoints !== undefined && nowMs >= this.#quietUntilMs) {
-      pruneWarming(this.#order, endpoints, limits, nowMs);
-      for (const sub of inOrder(this.#order)) {
+      pruneWarming(this.#types.order, endpoints, limits, nowMs);
+      for (const sub of this.#types.subscriptions) {
         if (this.#push(sub, this.#client, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
@@ -300,7 +269,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.#close();
       return;
     }
-    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#order, limits, nowMs);
+    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#types.order, limits, nowMs);
     if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
@@ -308,7 +277,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   #push(sub: Subscription, { view, identity, connection }: Client, endpoints: ResourceSet, nowMs: number): boolean {
     const { limits, metrics } = this.#context;
     const set = servedSet(view, identity.gatewayGroup, sub);
-    const permission = permit(this.#order, sub, limits, nowMs);
+    const permission = permit(this.#types.order, sub, limits, nowMs);
     if (set === undefined || permission === undefined) return false;
     const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
     const push = this.#protocol.take(sub, set, permission, budgetOf(sub, this.#client?.takesVirtualHosts, limits));
@@ -323,7 +292,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { typeUrl, shortName: type } = sub.type;
     const bytes = this.#protocol.encode({ version: push.version, typeUrl, nonce }, push);
     noteSent(sub, push, nonce, nowMs);
-    noteOrderSent(this.#order, sub, endpoints);
+    noteOrderSent(this.#types.order, sub, endpoints);
     metrics.pushes.add(1, type);
     metrics.queueSeconds.observe(queuedMs / 1000, type);
     metrics.pushedBytes.add(bytes.length, type);
@@ -339,7 +308,7 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** Whether a run could do anything now or later, but wait for answers, which a timer does. */
   get #hasMore(): boolean {
-    return this.#lastRequestCame || inOrder(this.#order).some(isWaiting);
+    return this.#lastRequestCame || this.#types.waiting;
   }
 
   #wake(): void {
@@ -350,11 +319,6 @@ export class XdsStream implements Watcher, ConnectedStream {
     const endMs = this.#writingSinceMs + this.#context.limits.ackTimeoutMs;
     if (this.#context.now() >= endMs) this.end(status.DEADLINE_EXCEEDED, "the client doesn't read");
     else this.#alarm.at(endMs);
-  }
-
-  #subscription(typeUrl: string): Subscription | undefined {
-    const type = servedTypeByUrl.get(typeUrl);
-    return type && this.#order.subscriptions.get(type.shortName);
   }
 
   /** As far as we can know: before the cache is ready no group is unknown. */
@@ -378,7 +342,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#alarm.clear();
     if (this.#client !== undefined) {
       const { audience } = this.#client;
-      for (const sub of inOrder(this.#order)) {
+      for (const sub of this.#types.subscriptions) {
         for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
       }
       this.#client.leave();

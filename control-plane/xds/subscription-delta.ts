@@ -67,8 +67,8 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   // D8: first what is subscribed, then what is unsubscribed, so that a name in both ends unsubscribed.
   for (const name of subscribe) {
     if (name === WILDCARD) {
-      // D3 holds for "*" too: a client that asks for everything again may have forgotten it.
-      if (sub.wildcard && !first) distrust(sub);
+      // D3 holds for "*" too: a client that asks for everything may have forgotten what it was sent, be it by name or by an earlier "*".
+      if (!first) distrust(sub);
       addWildcard(sub, watch);
       rescan = true;
       continue;

@@ -3,6 +3,7 @@ import { type CachedResource, type ResourceSet, setVersion } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
 import { noteDropped, noteReplaced } from "./progress.ts";
 import {
+  distrust,
   dropWildcard,
   forget,
   isFullState,
@@ -62,6 +63,8 @@ export function applySotw(sub: Subscription, request: SotwRequest, traits: Clien
     unwatch.push(WILDCARD);
   }
   sub.wildcard = wildcard;
+  // S9 holds for "*" too: what it newly lists is sent again, even if it was sent by name. Full state is sent whole in any case.
+  if (widened && !first && !isFullState(sub.type)) distrust(sub);
   // S5: what a stale request asks for is noted, and answered with the next one that is current.
   if (widened) added.push(WILDCARD);
   for (const name of added) sub.unanswered.add(name);
@@ -73,8 +76,8 @@ export function applySotw(sub: Subscription, request: SotwRequest, traits: Clien
     sub.replyEvenIfEmpty = true;
   }
   sub.unanswered.clear();
-  // S16: only a pure wildcard can be told by its version.
-  sub.heldVersion = rescan && wildcard && listed.size === 0 ? request.versionInfo : "";
+  // S16: only a pure wildcard of full state can be told by its version, and only from an earlier stream: later on, what was sent is known.
+  sub.heldVersion = first && isFullState(sub.type) && wildcard && listed.size === 0 ? request.versionInfo : "";
   return { verdict, settled, watch, unwatch, rescan };
 }
 
@@ -118,21 +121,16 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   };
   if (sub.wildcard) for (const resource of set.values()) keep(resource);
   else for (const name of sub.names) ifDefined(set.get(name), keep);
-  // W6: what is gone stays in the set until the types that may refer to it have moved on. Its version says so.
-  let version = set.version;
+  // W6: what is gone stays in the set until the types that may refer to it have moved on.
   if (!permission.removals && sub.gone.size > 0) {
-    let sum = BigInt(`0x${set.version}`);
-    for (const name of sub.gone) {
-      ifDefined(sub.lingering.get(name), (resource) => {
-        keep(resource);
-        sum += resource.setHash;
-      });
-    }
-    version = setVersion(sum);
+    for (const name of sub.gone) ifDefined(sub.lingering.get(name), keep);
   } else {
     sub.gone.clear();
     sub.lingering.clear();
   }
+  // S16: the version is that of what is sent, so that nobody who holds a part of the set can be taken to hold it whole.
+  const isWhole = sub.wildcard && sub.lingering.size === 0;
+  const version = isWhole ? set.version : setVersion(resources.reduce((sum, { setHash }) => sum + setHash, 0n));
   sub.missing.clear();
   for (const name of sub.names) if (!set.has(name)) sub.missing.add(name);
   sub.sent.clear();

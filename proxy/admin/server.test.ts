@@ -53,6 +53,7 @@ const source: AdminSource = {
     Promise.resolve([
       {
         name: "a",
+        statName: "a",
         breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
         endpoints: [
           { address: "::1", port: 9101, hostname: "h", weight: 3, priority: 0, healthy: true, activeRequests: 7 },

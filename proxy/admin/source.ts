@@ -21,6 +21,8 @@ export interface EndpointStatus {
 /** A cluster as all workers together see it. */
 export interface ClusterStatus {
   readonly name: string;
+  /** What its statistics call it. */
+  readonly statName: string;
   /** Limits hold in each worker by itself. */
   readonly breakers: {
     readonly maxConnections: number;

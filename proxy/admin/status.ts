@@ -68,8 +68,9 @@ function listeners(source: Pick<AdminSource, "active" | "state">): { name: strin
 /** /clusters as Envoy's lines of "cluster::endpoint::what::value". */
 export function clustersText(clusters: readonly ClusterStatus[]): string {
   const lines: string[] = [];
-  for (const { name, breakers, endpoints } of clusters) {
+  for (const { name, statName, breakers, endpoints } of clusters) {
     lines.push(
+      `${name}::observability_name::${statName}`,
       `${name}::default_priority::max_connections::${breakers.maxConnections}`,
       `${name}::default_priority::max_pending_requests::${breakers.maxPendingRequests}`,
       `${name}::default_priority::max_requests::${breakers.maxRequests}`,
@@ -92,8 +93,9 @@ export function clustersText(clusters: readonly ClusterStatus[]): string {
 
 /** envoy.admin.v3.Clusters. */
 export function clustersJson(clusters: readonly ClusterStatus[]): JsonValue {
-  const clusterStatuses = clusters.map(({ name, endpoints }) => ({
+  const clusterStatuses = clusters.map(({ name, statName, endpoints }) => ({
     name,
+    observabilityName: statName,
     addedViaApi: true,
     hostStatuses: endpoints.map(({ address, port, hostname, weight, priority, healthy, activeRequests }) => ({
       address: socketAddress(address, port),

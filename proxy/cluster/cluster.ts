@@ -19,6 +19,8 @@ export interface Cluster {
 }
 
 export interface ClusterSettings {
+  /** What statistics, logs and traces call the cluster: its alt_stat_name, or its name. */
+  readonly statName: string;
   readonly connectTimeoutMs: number;
   readonly tls: UpstreamTls | undefined;
   /** Of the default priority; Envoy's default is 1024 each, 3 for retries. */

@@ -65,6 +65,7 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
   return place.result({
     name: message.name,
     settings: {
+      statName: statNameOf(message),
       connectTimeoutMs,
       tls: compileTransportSocket(message.transportSocket, sni, place),
       breakers: compileBreakers(message),
@@ -79,6 +80,9 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
     panicThreshold: message.commonLbConfig?.healthyPanicThreshold?.value ?? PANIC_THRESHOLD_DEFAULT,
   });
 }
+
+/** What statistics, logs and traces call a cluster. */
+export const statNameOf = ({ name, altStatName }: Pick<Cluster, "name" | "altStatName">): string => altStatName || name;
 
 function compileBreakers({ circuitBreakers }: Cluster): ClusterSettings["breakers"] {
   // Routes of HIGH priority are refused, so that their thresholds have nothing to guard.

@@ -20,10 +20,9 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     upstream_connection_options: "used",
     common_lb_config: "used",
     transport_socket: "used",
-    // Statistics and descriptions only.
-    alt_stat_name: "ignored",
+    alt_stat_name: "used",
+    // A description.
     metadata: "ignored",
-    track_cluster_stats: "ignored",
     // There are no health checks whose verdict a removal could wait for.
     ignore_health_on_host_removal: "ignored",
   },

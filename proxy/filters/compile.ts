@@ -1,3 +1,5 @@
+import { type Any, anyUnpack } from "@bufbuild/protobuf/wkt";
+
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { GrpcWebSchema } from "#envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts";
 import type { HttpFilter } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -23,11 +25,21 @@ export function compileFilters(filters: readonly HttpFilter[], place: Place): re
     const typeName = any?.typeUrl.slice(any.typeUrl.lastIndexOf("/") + 1) ?? "";
     const isRouter = typeName === RouterSchema.typeName;
     if (isRouter && index < last) at.refuse("the router must be the last filter");
-    if (isRouter) return;
+    if (isRouter) {
+      refuseStats(any, at);
+      return;
+    }
     const create = factories.get(typeName);
     if (index === last) at.refuse("the last filter must be the router");
     else if (create !== undefined) chain.push(create());
     else if (!filter.isOptional) at.refuse(`the filter ${JSON.stringify(filter.name)} is not supported`);
   });
   return chain.length === 0 ? undefined : chain;
+}
+
+/** The router's statistics can't be switched off here. */
+function refuseStats(config: Any | undefined, place: Place): void {
+  const router = config && anyUnpack(config, RouterSchema);
+  if (router?.dynamicStats === false)
+    place.field("typed_config").field("dynamic_stats").refuse("only true is supported");
 }

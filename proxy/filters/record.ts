@@ -82,6 +82,7 @@ export class StreamRecord implements RequestRecord {
   upstreamHost: string | undefined = undefined;
   upstreamLocalAddress: string | undefined = undefined;
   upstreamCluster: string | undefined = undefined;
+  upstreamClusterRaw: string | undefined = undefined;
   upstreamTransportFailure: string | undefined = undefined;
   attempts = 0;
   routeName: string | undefined = undefined;

@@ -1,13 +1,8 @@
 import { Headers } from "../headers.ts";
-import type { Framing } from "../http1/outbox.ts";
 import { now } from "../listen/clock.ts";
 import type { ListenerState } from "../listen/state.ts";
-import type { HttpOptions } from "../listen/options.ts";
 import { startTrace } from "../observe/trace/tracing.ts";
 import { addressUnknown, type LocalReply, replies } from "../reply.ts";
-import type { RequestHead } from "../request.ts";
-import type { HeaderMutation } from "../route/header-mutations.ts";
-import type { RouteTable } from "../route/route.ts";
 import { withoutPort } from "../route/domains.ts";
 import type { UpstreamRequest } from "../upstream/upstream-request.ts";
 import { BodyPaces } from "./body-paces.ts";
@@ -15,10 +10,11 @@ import { Chain, type ChainEnds } from "./chain.ts";
 import type { Downstream, IncomingRequest } from "./downstream.ts";
 import { addServiceTime, mutateRequestHeaders, mutateResponseHeaders } from "./edge-headers.ts";
 import type { FilterStream } from "./filter.ts";
-import { emptyHead, type Peer, StreamRecord } from "./record.ts";
+import type { Peer } from "./record.ts";
 import { cutFlag, renderReply } from "./render-reply.ts";
 import { route } from "./router.ts";
 import { reportEnd } from "./stream-end.ts";
+import { StreamState } from "./stream-state.ts";
 import { normalizeTarget, takeHead } from "./target.ts";
 import { safeTrailers } from "./trailers.ts";
 
@@ -26,38 +22,7 @@ import { safeTrailers } from "./trailers.ts";
  * One request and its response, whatever protocol carries them: what Envoy calls an active stream. The codec pushes the request in, the
  * filters and the router see it, the upstream side pushes the response back. It ends once, in finish(), and is reported there.
  */
-export class Stream implements FilterStream, ChainEnds {
-  readonly listener: ListenerState;
-  /** Those of the time when the request began. */
-  readonly options: HttpOptions;
-  readonly record: StreamRecord;
-  head: RequestHead;
-  /** How the request's body goes on to the upstream. */
-  requestFraming: Framing = "none";
-  /** The upgrade that is asked for and allowed, "" if none. */
-  upgrade = "";
-  upgraded = false;
-  /** Whether the request is there to its last byte. */
-  requestDone = false;
-  /** Whether it has also passed the filters to its last byte. */
-  requestPassed = false;
-  /** The routes of the time when the request began. */
-  table: RouteTable | undefined = undefined;
-  /** What the route changes of the response's header fields. */
-  responseMutation: HeaderMutation | undefined = undefined;
-  /** What follows the request's body, once it has passed the filters. */
-  requestTrailers: Headers | undefined = undefined;
-  /** For streams on which nothing moves, in ms; 0: none. */
-  idleTimeoutMs: number;
-  /** How long it may take from its first byte to its last, in ms; 0: as long as it likes. */
-  maxDurationMs = 0;
-  /** When the route's time for the response is over; Infinity: it has none, or hasn't begun. */
-  responseDueAt = Number.POSITIVE_INFINITY;
-  /** When anything of it moved last (performance.now()). */
-  movedAt: number;
-  /** Whether the client keeps up; undefined: nobody has waited for it yet. */
-  paces: BodyPaces | undefined = undefined;
-
+export class Stream extends StreamState implements FilterStream, ChainEnds {
   readonly #downstream: Downstream;
   #forward: UpstreamRequest | undefined = undefined;
   #chain: Chain | undefined = undefined;
@@ -66,15 +31,8 @@ export class Stream implements FilterStream, ChainEnds {
   #ended = false;
 
   constructor(downstream: Downstream, listener: ListenerState, peer: Peer, startedAt: number) {
+    super(listener, peer, startedAt, downstream.scheme);
     this.#downstream = downstream;
-    this.listener = listener;
-    this.options = listener.options.http;
-    this.record = new StreamRecord(peer, startedAt);
-    this.movedAt = startedAt;
-    this.idleTimeoutMs = this.options.streamIdleTimeoutMs;
-    this.head = emptyHead(peer, downstream.scheme);
-    listener.stats.downstream_rq_total.inc();
-    listener.stats.downstream_rq_active.inc();
   }
 
   get ended(): boolean {
@@ -200,15 +158,8 @@ export class Stream implements FilterStream, ChainEnds {
     this.#downstream.resumeRequest();
   }
 
-  /** Asks for a look at the stream's times within so many ms at most. */
-  wakeWithin(ms: number): void {
+  override wakeWithin(ms: number): void {
     this.#downstream.wakeWithin(ms);
-  }
-
-  /** Notes a response flag of Envoy's. */
-  addFlag(flag: string): void {
-    const { record } = this;
-    if (!record.flags.includes(flag)) record.flags = [...record.flags, flag];
   }
 
   /** Answers by ourselves. Too late once a response has begun: then the stream is cut. */
@@ -365,29 +316,6 @@ export class Stream implements FilterStream, ChainEnds {
       this.listener.stats.downstream_rq_rx_reset.inc();
     }
     this.#finish();
-  }
-
-  /** The route's own idle timeout, in ms; 0: none. */
-  setIdleTimeout(ms: number): void {
-    this.idleTimeoutMs = ms;
-    if (ms > 0) this.#downstream.wakeWithin(ms);
-  }
-
-  /** How long the stream may take from its first byte to its last, in ms; 0: as long as it likes. */
-  setMaxDuration(ms: number): void {
-    this.maxDurationMs = ms;
-    if (ms > 0) this.#downstream.wakeWithin(ms);
-  }
-
-  /** The response is to be complete within so many ms from now. */
-  expectResponseWithin(ms: number): void {
-    this.responseDueAt = now() + ms;
-    this.#downstream.wakeWithin(ms);
-  }
-
-  /** Whether the time for its response is over. */
-  isOverdue(at: number): boolean {
-    return this.responseDueAt <= at;
   }
 
   onResponseOverdue(): void {

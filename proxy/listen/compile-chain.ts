@@ -5,7 +5,7 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 
 import { type Filter, type FilterChain, FilterChainSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
 import {
-  type ConnectionLimit,
+  type ConnectionLimit as ConnectionLimitConfig,
   ConnectionLimitSchema,
 } from "#envoy/extensions/filters/network/connection_limit/v3/connection_limit_pb.ts";
 import {
@@ -24,12 +24,12 @@ import type { RouteTable } from "../route/route.ts";
 import { compileHttpOptions } from "./compile-http.ts";
 import { compileDownstreamTls } from "./compile-tls.ts";
 import { compileBodyRates } from "./compile-body-rates.ts";
-import type { FilterChainOptions } from "./options.ts";
+import type { ConnectionLimit, FilterChainOptions } from "./options.ts";
 
 /** Compiles a FilterChain, without its match. Undefined: a problem was reported. */
 export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place): FilterChainOptions | undefined {
   const limits = chain.filters.slice(0, -1);
-  const connectionsMax = limits.map((filter, index) => connectionLimit(filter, place.item("filters", index)));
+  const connectionLimits = limits.map((filter, index) => connectionLimit(filter, place.item("filters", index)));
   const manager = connectionManager(chain, place);
   const tls = compileDownstreamTls(chain, place);
   if (manager === undefined) return undefined;
@@ -38,7 +38,7 @@ export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place):
   return {
     id: createHash("sha256").update(toBinary(FilterChainSchema, chain)).digest("base64"),
     tls,
-    connectionsMax: connectionsMax.length === 0 ? undefined : Math.min(...connectionsMax),
+    connectionLimits,
     http: {
       ...compileHttpOptions(http, at),
       bodyRates: compileBodyRates(chain, place),
@@ -50,18 +50,17 @@ export function compileChain(chain: FilterChain, sinks: LogSinks, place: Place):
   };
 }
 
-/** The number that a connection_limit filter allows. */
-function connectionLimit(filter: Filter, place: Place): number {
+function connectionLimit(filter: Filter, place: Place): ConnectionLimit {
   const any = typedConfig(filter, place);
   const unpacked = any && unpack(any);
   const at = place.field("typed_config");
   if (unpacked?.kind !== "message" || unpacked.schema.typeName !== ConnectionLimitSchema.typeName) {
     at.refuse("before the HttpConnectionManager only ConnectionLimit is supported");
-    return 0;
+    return { connectionsMax: 0, statPrefix: "" };
   }
-  const { maxConnections = 0n, delay } = unpacked.message as ConnectionLimit;
+  const { maxConnections = 0n, delay, statPrefix } = unpacked.message as ConnectionLimitConfig;
   if (durationMs(delay, 0) > 0) at.field("delay").refuse("not supported: connections above the limit close at once");
-  return Number(maxConnections);
+  return { connectionsMax: Number(maxConnections), statPrefix };
 }
 
 function connectionManager(

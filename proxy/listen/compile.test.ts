@@ -130,6 +130,21 @@ test.each<[string, Manager, string]>([
   ["no filters", { httpFilters: [] }, `${manager}.http_filters`],
   ["a filter that is not supported", { httpFilters: [cors, router] }, `${manager}.http_filters[0]`],
   ["the router before the end", { httpFilters: [router, router] }, `${manager}.http_filters[0]`],
+  [
+    "a router without statistics",
+    {
+      httpFilters: [
+        {
+          name: "router",
+          configType: {
+            case: "typedConfig",
+            value: anyPack(RouterSchema, create(RouterSchema, { dynamicStats: false })),
+          },
+        },
+      ],
+    },
+    `${manager}.http_filters[0].typed_config.dynamic_stats`,
+  ],
   ["HTTP/3", { codecType: 3 }, `${manager}.codec_type`],
   [
     "a problem in routes that it brings along",

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 
+import { TrafficDirection } from "#envoy/config/core/v3/base_pb.ts";
 import { type FilterChain, FilterChainMatchSchema } from "#envoy/config/listener/v3/listener_components_pb.ts";
 import { type Listener, Listener_DrainType as DrainType } from "#envoy/config/listener/v3/listener_pb.ts";
 
@@ -26,7 +27,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
   if (message.enableReusePort === false) {
     place.field("enable_reuse_port").refuse("only true is supported: each worker has a listening socket of its own");
   }
-  const { filterChains, defaultFilterChain: otherwise } = message;
+  const { filterChains, defaultFilterChain: otherwise, trafficDirection } = message;
   if (filterChains.length === 0 && otherwise === undefined) {
     place.field("filter_chains").refuse("at least one filter chain, or default_filter_chain, must be set");
   }
@@ -42,6 +43,10 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
   if (otherwise?.filterChainMatch !== undefined) defaultAt.field("filter_chain_match").refuse("has no use here");
   const defaultChain = otherwise && compileChain(otherwise, sinks, defaultAt);
   const all = defaultChain === undefined ? chains : [...chains, defaultChain];
+  // Spans of OUTBOUND listeners would be those of a client.
+  if (trafficDirection === TrafficDirection.OUTBOUND && all.some(({ http }) => http.tracing !== undefined)) {
+    place.field("traffic_direction").refuse("OUTBOUND is not supported together with tracing");
+  }
   const limits = ownNumbers(message.metadata, "sluice.connections", ["max", "max_per_address"], place);
   const takesAll = all.length === 1 && !filterChains.some(hasMatch);
   return place.result({
@@ -49,6 +54,7 @@ export function compileListener(message: Listener, sinks: LogSinks): Compiled<Li
     ...(socket ?? { address: "", port: 0 }),
     additionalAddresses,
     backlog: message.tcpBacklogSize ?? BACKLOG_DEFAULT,
+    statPrefix: message.statPrefix,
     drainsWithHealth: message.drainType === DrainType.DEFAULT,
     connectionsMax: limits.max,
     connectionsPerAddressMax: limits.max_per_address,

@@ -165,12 +165,25 @@ export interface ClusterStats extends Named<typeof clusterStatNames> {
   status(status: number): void;
 }
 
+/**
+ * What the connection_limit filter counts: `connection_limit.<stat_prefix>.<name>`.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/connection_limit_filter
+ */
+export const limitStatNames = {
+  counters: ["limited_connections"],
+  gauges: ["active_connections"],
+  histograms: [],
+} as const;
+
+export type LimitStats = Named<typeof limitStatNames>;
+
 /** Where the data path counts. The objects are asked for once and kept, so looking them up may be slow; counting may not. */
 export interface DataPathStats {
   listener(statPrefix: string): ListenerStats;
   cluster(name: string): ClusterStats;
-  /** Of a listener's address, as "127.0.0.1_80". */
+  /** Of a listener's address, as "127.0.0.1_80", or of its stat_prefix. */
   address(address: string): AddressStats;
+  connectionLimit(statPrefix: string): LimitStats;
   /** Of one kind of collector: Envoy's access_logs.grpc_access_log, tracing.opentelemetry, tracing.zipkin. */
   exported(kind: "access_logs" | "tracing", name: string): ExportStats;
 }

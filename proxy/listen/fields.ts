@@ -12,10 +12,10 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     tcp_backlog_size: "used",
     drain_type: "used",
     enable_reuse_port: "used",
-    stat_prefix: "ignored",
+    stat_prefix: "used",
     // Only names of our own mean anything (listen/own-metadata.ts).
     metadata: "used",
-    traffic_direction: "ignored",
+    traffic_direction: "used",
   },
   "envoy.config.core.v3.Metadata": { filter_metadata: "used", typed_filter_metadata: "ignored" },
   "envoy.config.listener.v3.AdditionalAddress": { address: "used" },
@@ -45,7 +45,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
     allow_requests_without_proxy_protocol: "used",
     disallowed_versions: "used",
-    stat_prefix: "ignored",
   },
   "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext": {
     common_tls_context: "used",
@@ -83,7 +82,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     signature_algorithms: "used",
   },
   "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit": {
-    stat_prefix: "ignored",
+    stat_prefix: "used",
     max_connections: "used",
     delay: "used",
   },
@@ -162,11 +161,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     enabled: "used",
   },
   "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb": {},
-  "envoy.extensions.filters.http.router.v3.Router": {
-    // Statistics only.
-    dynamic_stats: "ignored",
-    suppress_grpc_request_failure_code_stats: "ignored",
-  },
+  "envoy.extensions.filters.http.router.v3.Router": { dynamic_stats: "used" },
   "envoy.config.core.v3.HttpProtocolOptions": {
     idle_timeout: "used",
     max_connection_duration: "used",

@@ -13,7 +13,7 @@ import { descriptorOf } from "./descriptor.ts";
 import { closeWhenQuiet } from "./close-when-quiet.ts";
 import { addressStatsOf, countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
-import type { BindAddress, FilterChainOptions, ListenerOptions } from "./options.ts";
+import type { BindAddress, ConnectionLimit, FilterChainOptions, ListenerOptions } from "./options.ts";
 
 export { ListenError };
 
@@ -218,14 +218,32 @@ class TcpListener implements RunningListener {
     }
     // As in Envoy, a connection counts from here on.
     countConnection(socket, stats);
-    const { id, connectionsMax } = chain.options;
-    const own = connectionsMax === undefined ? undefined : this.#limits.counter(`${this.#options.name} ${id}`);
-    if (!this.#count(socket, own, connectionsMax, "downstream_cx_overflow")) return;
+    const { id, connectionLimits = [] } = chain.options;
+    const own = `${this.#options.name} ${id}`;
+    if (!connectionLimits.every((limit, at) => this.#limit(socket, limit, `${own} ${at}`))) return;
     chain.accept(socket, found.serverName, found.source && peerFrom(found.source), stats);
   }
 
+  /** A connection_limit filter: false if it closes the connection. */
+  #limit(socket: Socket, { connectionsMax, statPrefix }: ConnectionLimit, key: string): boolean {
+    const stats = this.#context.runtime.stats.connectionLimit(statPrefix);
+    stats.active_connections.inc();
+    socket.once("close", () => stats.active_connections.dec());
+    const counter = this.#limits.counter(key);
+    if (counter === undefined) return true;
+    if (counter.take(connectionsMax)) {
+      socket.once("close", () => counter.release());
+      return true;
+    }
+    stats.limited_connections.inc();
+    socket.destroy();
+    return false;
+  }
+
   #statsOf(socket: Socket): AddressStats {
-    return addressStatsOf(socket, this.#port, this.#context.runtime.stats);
+    const { stats } = this.#context.runtime;
+    const { statPrefix = "" } = this.#options;
+    return statPrefix === "" ? addressStatsOf(socket, this.#port, stats) : stats.address(statPrefix);
   }
 
   /** Counts a connection as long as it is open; false: there are too many, and it is closed. */

@@ -23,6 +23,8 @@ export interface ListenerOptions extends BindAddress {
   /** Listened on as well. */
   readonly additionalAddresses?: readonly BindAddress[];
   readonly backlog: number;
+  /** What its statistics are called in place of the address; "": the address. */
+  readonly statPrefix?: string;
   /** Open connections at most, in all workers together, whatever chains they are on; undefined: any number. */
   readonly connectionsMax?: number | undefined;
   /** The same for each client: an IPv4 address, or an IPv6 /64. */
@@ -39,14 +41,21 @@ export interface ListenerOptions extends BindAddress {
   readonly inspection?: Inspection | undefined;
 }
 
+/** Envoy's connection_limit filter. */
+export interface ConnectionLimit {
+  /** Open connections of the chain at most, in all workers together. */
+  readonly connectionsMax: number;
+  readonly statPrefix: string;
+}
+
 /** A FilterChain with its HttpConnectionManager. Immutable. */
 export interface FilterChainOptions {
   /** The same for chains of equal content: their connections go on when the listener changes. */
   readonly id: string;
   /** TLS; undefined: plain text. */
   readonly tls?: DownstreamTls | undefined;
-  /** Open connections of this chain at most, in all workers together (the connection_limit filter); undefined: any number. */
-  readonly connectionsMax?: number | undefined;
+  /** Its connection_limit filters, in their order. */
+  readonly connectionLimits?: readonly ConnectionLimit[];
   readonly http: HttpOptions;
 }
 

@@ -37,7 +37,9 @@ export interface RequestRecord {
   /** "address:port" of the last endpoint tried. */
   upstreamHost: string | undefined;
   upstreamLocalAddress: string | undefined;
+  /** What the cluster is called in statistics (its alt_stat_name, if it has one), and its name. */
   upstreamCluster: string | undefined;
+  upstreamClusterRaw: string | undefined;
   upstreamTransportFailure: string | undefined;
   attempts: number;
   routeName: string | undefined;

@@ -33,6 +33,7 @@ const record = (parts: Partial<RequestRecord> = {}): RequestRecord => ({
   upstreamHost: "10.0.0.1:80",
   upstreamLocalAddress: undefined,
   upstreamCluster: "orders",
+  upstreamClusterRaw: "orders",
   upstreamTransportFailure: undefined,
   attempts: 1,
   routeName: "z\u00fcrich",

@@ -77,7 +77,7 @@ const simple: Readonly<Record<string, Operator>> = {
   ...tlsOperators,
   GRPC_STATUS_NUMBER: grpcStatusOperator("NUMBER") as Operator,
   RESPONSE_FLAGS_LONG: (record) => (record.flags.length === 0 ? "-" : record.flags.map(longFlag).join(",")),
-  UPSTREAM_CLUSTER_RAW: (record) => record.upstreamCluster && toWire(record.upstreamCluster),
+  UPSTREAM_CLUSTER_RAW: (record) => record.upstreamClusterRaw && toWire(record.upstreamClusterRaw),
   UPSTREAM_REMOTE_ADDRESS: connected,
   UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (record) => apply(connected(record), ipOf),
   UPSTREAM_REMOTE_PORT: (record) => apply(connected(record), portOf),

@@ -1,10 +1,10 @@
-import { addressStatNames, clusterStatNames, listenerStatNames } from "../listen/context.ts";
+import { addressStatNames, clusterStatNames, limitStatNames, listenerStatNames } from "../listen/context.ts";
 
 /**
  * What statistics belong to: an HttpConnectionManager (by stat prefix), a cluster, an address that is listened
- * on, or a kind of collector. Envoy's names begin with this word.
+ * on, a connection_limit filter, or a kind of collector. Envoy's names begin with this word.
  */
-export type ScopeKind = "http" | "cluster" | "listener" | "access_logs" | "tracing";
+export type ScopeKind = "http" | "cluster" | "listener" | "connection_limit" | "access_logs" | "tracing";
 
 /** Upper bounds of a histogram's buckets in ms: Envoy's default; what is above the last is in one more. */
 export const histogramBoundsMs = [
@@ -36,6 +36,7 @@ export const scopeLayouts: Readonly<Record<ScopeKind, ScopeLayout>> = {
   http: layout(listenerStatNames, "envoy_http_conn_manager_prefix"),
   cluster: layout(clusterStatNames, "envoy_cluster_name"),
   listener: layout(addressStatNames, "envoy_listener_address"),
+  connection_limit: layout(limitStatNames, "envoy_connection_limit_prefix"),
   access_logs: layout({ counters: ["logs_written", "logs_dropped"], gauges: [], histograms: [] }, ""),
   tracing: layout({ counters: ["spans_sent", "spans_dropped"], gauges: [], histograms: [] }, ""),
 };

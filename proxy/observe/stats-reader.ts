@@ -132,8 +132,8 @@ function* samplesOf({ scope, name, slots, counters }: ScopeSums): Generator<Samp
 
 /** Envoy's dotted name (":" would end it), and the metric with the tags that Envoy extracts from it. */
 function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name" | "metric" | "tags"> {
-  const tag = [scopeLayouts[scope].tag, name] as const;
-  const dotted = `${scope}.${name.replaceAll(":", "_")}.${stat}`;
+  const tag = [scopeLayouts[scope].tag, name.replaceAll(":", "_")] as const;
+  const dotted = `${scope}.${tag[1]}.${stat}`;
   if (tag[0] === "") return { name: dotted, metric: `envoy_${dotted.replaceAll(".", "_")}`, tags: [] };
   const group = /^(.*)_([1-5])xx$/.exec(stat);
   if (group !== null) {

@@ -6,6 +6,7 @@ import type {
   ExportStats,
   Gauge,
   Histogram,
+  LimitStats,
   ListenerStats,
 } from "../listen/context.ts";
 import {
@@ -17,7 +18,7 @@ import {
   type StatsMessage,
 } from "./stats-layout.ts";
 
-type Scope = ListenerStats | ClusterStats | AddressStats | ExportStats;
+type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats;
 
 /** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
 const SEGMENT_SLOTS = 16 * 1024;
@@ -49,6 +50,10 @@ export class StatsStore implements DataPathStats {
 
   address(address: string): AddressStats {
     return this.#scope("listener", address, (stats) => ({ ...stats }) as unknown as AddressStats);
+  }
+
+  connectionLimit(statPrefix: string): LimitStats {
+    return this.#scope("connection_limit", statPrefix, (stats) => ({ ...stats }) as unknown as LimitStats);
   }
 
   exported(kind: "access_logs" | "tracing", name: string): ExportStats {

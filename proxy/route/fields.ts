@@ -32,8 +32,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     require_tls: "used",
     retry_policy: "used",
     ...mutations,
-    // Statistics only.
-    virtual_clusters: "ignored",
     metadata: "ignored",
   },
   "envoy.config.route.v3.Route": {
@@ -44,7 +42,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     direct_response: "used",
     ...mutations,
     metadata: "ignored",
-    stat_prefix: "ignored",
   },
   "envoy.config.route.v3.RouteMatch": {
     prefix: "used",

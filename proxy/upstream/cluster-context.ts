@@ -4,6 +4,7 @@ import type { ClusterStats, Counter, Runtime } from "../listen/context.ts";
 /** A cluster with where it is counted. */
 export interface ClusterContext {
   readonly cluster: Cluster;
+  readonly statName: string;
   readonly stats: ClusterStats;
   /** By first digit of the status. */
   readonly byClass: readonly (Counter | undefined)[];
@@ -20,8 +21,9 @@ export function findCluster(runtime: Runtime, name: string): ClusterContext | un
   const cluster = runtime.cluster(name);
   if (cluster === undefined) return undefined;
   let context = contexts.get(cluster);
-  if (context === undefined) {
-    const stats = runtime.stats.cluster(name);
+  const { statName } = cluster.settings;
+  if (context === undefined || context.statName !== statName) {
+    const stats = runtime.stats.cluster(statName);
     const byClass = [
       undefined,
       stats.upstream_rq_1xx,
@@ -30,7 +32,7 @@ export function findCluster(runtime: Runtime, name: string): ClusterContext | un
       stats.upstream_rq_4xx,
       stats.upstream_rq_5xx,
     ];
-    context = { cluster, stats, byClass, retryBreaker: { open: false }, secrets: runtime };
+    context = { cluster, statName, stats, byClass, retryBreaker: { open: false }, secrets: runtime };
     contexts.set(cluster, context);
   }
   return context;

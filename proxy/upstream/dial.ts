@@ -16,6 +16,8 @@ export interface DialOptions {
   readonly keepaliveMs: number | undefined;
   /** Connected, with TLS: shaken hands with the endpoint that is meant. On failure the socket has "error" and "close". */
   readonly onReady: () => void;
+  /** With TLS: a connection that is there already, to shake hands over. */
+  readonly over?: Socket | undefined;
   /** Takes what was read, the first `length` bytes of the buffer, valid during the call only. Undefined: the socket is read as a stream. */
   readonly onRead?: (bytes: Buffer, length: number) => void;
 }
@@ -54,7 +56,7 @@ function openTls(options: DialOptions, tls: ClientTls): TLSSocket {
   const key = `${endpoint.key} ${wanted}`;
   const session = tls.session(key);
   const settings: ConnectionOptions & Partial<{ onread: OnReadOpts }> & { allowHalfOpen: boolean } = {
-    ...target(options),
+    ...(options.over === undefined ? target(options) : { socket: options.over }),
     ...(options.onRead && reading(options, Buffer.allocUnsafeSlow(TLS_READ_BYTES))),
     ...(tls.context && { secureContext: tls.context }),
     // RFC 6066, 3: an address is no server name.

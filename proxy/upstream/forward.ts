@@ -63,7 +63,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     }
     cluster.load.requests++;
     stats.upstream_rq_active.inc();
-    this.#stream.record.upstreamCluster = cluster.name;
+    this.#stream.record.upstreamCluster = this.#cluster.statName;
+    this.#stream.record.upstreamClusterRaw = cluster.name;
     this.#try();
     this.#starting = false;
   }

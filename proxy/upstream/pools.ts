@@ -81,7 +81,7 @@ export function poolOf(
 }
 
 /** An authority without its port, and an IPv6 address without brackets. */
-function hostOf(authority: string): string {
+export function hostOf(authority: string): string {
   if (authority.startsWith("[")) return authority.slice(1, authority.indexOf("]"));
   const colon = authority.indexOf(":");
   return (colon < 0 ? authority : authority.slice(0, colon)).toLowerCase();

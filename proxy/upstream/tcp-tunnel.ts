@@ -34,9 +34,10 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
   }
 
   start(): void {
-    const { cluster, stats } = this.#cluster;
+    const { cluster, statName, stats } = this.#cluster;
     const { record } = this.#stream;
-    record.upstreamCluster = cluster.name;
+    record.upstreamCluster = statName;
+    record.upstreamClusterRaw = cluster.name;
     if (cluster.load.connections >= cluster.settings.breakers.maxConnections) {
       stats.upstream_cx_overflow.inc();
       this.#ended = true;

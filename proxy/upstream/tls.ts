@@ -118,7 +118,7 @@ export class ClientTls {
 const made = new WeakMap<UpstreamTls, ClientTls>();
 
 /** The TLS of a cluster's new connections. */
-export function clientTls(cluster: ClusterContext, settings: UpstreamTls): ClientTls {
+export function clientTls(cluster: Pick<ClusterContext, "secrets">, settings: UpstreamTls): ClientTls {
   let tls = made.get(settings);
   if (tls?.current !== true) {
     tls = new ClientTls(settings, cluster.secrets);

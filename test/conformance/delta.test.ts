@@ -69,6 +69,16 @@ test("D3 D4 D7 D8 what is asked for again is told again, what isn't there is rem
   expect([namesIn(left), left.removedResources]).toEqual([[a], ["nobody"]]);
 });
 
+test("D3 who asks for everything is told everything, what it has by name or by an earlier wildcard too", async () => {
+  const client = running.delta();
+  const [a, b] = [clusterOf("a"), clusterOf("b")];
+  const told = async (name: string) => {
+    client.send({ typeUrl: EDS, resourceNamesSubscribe: [name] });
+    return namesIn(await client.next());
+  };
+  expect([await told(a), await told("*"), await told("*")]).toEqual([[a], [a, b], [a, b]]);
+});
+
 test("D2 D15 a stale nonce and locators do no harm", async () => {
   const client = running.delta();
   client.send({ typeUrl: CDS });

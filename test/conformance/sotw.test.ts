@@ -98,6 +98,21 @@ test("S5 S6 a subscription with an old nonce counts, and is answered once; one w
   expect(names(await client.next())).toEqual([a, b]);
 });
 
+test.each([CDS, EDS])("S9 S11 S16 who goes over from names to everything is sent everything: %s", async (typeUrl) => {
+  const [a, b] = [clusterOf("a"), clusterOf("b")];
+  const client = running.sotw();
+  client.subscribe(typeUrl, [a]);
+  const part = await client.next();
+  expect(names(part)).toEqual([a]);
+  // With the version of the part, as an acceptance has it.
+  client.subscribe(typeUrl, ["*"]);
+  expect(names(await client.next())).toEqual([a, b]);
+  // On another stream the version of a part is not taken for that of the whole either.
+  const again = running.sotw();
+  again.send({ typeUrl, resourceNames: ["*"], versionInfo: part.versionInfo });
+  expect(names(await again.next())).toEqual([a, b]);
+});
+
 test("S14 S15 a name that is listed twice comes once, and one that doesn't exist comes when it does", async () => {
   const client = running.sotw();
   const [a, d] = [clusterOf("a"), clusterOf("d")];

@@ -1,5 +1,6 @@
 /** Collectors of access logs and traces: real servers that keep what they get. */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -12,6 +13,8 @@ import {
   StreamAccessLogsResponseSchema,
 } from "#envoy/service/accesslog/v3/als_pb.ts";
 import { type ExportTraceServiceRequest, ExportTraceServiceRequestSchema } from "#proto/gen/opentelemetry/trace_pb.ts";
+
+import type { TestCertificate } from "./certificates.ts";
 
 /** Entries of the access log service, by the node and log that sent them. */
 export interface LoggedEntries {
@@ -37,8 +40,22 @@ export interface Collector {
 
 const same = (bytes: Buffer) => bytes;
 
-/** Starts a collector on free ports. */
-export async function startCollector(): Promise<Collector> {
+/** What a collector shows of itself, and whose clients it takes. */
+export interface CollectorTls extends TestCertificate {
+  /** PEM: clients must show a certificate of this authority. */
+  readonly clientCa: string;
+}
+
+/** Starts a collector on free ports; `tls`: it speaks nothing else. */
+export async function startCollector(tls?: CollectorTls): Promise<Collector> {
+  const credentials =
+    tls === undefined
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(
+          Buffer.from(tls.clientCa),
+          [{ cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }],
+          true,
+        );
   const logs: LoggedEntries[] = [];
   const exports: ExportTraceServiceRequest[] = [];
   const posts: Collector["posts"] = [];
@@ -101,18 +118,23 @@ export async function startCollector(): Promise<Collector> {
     },
   );
   const grpcPort = await new Promise<number>((resolve, reject) => {
-    grpc.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    );
+    grpc.bindAsync("127.0.0.1:0", credentials, (error, port) => (error === null ? resolve(port) : reject(error)));
   });
-  const http = createServer((request, response) => {
+  const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
       posts.push({ path: request.url ?? "", headers: request.headers, body: Buffer.concat(chunks) });
       response.end();
     });
-  });
+  };
+  const http =
+    tls === undefined
+      ? createServer(onRequest)
+      : createSecureServer(
+          { cert: tls.cert, key: tls.key, ca: tls.clientCa, requestCert: true, rejectUnauthorized: true },
+          onRequest,
+        );
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   return {
     grpcPort,

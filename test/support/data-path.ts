@@ -12,6 +12,8 @@ import {
   clusterStatNames,
   type DataPathStats,
   type ExportStats,
+  type LimitStats,
+  limitStatNames,
   type ListenerStats,
   listenerStatNames,
   type Runtime,
@@ -57,6 +59,10 @@ export class TestStats implements DataPathStats {
     ) as unknown as AddressStats;
   }
 
+  connectionLimit(): LimitStats {
+    return this.#metrics(limitStatNames) as unknown as LimitStats;
+  }
+
   exported() {
     return this.#metrics({ counters: ["sent", "dropped"], gauges: [], histograms: [] }) as unknown as ExportStats;
   }
@@ -90,6 +96,7 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
   return {
     name: "upstream",
     settings: {
+      statName: "upstream",
       connectTimeoutMs: 1_000,
       tls: undefined,
       breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },

@@ -3,25 +3,33 @@ import http from "node:http";
 import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
 
 import type { Cluster, Endpoint } from "../../cluster/cluster.ts";
-import type { DataPathStats } from "../../listen/context.ts";
+import type { DataPathStats, Runtime } from "../../listen/context.ts";
+import { clientTls } from "../../upstream/tls.ts";
+import { clusterCredentials, openSecure, type SecureEndpoint } from "./collector-tls.ts";
 
 /** What exporters need of the worker that they run in. */
 export interface ExportContext {
   cluster(name: string): Cluster | undefined;
+  /** What the clusters' TLS is made of. */
+  readonly secret: Runtime["secret"];
   /** How the proxy calls itself to collectors: its node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
   /** Where it is counted what was sent; undefined: nowhere. */
   readonly stats?: DataPathStats;
 }
 
-/** An endpoint of the cluster; throws if there is none that we can speak to. */
-function endpointOf(context: ExportContext, clusterName: string): Endpoint {
+/** An endpoint of the cluster, and how to speak TLS with it if that is what the cluster does; throws if there is none. */
+function endpointOf(
+  context: ExportContext,
+  clusterName: string,
+  authority: string,
+): { readonly endpoint: Endpoint; readonly secure: SecureEndpoint | undefined } {
   const cluster = context.cluster(clusterName);
   const endpoint = cluster?.pick(undefined);
   if (cluster === undefined || endpoint === undefined) throw new Error(`the cluster ${clusterName} has no endpoint`);
-  // What is to be encrypted is not sent at all rather than in clear text.
-  if (cluster.settings.tls !== undefined) throw new Error(`the cluster ${clusterName} has TLS, which collectors can't`);
-  return endpoint;
+  const { tls, connectTimeoutMs } = cluster.settings;
+  const secrets = { secrets: context };
+  return { endpoint, secure: tls && { endpoint, authority, connectTimeoutMs, tls: () => clientTls(secrets, tls) } };
 }
 
 /** POSTs a body to an endpoint of a cluster; rejects unless the answer is 2xx and comes in time. */
@@ -31,7 +39,8 @@ export async function post(
   headers: Readonly<Record<string, string>>,
   body: Uint8Array | string,
 ): Promise<void> {
-  const endpoint = endpointOf(context, target.cluster);
+  const { endpoint, secure } = endpointOf(context, target.cluster, target.host);
+  const connection = secure && (await openSecure(secure, "http/1.1"));
   const options = {
     host: endpoint.address,
     port: endpoint.port,
@@ -39,6 +48,7 @@ export async function post(
     path: target.path,
     headers: { host: target.host, ...headers, "content-length": Buffer.byteLength(body) },
     signal: AbortSignal.timeout(target.timeoutMs),
+    ...(connection && { createConnection: () => connection }),
   };
   await new Promise<void>((resolve, reject) => {
     const request = http.request(options);
@@ -114,13 +124,17 @@ export class GrpcCollector {
     if (this.#client !== undefined) return this.#client;
     // Loaded when a collector is used: it is large, and most proxies have none.
     const { Client: GrpcClient, credentials } = await import("@grpc/grpc-js");
-    const endpoint = endpointOf(this.#context, this.#cluster);
+    const { endpoint, secure } = endpointOf(this.#context, this.#cluster, this.#authority);
     const options: ClientOptions = {
       "grpc.default_authority": this.#authority,
       "grpc.enable_retries": 0,
       "grpc.use_local_subchannel_pool": 1,
     };
-    this.#client = new GrpcClient(endpoint.key, credentials.createInsecure(), options);
+    this.#client = new GrpcClient(
+      endpoint.key,
+      secure === undefined ? credentials.createInsecure() : await clusterCredentials(secure),
+      options,
+    );
     return this.#client;
   }
 }

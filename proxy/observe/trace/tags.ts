@@ -62,10 +62,10 @@ export function requestTags(record: RequestRecord, nodeId: string, pathLengthMax
 
 /** The tags of what came of it, on spans of either side (Envoy setCommonTags). */
 export function responseTags(record: RequestRecord): Tags {
-  const { upstreamCluster, status, flags, head } = record;
+  const { upstreamCluster, upstreamClusterRaw, status, flags, head } = record;
   const tags: Tags = [["component", "proxy"]];
-  if (upstreamCluster !== undefined)
-    tags.push(["upstream_cluster", upstreamCluster], ["upstream_cluster.name", upstreamCluster]);
+  if (upstreamClusterRaw !== undefined) tags.push(["upstream_cluster", upstreamClusterRaw]);
+  if (upstreamCluster !== undefined) tags.push(["upstream_cluster.name", upstreamCluster]);
   tags.push(["http.status_code", String(status)], ["response_flags", flags.length === 0 ? "-" : flags.join(",")]);
   if (head !== undefined && isGrpc(head.headers)) {
     const code = grpcStatus(record) ?? 2;

@@ -1,0 +1,70 @@
+import type { Socket } from "node:net";
+
+import type { ChannelCredentials } from "@grpc/grpc-js";
+
+import type { Endpoint } from "../../cluster/cluster.ts";
+import { openSocket } from "../../upstream/dial.ts";
+import { hostOf } from "../../upstream/pools.ts";
+import type { ClientTls } from "../../upstream/tls.ts";
+
+/** How to speak to an endpoint of a cluster with TLS. */
+export interface SecureEndpoint {
+  readonly endpoint: Endpoint;
+  /** What its collector is called: the server name that is asked for, if the cluster has auto_sni. */
+  readonly authority: string;
+  readonly connectTimeoutMs: number;
+  /** The cluster's TLS with its secrets of now; asked for by each connection. */
+  readonly tls: () => ClientTls;
+}
+
+/** Connects, or shakes hands over a connection that is there; rejects with the reason in Envoy's words unless the endpoint is who it should be. */
+export function openSecure(to: SecureEndpoint, alpn: string, over?: Socket): Promise<Socket> {
+  const { endpoint, authority, connectTimeoutMs, tls } = to;
+  return new Promise((resolve, reject) => {
+    const now = tls();
+    const socket = openSocket({
+      endpoint,
+      tls: now,
+      serverName: now.settings.autoSni ? hostOf(authority) : "",
+      alpn: [alpn],
+      keepaliveMs: undefined,
+      over,
+      onReady: () => {
+        clearTimeout(late);
+        resolve(socket);
+      },
+    });
+    const late = setTimeout(() => socket.destroy(new Error("connect_timeout")), connectTimeoutMs);
+    socket.once("error", reject);
+    socket.once("close", () => {
+      clearTimeout(late);
+      reject(new Error("the connection was closed before it was secured"));
+    });
+  });
+}
+
+/** Credentials of a gRPC channel whose connections are secured like all others to their cluster. */
+export async function clusterCredentials(to: SecureEndpoint): Promise<ChannelCredentials> {
+  const { CallCredentials, ChannelCredentials: Base } = await import("@grpc/grpc-js");
+  class ClusterCredentials extends Base {
+    override _isSecure() {
+      return true;
+    }
+
+    override _equals(other: ChannelCredentials): boolean {
+      return this === other;
+    }
+
+    override _createSecureConnector(
+      ...[, , callCredentials]: Parameters<ChannelCredentials["_createSecureConnector"]>
+    ) {
+      return {
+        connect: async (socket: Socket) => ({ socket: await openSecure(to, "h2", socket), secure: true }),
+        waitForReady: () => Promise.resolve(),
+        getCallCredentials: () => callCredentials ?? CallCredentials.createEmpty(),
+        destroy: () => {},
+      };
+    }
+  }
+  return new ClusterCredentials();
+}
