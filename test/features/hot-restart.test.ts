@@ -121,13 +121,17 @@ test("the number of workers changes both ways without a lost request of open con
   expect((await ask(adminPort, { path: "/stats" })).body).toContain("server.concurrency: 4");
   await workers(2);
   // The kernel resets what reaches the socket of a worker that goes between the last look at its queue and its end, unless
-  // net.ipv4.tcp_migrate_req is 1. Such a reset at most for each worker that went, and nothing else.
+  // net.ipv4.tcp_migrate_req is 1. Such a reset of a new connection at most for each worker that went, and nothing else; clients that keep
+  // theirs make a new one where a worker asked them to.
   const removed = 2 + 1 + 2;
-  await waitFor("new connections", () => Promise.resolve(fresh.answered > 50));
-  await fresh.stop();
-  expect(fresh.failures.filter((failure) => failure !== "read ECONNRESET")).toEqual([]);
-  expect(fresh.failures.length).toBeLessThanOrEqual(removed);
-  await unload([kept]);
+  const [keptBefore, freshBefore] = [kept.answered, fresh.answered];
+  await waitFor("answers after the change", () =>
+    Promise.resolve(kept.answered > keptBefore + 50 && fresh.answered > freshBefore + 50),
+  );
+  await Promise.all([kept.stop(), fresh.stop()]);
+  expect(kept.failures.filter((failure) => !failure.startsWith("connect ECONNRESET"))).toEqual([]);
+  expect(fresh.failures.filter((failure) => !/^(connect|read) ECONNRESET/.test(failure))).toEqual([]);
+  expect(kept.failures.length + fresh.failures.length).toBeLessThanOrEqual(removed);
 }, 240_000);
 
 test("a successor that does not come up leaves the process before it at work", async () => {
