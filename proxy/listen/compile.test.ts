@@ -71,6 +71,8 @@ function options(manager: Manager = {}) {
 
 // The table of proxy-parity, part 4.
 test("defaults are Envoy's", () => {
+  // As much as the kernel allows, as with Envoy.
+  expect(options().options.backlog).toBeGreaterThanOrEqual(4096);
   expect(options().options).toMatchObject({
     name: "http",
     address: "127.0.0.1",

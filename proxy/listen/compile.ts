@@ -13,8 +13,11 @@ import { compileInspection } from "./compile-inspection.ts";
 import type { FilterChainOptions, ListenerOptions } from "./options.ts";
 import { ownNumbers } from "./own-metadata.ts";
 
-/** As Node's net.Server.listen; the kernel cuts it at net.core.somaxconn. */
-const BACKLOG_DEFAULT = 511;
+/**
+ * As Envoy's on Linux: net.core.somaxconn, at which the kernel cuts what is more. With Node's own 511, clients that all came at once (after
+ * a restart, say) overflowed the queue, and waited for seconds for the kernel to try again.
+ */
+const BACKLOG_DEFAULT = 65_535;
 
 /** Compiles a Listener; problems carry field paths from its root. Access logs write to sinks of `sinks`, opened at the first line. */
 export function compileListener(message: Listener, sinks: LogSinks): Compiled<ListenerOptions> {
