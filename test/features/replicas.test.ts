@@ -81,7 +81,7 @@ test("status, resources and client status of a data plane are told by the contro
     createGrpcTransport({ baseUrl: two.plane.url, interceptors: [authorized()] }),
   );
   const { config } = await csds.fetchClientStatus(create(ClientStatusRequestSchema));
-  expect(config.map(({ node }) => node?.id).sort()).toEqual(["a", "b", "c"]);
+  expect(new Set(config.map(({ node }) => node?.id))).toEqual(new Set(["a", "b", "c"]));
 });
 
 test("a rollout is over when the data planes of all control planes have answered, and tells who refused", async () => {
