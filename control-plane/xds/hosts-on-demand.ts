@@ -36,14 +36,19 @@ export function findHosts(sub: Subscription, set: ResourceSet): void {
     const before = asked.answered.get(name);
     if (before !== undefined && found !== before) forgetAlias(asked, name, before);
     if (found === undefined) continue;
-    const isAnswered = found === before && !sub.forced.has(name);
+    const isAsked = sub.forced.has(name);
     // What stands for it answers for it.
     for (const names of [sub.forced, sub.dirty, sub.gone, sub.missing, sub.sent]) names.delete(name);
-    if (isAnswered) continue;
+    if (found === before && !isAsked) continue;
     asked.answered.set(name, found);
     asked.aliases.set(found, (asked.aliases.get(found) ?? new Set()).add(name));
     sub.names.add(found);
-    sub.forced.add(found);
+    // What the client has in its newest version only lacks the name. Anything else goes with what changes besides: a host must leave one virtual
+    // host by the time it comes to another, or Envoy refuses both; and their clusters go before.
+    if (sub.sent.get(found) === set.get(found)?.version) sub.forced.add(found);
+    else sub.dirty.add(found);
+    // By the clock of streams (server.ts).
+    sub.waitingSinceMs ??= Math.floor(performance.timeOrigin + performance.now());
   }
   asked.index = index;
 }
