@@ -1,11 +1,14 @@
 /** Make before break (W1-W6), over the wire. */
 import { expect, test } from "vitest";
 
-import { resourceTypeByUrl } from "#proto/resource-types.ts";
+import { resourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
 
 import type { Answer } from "../../test/support/xds-client.ts";
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
 import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
+import { defaultLimits } from "./limits.ts";
+import { newOrder, permit } from "./order.ts";
+import { newSubscription } from "./subscription.ts";
 
 const CDS = typeUrlOf("CDS");
 const EDS = typeUrlOf("EDS");
@@ -197,4 +200,43 @@ test("W6 after a reconnect too, removals wait for the other types", async () => 
   again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
   await again.until(() => again.responses.length === 3);
   expect(inWords(again.responses)).toEqual(["CDS +b", "RDS +r", "CDS -a"]);
+});
+
+test("W6 after a reconnect nothing goes out until the routes that the client holds are known, however late it asks", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { reconnectMs: 0, resumeMs: 60_000 } });
+  const client = await syncedClient(rig);
+  const held = { cds: client.heldVersions(CDS), rds: client.heldVersions(RDS) };
+  client.close();
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("CDS", "a", null));
+  const again = rig.delta();
+  again.send({ typeUrl: CDS, initialResourceVersions: held.cds });
+  again.send({ typeUrl: LDS });
+  await rig.nodesAre(([node]) => node?.types.length === 2);
+  expect(again.responses).toEqual([]);
+  again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
+  await again.until(() => again.responses.length === 4);
+  expect(inWords(again.responses)).toEqual(["CDS +b", "LDS +l", "RDS +r", "CDS -a"]);
+});
+
+test("W6 what refused routes may still use stays for as long as they are refused", () => {
+  const order = newOrder();
+  for (const shortName of ["CDS", "EDS", "LDS", "RDS"] as const) {
+    const type = resourceType(shortName);
+    order.subscriptions.set(shortName, { ...newSubscription(type, type.typeUrl), started: true });
+  }
+  const [clusters, routes] = [order.subscriptions.get("CDS"), order.subscriptions.get("RDS")];
+  if (clusters === undefined || routes === undefined) throw new Error("they were made above");
+  clusters.gone.add("a");
+  clusters.waitingSinceMs = 0;
+  const muchLaterMs = defaultLimits.orderTimeoutMs * 100;
+  const removals = () => permit(order, clusters, defaultLimits, muchLaterMs)?.removals;
+  expect(removals()).toBe(true);
+  routes.refused = true;
+  expect(removals()).toBe(false);
+  // Another virtual host was accepted since.
+  routes.refused = false;
+  routes.progress.refusals.set("r", "bad");
+  expect(removals()).toBe(false);
+  routes.progress.refusals.delete("r");
+  expect(removals()).toBe(true);
 });
