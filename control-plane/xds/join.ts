@@ -17,13 +17,22 @@ export function credentialsOf(
   call: Pick<ServerDuplexStream<unknown, unknown>, "metadata" | "getAuthContext">,
 ): Credentials {
   const [header] = call.metadata.get("authorization");
-  const token = typeof header === "string" ? tokenOf(header) : undefined;
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  return {
-    token,
-    certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate.raw)),
-  };
+  return credentialsFrom(
+    typeof header === "string" ? header : undefined,
+    call.getAuthContext().sslPeerCertificate?.raw,
+  );
 }
+
+/**
+ * Credentials from what a stream came with.
+ *
+ * @param authorization the Authorization header
+ * @param certificate the client's, which TLS has verified; DER
+ */
+export const credentialsFrom = (authorization: string | undefined, certificate: Buffer | undefined): Credentials => ({
+  token: tokenOf(authorization),
+  certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate)),
+});
 
 /** The token of an Authorization header. */
 export const tokenOf = (authorization: string | undefined): string | undefined =>

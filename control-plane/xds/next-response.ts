@@ -6,6 +6,7 @@ import type { StreamProtocol } from "./protocol.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { noteIdle, noteSent, type Subscription } from "./subscription.ts";
 import { budgetOf } from "./whole-routes.ts";
+import type { ResponseBytes } from "./wire.ts";
 
 /** What a response is made with. */
 interface ResponseTime {
@@ -28,7 +29,7 @@ export function nextResponse(
   protocol: StreamProtocol,
   sub: Subscription,
   { nonce, endpoints, nowMs }: ResponseTime,
-): Buffer | undefined {
+): ResponseBytes | undefined {
   const permission = permit(order, sub, limits, nowMs);
   const set = permission && servedSet(view, identity.gatewayGroup, sub);
   if (permission === undefined || set === undefined) return undefined;
@@ -47,6 +48,6 @@ export function nextResponse(
   noteOrderSent(order, sub, endpoints);
   metrics.pushes.add(1, type);
   metrics.queueSeconds.observe(queuedMs / 1000, type);
-  metrics.pushedBytes.add(bytes.length, type);
+  for (const { length } of bytes) metrics.pushedBytes.add(length, type);
   return bytes;
 }

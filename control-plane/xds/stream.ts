@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 
-import { type ServerDuplexStream, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType } from "#proto/resource-types.ts";
 
@@ -9,10 +9,11 @@ import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
-import { type Credentials, credentialsOf } from "./join.ts";
+import type { Credentials } from "./join.ts";
 import { nextResponse } from "./next-response.ts";
 import { nextDeadline, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
+import type { RawCall } from "./raw-call.ts";
 import { Quiet } from "./quiet.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
@@ -21,9 +22,6 @@ import { isFullState, noteChanges, rescan, type Subscription, watched } from "./
 import { takeRequest } from "./take-request.ts";
 import type { WantedResource } from "./wanted-resources.ts";
 import { typeUrlOfView } from "./whole-routes.ts";
-
-/** A gRPC call whose messages are left as bytes. */
-export type RawCall = ServerDuplexStream<Buffer, Buffer>;
 
 const EDS = resourceType("EDS").typeUrl;
 
@@ -64,12 +62,14 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#context = context;
     this.#quiet = new Quiet(context.limits);
     this.#onClosed = onClosed;
-    call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
-    for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
-    call.on("end", () => {
+    call.listen({
+      message: (bytes) => this.#guard(() => this.#receive(bytes)),
       // It says no more, but reads still, as grpcurl does: what it has asked for is sent first.
-      this.#lastRequestCame = true;
-      this.#schedule();
+      halfClosed: () => {
+        this.#lastRequestCame = true;
+        this.#schedule();
+      },
+      gone: () => this.#close(),
     });
     this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
     this.#firstRequestTimer = setTimeout(() => {
@@ -84,7 +84,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { id: node, address = this.peer } = this.#client?.identity ?? {};
     this.#context.log.info({ node, address, code: status[code], details }, "xDS stream ended");
     this.#cleanUp();
-    this.#call.emit("error", { code, details });
+    this.#call.end(code, details);
   }
 
   changed(view: string, changes: readonly ResourceChange[]): void {
@@ -119,12 +119,12 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** What the client shows. */
   get credentials(): Credentials {
-    return credentialsOf(this.#call);
+    return this.#call.credentials;
   }
 
   /** The client's address. */
   get peer(): string {
-    return this.#call.getPeer();
+    return this.#call.peer;
   }
 
   /** For the registry. */
@@ -269,7 +269,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#nonces++;
     this.#writingSinceMs = nowMs;
     this.#alarm.at(nowMs + limits.ackTimeoutMs);
-    this.#call.write(bytes, () => {
+    this.#call.send(bytes, () => {
       this.#writingSinceMs = undefined;
       if (this.#hasMore) this.#guard(() => this.#run());
     });
@@ -304,7 +304,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { id, gatewayGroup } = this.#client?.identity ?? {};
     this.#context.log.info({ node: id, gatewayGroup }, "xDS stream closed");
     this.#cleanUp();
-    this.#call.end();
+    this.#call.end(status.OK);
   }
 
   #cleanUp(): void {
@@ -314,7 +314,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#client !== undefined) {
       const { audience } = this.#client;
       for (const sub of this.#types.subscriptions) {
-        for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
+        audience.interest.removeAll(sub.view, watched(sub), this);
       }
       this.#client.leave();
     }

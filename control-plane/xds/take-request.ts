@@ -28,6 +28,7 @@ export function takeRequest(
   if (excess !== undefined) return excess;
   const outcome = request.apply(sub, client.traits, now());
   const { interest } = client.audience;
+  if (outcome.watchTogether !== undefined) interest.addTogether(sub.view, outcome.watchTogether, watcher);
   // A name may be in both: then it ends unsubscribed (D8).
   for (const name of outcome.watch) interest.add(sub.view, name, watcher);
   for (const name of outcome.unwatch) interest.remove(sub.view, name, watcher);
