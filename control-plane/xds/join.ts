@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { TLSSocket } from "node:tls";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
@@ -23,6 +25,14 @@ export function credentialsOf(
   );
 }
 
+/** The credentials of a request of HTTP/1.1, by the same rules. */
+export const credentialsOfRequest = ({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Credentials =>
+  credentialsFrom(headers.authorization, certificateOf(socket));
+
+/** The certificate that a client has shown and TLS has verified; DER. */
+export const certificateOf = (socket: unknown): Buffer | undefined =>
+  socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate()?.raw : undefined;
+
 /**
  * Credentials from what a stream came with.
  *
@@ -35,7 +45,7 @@ export const credentialsFrom = (authorization: string | undefined, certificate: 
 });
 
 /** The token of an Authorization header. */
-export const tokenOf = (authorization: string | undefined): string | undefined =>
+const tokenOf = (authorization: string | undefined): string | undefined =>
   /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
 
 /** A certificate is for the groups that its URI names say (SPIFFE ID, section 2): spiffe://TRUST-DOMAIN/gateway-group/NAME. */

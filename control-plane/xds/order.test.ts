@@ -218,6 +218,25 @@ test("W6 after a reconnect nothing goes out until the routes that the client hol
   expect(inWords(again.responses)).toEqual(["CDS +b", "LDS +l", "RDS +r", "CDS -a"]);
 });
 
+test("W1 W5 after a reconnect too, routes wait until the clusters before them are accepted", async () => {
+  await using rig = await startXdsRig(gateway());
+  const client = await syncedClient(rig);
+  const held = { cds: client.heldVersions(CDS), lds: client.heldVersions(LDS), rds: client.heldVersions(RDS) };
+  client.close();
+  rig.change(resource("CDS", "b"), resource("EDS", "b"), resource("RDS", "r", "2"));
+  const again = rig.delta({ answer: ({ typeUrl }) => (typeUrl === CDS ? "none" : "ack") });
+  again.send({ typeUrl: CDS, initialResourceVersions: held.cds });
+  again.send({ typeUrl: LDS, initialResourceVersions: held.lds });
+  again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
+  again.send({ typeUrl: EDS, resourceNamesSubscribe: ["a", "b"] });
+  await again.until(() => again.responses.length === 2);
+  expect(inWords(again.responses)).toEqual(["CDS +b", "EDS +a,b"]);
+  const [clusters] = again.responses;
+  if (clusters !== undefined) again.answer(clusters, "ack");
+  await again.until(() => again.responses.length === 4);
+  expect(inWords(again.responses).slice(2)).toEqual(["LDS", "RDS +r"]);
+});
+
 test("W6 what refused routes may still use stays for as long as they are refused", () => {
   const order = newOrder();
   for (const shortName of ["CDS", "EDS", "LDS", "RDS"] as const) {

@@ -3,12 +3,11 @@
  * each message, which is most of what a small change costs when a thousand data planes want it.
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { TLSSocket } from "node:tls";
 
 import { status } from "@grpc/grpc-js";
 
 import { MessageReader, messagePrefix, MessageTooLarge } from "./grpc-messages.ts";
-import { type Credentials, credentialsFrom } from "./join.ts";
+import { certificateOf, type Credentials, credentialsFrom } from "./join.ts";
 
 /** What happens to a call. Nothing happens any more once it was ended, or `gone` was called. */
 export interface CallListener {
@@ -54,8 +53,7 @@ export class RawCall {
     this.#reader = new MessageReader(requestBytesMax);
     const socket = stream.session?.socket;
     this.peer = `${socket?.remoteAddress ?? "unknown"}:${socket?.remotePort ?? 0}`;
-    const certificate = socket instanceof TLSSocket && socket.authorized ? socket.getPeerCertificate().raw : undefined;
-    this.credentials = credentialsFrom(headers.authorization, certificate);
+    this.credentials = credentialsFrom(headers.authorization, certificateOf(socket));
     stream.on("data", (piece: Buffer) => this.#read(piece));
     stream.on("end", () => {
       if (!this.#ended) this.#listener?.halfClosed();

@@ -107,6 +107,8 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   }
   // A name that the client kept, but asks for no longer, is of no interest to it (D9).
   if (first && !sub.wildcard) for (const name of sub.sent.keys()) if (!sub.names.has(name)) forget(sub, name);
+  // A client that holds something serves by it: what changed meanwhile comes in the order of any other change (W1).
+  if (first && sub.sent.size > 0) sub.fresh = false;
   return { verdict, settled, watch, unwatch, rescan };
 }
 

@@ -55,7 +55,7 @@ export interface Subscription {
   readonly unanswered: Set<string>;
   /** The next response is sent even if there is nothing in it (D10). */
   replyEvenIfEmpty: boolean;
-  /** The first answer is not complete yet: it goes ahead without waiting for other types. */
+  /** The first answer, to a client that holds nothing, is not complete yet: it goes ahead without waiting for other types. */
   fresh: boolean;
   /** `version_info` of the first request: a client that holds just this set need not get it again (S16). */
   heldVersion: string;
