@@ -28,7 +28,7 @@ export interface Pool {
  * from a queue that often has room for 511 (nginx, Node) or 128; what overflows it counts as connected for us, and loses what it sent for a second or
  * more. Those who wait are served by whichever connection is ready or free first.
  */
-export const CONNECTING_MAX = 100;
+export const CONNECTING_MAX = 256;
 
 /** What pools of both protocols share: the queue of those who wait, the breakers that bound it, and the count of connections. */
 export abstract class WaitingPool implements Pool {
