@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { TLSSocket } from "node:tls";
 
 import { type ServerDuplexStream, status } from "@grpc/grpc-js";
 
@@ -25,8 +27,17 @@ export function credentialsOf(
   };
 }
 
+/** The credentials of a request of HTTP/1.1, by the same rules. */
+export function credentialsOfRequest({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Credentials {
+  const certificate = socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return {
+    token: tokenOf(headers.authorization),
+    certificateGroups: certificate === undefined ? [] : groupsOfCertificate(certificate),
+  };
+}
+
 /** The token of an Authorization header. */
-export const tokenOf = (authorization: string | undefined): string | undefined =>
+const tokenOf = (authorization: string | undefined): string | undefined =>
   /^bearer +(\S+)$/i.exec(authorization ?? "")?.[1];
 
 /** A certificate is for the groups that its URI names say (SPIFFE ID, section 2): spiffe://TRUST-DOMAIN/gateway-group/NAME. */

@@ -8,13 +8,13 @@ import { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "./cache.ts";
 import { Candidates } from "./candidates.ts";
 import { ConnectedClients } from "./connected-clients.ts";
-import { ReplaceableTls, type XdsTls } from "./credentials.ts";
+import type { XdsTls } from "./credentials.ts";
 import { fetchHandler, fetchMethods } from "./fetch-services.ts";
 import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
 import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
-import { bracketed, listenPlain, listenTls } from "./listen.ts";
+import { bracketed, listen } from "./listen.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import { type PortService, typedMethods } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
@@ -111,12 +111,8 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   for (const { service, handlers } of services) server.addService(typedMethods(service.methods), handlers);
   const served = [...new Set(methods.map(([{ parent }]) => parent)), ...services.map(({ service }) => service)];
   const endHealth = addIntrospection(server, served);
-  const tls = options.tls && new ReplaceableTls(options.tls);
-  const { host } = options;
-  const { port, stop } =
-    tls === undefined
-      ? await listenPlain(server, host, options.port, restHandler(context))
-      : await listenTls(server, host, options.port, tls);
+  const { host, tls } = options;
+  const { port, setTls, stop } = await listen(server, host, options.port, tls, restHandler(context));
   const stopChecking = join.onChange(() => {
     for (const stream of streams) stream.checkCredentials();
   });
@@ -125,10 +121,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     get streams() {
       return streams.size;
     },
-    setTls(next) {
-      if (tls === undefined) throw new Error("a server that began with plain text speaks no TLS");
-      tls.replace(next);
-    },
+    setTls,
     close: (graceMs = 5_000) => {
       stop();
       stopChecking();

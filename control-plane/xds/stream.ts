@@ -11,8 +11,9 @@ import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import { type Credentials, credentialsOf } from "./join.ts";
-import { nextDeadline, noteOrderSent, permit, pruneWarming } from "./order.ts";
+import { forceAgain, nextDeadline, noteOrderSent, permit, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
+import { Quiet } from "./quiet.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { StreamTypes } from "./stream-types.ts";
@@ -46,9 +47,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
-  /** Nothing is sent before: others' first syncs go before (lesson 28), or more requests are on their way (W6). */
-  #quietUntilMs = 0;
-  #reconnects = false;
+  readonly #quiet: Quiet;
   readonly #alarm: Alarm;
   readonly #firstRequestTimer: NodeJS.Timeout;
 
@@ -63,6 +62,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#protocol = protocol;
     this.#types = new StreamTypes(protocol, onlyType);
     this.#context = context;
+    this.#quiet = new Quiet(context.limits);
     this.#onClosed = onClosed;
     call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
     for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
@@ -146,6 +146,14 @@ export class XdsStream implements Watcher, ConnectedStream {
     return this.#types.resources(typeUrl);
   }
 
+  clustersAccepted(names: ReadonlySet<string>): void {
+    const endpoints = this.#types.get(EDS);
+    const set = this.#client?.view.resources(this.#client.identity.gatewayGroup, EDS);
+    if (endpoints === undefined || set === undefined) return;
+    forceAgain(endpoints, set, names);
+    this.#schedule();
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#ended) return;
     let request: IncomingRequest;
@@ -178,10 +186,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const set = servedSet(client.view, client.identity.gatewayGroup, sub);
     if (outcome.rescan && set !== undefined) rescan(sub, set, now());
     noteVerdict(this.#context, client, this.#types.order, sub, outcome);
-    if (request.reconnects && !this.#reconnects) {
-      this.#reconnects = true;
-      this.#quietUntilMs = Math.max(this.#quietUntilMs, now() + limits.reconnectMs);
-    }
+    if (request.reconnects) this.#quiet.resume(now(), this.#types.aggregated);
     client.connection.changed();
     const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
     if (!isMereAnswer || this.#hasMore) this.#schedule();
@@ -204,7 +209,7 @@ export class XdsStream implements Watcher, ConnectedStream {
       this.end(status.RESOURCE_EXHAUSTED, "too many data planes come at once; try again later");
       return undefined;
     }
-    this.#quietUntilMs = startMs;
+    this.#quiet.startAt(startMs);
     const { id: nodeId, gatewayGroup, kind, version, address } = found.identity;
     log.info({ node: nodeId, gatewayGroup, kind, version, address }, "xDS stream opened");
     if (!this.#groupExists) log.warn({ node: nodeId, gatewayGroup }, "node of an unknown gateway group");
@@ -259,17 +264,18 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { view, identity } = this.#client;
     const { gatewayGroup } = identity;
     const endpoints = view.resources(gatewayGroup, EDS);
-    if (endpoints !== undefined && nowMs >= this.#quietUntilMs) {
+    const quietUntilMs = this.#quiet.until(nowMs, this.#types.routesKnown);
+    if (endpoints !== undefined && quietUntilMs === undefined) {
       pruneWarming(this.#types.order, endpoints, limits, nowMs);
       for (const sub of this.#types.subscriptions) {
         if (this.#push(sub, this.#client, endpoints, nowMs)) return; // The write's end runs this again.
       }
     }
-    if (this.#lastRequestCame && nowMs >= this.#quietUntilMs) {
+    if (this.#lastRequestCame && quietUntilMs === undefined) {
       this.#close();
       return;
     }
-    const nextMs = nowMs < this.#quietUntilMs ? this.#quietUntilMs : nextDeadline(this.#types.order, limits, nowMs);
+    const nextMs = quietUntilMs ?? nextDeadline(this.#types.order, limits, nowMs);
     if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 

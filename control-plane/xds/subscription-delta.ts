@@ -3,6 +3,7 @@ import type { CachedResource, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
 import { noteDropped, noteReplaced } from "./progress.ts";
 import {
+  byHost,
   distrust,
   dropWildcard,
   forget,
@@ -49,6 +50,7 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   if (first) {
     sub.started = true;
     rescan = true;
+    if (byHost(sub.type)) watch.push(WILDCARD);
     // D9: what the client kept from an earlier stream. The names in it are no subscription.
     for (const [name, version] of Object.entries(request.initialResourceVersions)) {
       // What cannot be a version of ours need not be remembered.
@@ -85,7 +87,7 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
     if (name === WILDCARD) {
       if (!sub.wildcard) continue;
       dropWildcard(sub);
-      unwatch.push(WILDCARD);
+      if (!byHost(sub.type)) unwatch.push(WILDCARD);
       continue;
     }
     const named = sub.names.delete(name);
@@ -96,6 +98,8 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   }
   // A name that the client kept, but asks for no longer, is of no interest to it (D9).
   if (first && !sub.wildcard) for (const name of sub.sent.keys()) if (!sub.names.has(name)) forget(sub, name);
+  // A client that holds something serves by it: what changed meanwhile comes in the order of any other change (W1).
+  if (first && sub.sent.size > 0) sub.fresh = false;
   return { verdict, settled, watch, unwatch, rescan };
 }
 

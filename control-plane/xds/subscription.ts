@@ -5,6 +5,7 @@ import { WILDCARD } from "./interest.ts";
 import { newProgress, noteAnswered, noteOwed, notePushed, type Progress } from "./progress.ts";
 import { refusalsIn } from "./refusals.ts";
 import type { PublicationRange } from "./delivery.ts";
+import type { AskedHosts } from "./hosts-on-demand.ts";
 import type { TypeStatus } from "./status.ts";
 
 /** A response that its client has neither accepted nor refused yet. */
@@ -53,7 +54,7 @@ export interface Subscription {
   readonly unanswered: Set<string>;
   /** The next response is sent even if there is nothing in it (D10). */
   replyEvenIfEmpty: boolean;
-  /** The first answer is not complete yet: it goes ahead without waiting for other types. */
+  /** The first answer, to a client that holds nothing, is not complete yet: it goes ahead without waiting for other types. */
   fresh: boolean;
   /** `version_info` of the first request: a client that holds just this set need not get it again (S16). */
   heldVersion: string;
@@ -66,6 +67,8 @@ export interface Subscription {
   waitingSinceMs: number | undefined;
   /** What is known of single resources, and of what belongs to publications. */
   readonly progress: Progress;
+  /** Virtual hosts only: what it has asked for by host (hosts-on-demand.ts). */
+  asked: AskedHosts | undefined;
   /** For status. */
   sentVersion: string;
   acceptedVersion: string;
@@ -100,6 +103,7 @@ export const newSubscription = (type: ServedType, view: string = type.typeUrl): 
   refused: false,
   waitingSinceMs: undefined,
   progress: newProgress(),
+  asked: undefined,
   sentVersion: "",
   acceptedVersion: "",
   nack: "",
@@ -274,7 +278,11 @@ export function distrust(sub: Subscription): void {
 }
 
 /** Every name that the client is to be told of, as the cache's index has them. */
-export const watched = (sub: Subscription): string[] => (sub.wildcard ? [WILDCARD, ...sub.names] : [...sub.names]);
+export const watched = (sub: Subscription): string[] =>
+  sub.wildcard || byHost(sub.type) ? [WILDCARD, ...sub.names] : [...sub.names];
+
+/** Types of which names may stand for resources of other names, so that any change may concern whoever asked for one (O1). */
+export const byHost = ({ shortName }: ServedType): boolean => shortName === "VHDS";
 
 /** Closes a turn of taking: what nothing waits for any more is no longer fresh or late. */
 export function noteTaken(sub: Subscription): void {

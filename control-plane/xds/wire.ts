@@ -76,6 +76,15 @@ export function encodeBodiless(name: string, version: string, aliases: readonly 
   return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0), bodySize: 0 };
 }
 
+/** The same resource under further names in delta (O1). */
+export function withAliases({ delta, sotw, bodySize }: ResourceEntry, aliases: readonly string[]): ResourceEntry {
+  const reader = new BinaryReader(delta);
+  reader.tag();
+  const rest = reader.bytes();
+  const fields = [...aliases.map((alias) => stringField(resource.aliases, alias)), rest];
+  return { delta: messageField(deltaDiscoveryResponse.resources, Buffer.concat(fields)), sotw, bodySize };
+}
+
 /** What a response says besides its resources. */
 export interface ResponseHead {
   /** `version_info`, or `system_version_info` in delta. */

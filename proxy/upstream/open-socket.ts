@@ -2,6 +2,7 @@ import { connect, isIP, type OnReadOpts, Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 
 import type { Endpoint } from "../cluster/cluster.ts";
+import { readBuffer } from "../listen/read-buffer.ts";
 import type { ClientTls } from "./tls.ts";
 import { handshakeFailure, verifyFailure } from "./tls-failure.ts";
 
@@ -26,14 +27,7 @@ export interface SocketOptions {
   readonly over?: Socket | undefined;
 }
 
-const READ_BYTES = 65_536;
 const TLS_READ_BYTES = 16_384;
-
-/**
- * One buffer for all plain connections of the worker: libuv asks for it, reads into it and calls back without anything between, and nobody
- * keeps it. A TLS connection decrypts at other times, too, and has its own.
- */
-const sharedBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /**
  * Begins to connect to one of an endpoint's addresses. `onReady`: connected, and with TLS shaken hands with the endpoint that is meant; on failure
@@ -44,7 +38,7 @@ export function openSocket(options: SocketOptions, address: string, onReady: () 
   const target = { host: address, port: options.endpoint.port };
   let socket: Socket;
   if (tls === undefined) {
-    socket = connect({ ...target, ...reading(options, sharedBuffer), noDelay: true, allowHalfOpen: true });
+    socket = connect({ ...target, ...reading(options, readBuffer), noDelay: true, allowHalfOpen: true });
     socket.once("connect", onReady);
   } else if (tls.context === undefined) {
     socket = new Socket();

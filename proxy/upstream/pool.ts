@@ -5,7 +5,7 @@ import type { Endpoint } from "../cluster/cluster.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { ClientConnection } from "./connection.ts";
 import type { Dial } from "./dial.ts";
-import { type PoolUser, WaitingPool } from "./waiting-pool.ts";
+import { CONNECTING_MAX, type PoolUser, WaitingPool } from "./waiting-pool.ts";
 
 const HTTP1_ONLY = ["http/1.1"];
 const BOTH = ["h2", "http/1.1"];
@@ -37,9 +37,12 @@ export class EndpointPool extends WaitingPool {
   }
 
   onDialled(socket: Socket, dial: Dial): void {
+    const heldBack = this.connecting >= CONNECTING_MAX;
     this.connecting--;
     if (this.#onHttp2 === undefined || (socket as TLSSocket).alpnProtocol !== "h2") {
-      return this.release(new ClientConnection(this, socket, dial));
+      this.release(new ClientConnection(this, socket, dial));
+      if (heldBack) this.connectIfNeeded();
+      return;
     }
     // The endpoint chose HTTP/2: the connection is no longer ours.
     this.handOver();

@@ -29,6 +29,13 @@ export interface Pool {
   cancel(user: PoolUser): void;
 }
 
+/**
+ * Connections that a pool opens at the same time at most. Whatever comes in one go is dialled in one go, while an endpoint takes connections one by one
+ * from a queue that often has room for 511 (nginx, Node) or 128; what overflows it counts as connected for us, and loses what it sent for a second or
+ * more. Those who wait are served by whichever connection is ready or free first.
+ */
+export const CONNECTING_MAX = 256;
+
 /** What pools of both protocols share: the queue of those who wait, the breakers that bound it, and the count of connections. */
 export abstract class WaitingPool implements Pool, Dialler {
   readonly cluster: ClusterContext;
@@ -101,14 +108,18 @@ export abstract class WaitingPool implements Pool, Dialler {
     new Dial({ endpoint, serverName, tls: secrets, alpn, reader, keepaliveMs: tcpKeepaliveMs, connectTimeoutMs }, this);
   }
 
-  /** Fails as many as the connection would have served; the others may still get a connection, or the failure of theirs. */
+  /**
+   * Fails as many as the connection would have served; the others may still get a connection, or the failure of theirs. Where not all who wait have one, all
+   * fail, as in Envoy: they would wait for one failure after the other.
+   */
   onDialFailed(reason: ResetReason, transportFailure: string, { startedAt }: Dial): void {
     const { stats } = this.cluster;
+    const failing = this.connecting >= CONNECTING_MAX ? this.waiting.length : this.requestsPerConnection;
     this.connecting--;
     stats.upstream_cx_connect_fail.inc();
     if (reason === "connection timeout") stats.upstream_cx_connect_timeout.inc();
     stats.upstream_cx_length_ms.record(performance.now() - startedAt);
-    for (const user of this.waiting.splice(0, this.requestsPerConnection)) {
+    for (const user of this.waiting.splice(0, failing)) {
       this.#unwait();
       stats.upstream_rq_pending_failure_eject.inc();
       user.onPoolFailure(reason, transportFailure);
@@ -153,7 +164,8 @@ export abstract class WaitingPool implements Pool, Dialler {
   }
 
   protected connectIfNeeded(): void {
-    if (this.waiting.length <= this.connecting * this.requestsPerConnection) return;
+    if (this.waiting.length <= this.connecting * this.requestsPerConnection || this.connecting >= CONNECTING_MAX)
+      return;
     const { load, breakers, stats } = this.cluster;
     // A pool without any connection may open one whatever the limit, or its requests would wait for nothing (as in Envoy).
     if (load.connections >= breakers.maxConnections && this.#open > 0) {
