@@ -166,8 +166,8 @@ export interface ExportStats {
 
 export type AddressStats = Named<typeof addressStatNames>;
 
-/** Requests that are counted once more by themselves: of internal clients, and to endpoints that are canaries. */
-export type RequestKind = "internal" | "canary";
+/** What is counted by itself: of internal clients and of canaries once more, and what is tried again only there. */
+export type RequestKind = "internal" | "canary" | "retry";
 
 export interface ClusterStats extends Named<typeof clusterStatNames> {
   /** Counts one response under its very code, `upstream_rq_<status>`. */

@@ -235,11 +235,15 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   onResponseHead(message: ResponseMessage, end: boolean): void {
     const { stream } = this;
     const { status, headers } = message;
-    this.#endpointAnswered(status, headers);
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
     const retry = this.#action.retry;
-    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) return;
+    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) {
+      // As in Envoy, what nobody gets to see counts here alone.
+      this.#cluster.stats.statusOf("retry", status);
+      return;
+    }
+    this.#endpointAnswered(status, headers);
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
