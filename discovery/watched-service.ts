@@ -6,7 +6,7 @@ import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
 import { type Admitted, admit, release } from "./hold.ts";
 import { DiscoveryError, type Doubt, type Failure, type Source } from "./source.ts";
-import { turn } from "./turns.ts";
+import { turnToGoOn } from "./turns.ts";
 
 /** All that is known of one watched service; times in milliseconds since 1970. */
 export interface WatchView {
@@ -110,9 +110,12 @@ export class WatchedService implements WatchView {
     let first = true;
     try {
       for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
-        await turn();
+        // The source may have had a turn to make it.
+        await turnToGoOn();
         if (signal.aborted) return undefined;
-        const answer = canonical(snapshot);
+        const said = canonical(snapshot);
+        // What is served has the same bytes elsewhere too: a re-list would else double them.
+        const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
         // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
         snapshot.endpoints = [];
         this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
