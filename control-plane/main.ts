@@ -24,6 +24,7 @@ import { blameFrom } from "./rollout/blame-sources.ts";
 import { policyOf } from "./rollout/policy.ts";
 import { rollBackIn } from "./rollout/roll-back.ts";
 import { Staging } from "./rollout/staging.ts";
+import { trialPlace } from "./rollout/trial-place.ts";
 import { rolloutMetrics } from "./rollout/metrics.ts";
 import { Rollouts } from "./rollout/tracker.ts";
 import { messageOf } from "./store/errors.ts";
@@ -31,6 +32,7 @@ import { openStore } from "./store/open.ts";
 import { loadSecretKeys } from "./store/secret-keys.ts";
 import { makeDataDir } from "./store/sqlite-files.ts";
 import type { Store } from "./store/store.ts";
+import { StorePeers } from "./peers/peers.ts";
 import { makeReports } from "./reports/reports.ts";
 import { STDOUT } from "./reports/log-file.ts";
 import { ResourceCache } from "./xds/cache.ts";
@@ -138,6 +140,9 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
 
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
+  const peers = store.peers.isShared ? new StorePeers(store.peers, (message) => log.warn(message)) : undefined;
+  await peers?.start();
+  undo.defer(async () => await peers?.close());
   const shared = store.shared.isShared ? new SharedEndpoints(store.shared) : undefined;
   const endpoints = new Endpoints({ dataDir: options.dataDirectory, log, shared });
   undo.defer(() => endpoints.close());
@@ -162,11 +167,13 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   undo.defer(() => rollouts.close());
   const staging = new Staging({
     ...{ cache, rollouts, candidates, nodes, log },
+    place: trialPlace(store.trials, nodes, peers),
     policy: (group) => policyOf(store.state.gatewayGroup(group)),
     rollBack: rollBackIn(store),
     offers: (update) => served === cache || !isSecret(update),
   });
   undo.defer(() => staging.close());
+  await staging.restore();
   const refreshed = refreshMetrics(metrics);
   const report = (done: RefreshReport) => {
     refreshed(done);
@@ -207,7 +214,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   if (xdsTls !== undefined) undo.defer(watchTls(xdsTls, () => reloadXdsTls(xds, xdsTls, log)));
 
   const readiness = new Readiness();
-  const sources = { version, startTime, store, nodes, clients, rollouts, endpoints, xdsAddress: xds.address };
+  const sources = { version, startTime, store, nodes, clients, rollouts, endpoints, xdsAddress: xds.address, peers };
   const admin: AdminServer = await startAdminServer({
     ...sources,
     ...{ address: adminAt, tls, token, readiness, metrics, reports, log },

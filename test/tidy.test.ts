@@ -23,6 +23,7 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/model/",
   ],
   "control-plane/rollout/": [
+    "control-plane/peers/",
     "control-plane/xds/",
     "control-plane/store/",
     "control-plane/model/",
@@ -39,6 +40,7 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/xds/connected-clients.ts",
     "control-plane/reports/",
     "control-plane/rollout/",
+    "control-plane/peers/",
     "control-plane/observe/",
     // Its watches are in discovery, what they watch is reported to the admin API.
     "discovery/leases/",

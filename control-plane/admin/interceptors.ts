@@ -1,4 +1,4 @@
-import type { Interceptor, StreamResponse, UnaryResponse } from "@connectrpc/connect";
+import { Code, ConnectError, type Interceptor, type StreamResponse, type UnaryResponse } from "@connectrpc/connect";
 
 import type { RecordCall } from "./calls.ts";
 import { actorKey, readKey, requestIdKey, startTimeKey } from "./context.ts";
@@ -16,8 +16,13 @@ function observe(record: RecordCall): Interceptor {
   return (next) => async (request) => {
     request.contextValues.set(readKey, true);
     const requestId = request.contextValues.get(requestIdKey);
+    // Over HTTP/1.1, a caller that leaves aborts its call with an error of no kind of ours; that is nobody's failure.
+    const errorOf = (cause: unknown) =>
+      cause === request.signal.reason && !(cause instanceof ConnectError)
+        ? new ConnectError("the caller left", Code.Canceled)
+        : toConnectError(cause, requestId);
     const end = (cause?: unknown) => {
-      const error = cause === undefined ? undefined : toConnectError(cause, requestId);
+      const error = cause === undefined ? undefined : errorOf(cause);
       record({
         service: request.service.typeName,
         method: request.method.name,

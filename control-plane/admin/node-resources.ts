@@ -5,12 +5,16 @@ import {
   type NodeResource,
   NodeResourceSchema,
   ResourceState,
-  type StatusService,
+  StatusService,
+  type WatchNodeResourcesRequest,
+  WatchNodeResourcesRequestSchema,
   WatchNodeResourcesResponseSchema,
 } from "#sluice/admin/v1/status_service_pb.ts";
 
+import type { Peers } from "../peers/peers.ts";
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { NodeIdentity, NodeRegistry, ResourceState as State, ResourceStatus } from "../xds/status.ts";
+import { answerPeers, askPeers } from "./ask-peers.ts";
 import type { Deliver } from "./deliver.ts";
 import { pageOf } from "./pages.ts";
 import { objectMessage } from "./rollout-messages.ts";
@@ -20,34 +24,47 @@ import { Wake } from "./wake.ts";
 const WATCHES_MAX = 64;
 const PAUSE_MS = 250;
 
+/** While other control planes are asked, they are asked again so often. */
+const PEERS_PAUSE_MS = 1_000;
+
 /** What the resources of data planes are told from. */
 export interface NodeResourceSources {
   readonly nodes: NodeRegistry;
   readonly rollouts: Rollouts;
+  /** The other control planes on the store. Default: none. */
+  readonly peers?: Peers | undefined;
 }
+
+/** Which data plane, and what of it. */
+type Question = Pick<WatchNodeResourcesRequest, "nodeId" | "gatewayGroup" | "typeUrl">;
+
+const { watchNodeResources } = StatusService.method;
 
 /** Every resource of a data plane: as it was sent, accepted and refused. */
 export function nodeResources(
   sources: NodeResourceSources,
   deliver: Deliver,
 ): Pick<ServiceImpl<typeof StatusService>, "listNodeResources" | "watchNodeResources"> {
-  const { nodes } = sources;
+  const { nodes, peers } = sources;
+  answerPeers(peers, watchNodeResources, (question) => {
+    const [node] = nodesCalled(nodes, question);
+    return node && create(WatchNodeResourcesResponseSchema, { resources: ownResources(sources, node, question) });
+  });
   let watches = 0;
   return {
-    listNodeResources(request) {
+    async listNodeResources(request) {
       const { nodeId, gatewayGroup, typeUrl } = request;
-      const node = findNode(nodes, nodeId, gatewayGroup);
-      const all = resourcesOf(nodes, node, typeUrl);
+      const all = await resourcesOf(sources, request);
       const { items, nextPageToken } = pageOf(
         request,
         ["nodeResources", nodeId, gatewayGroup, typeUrl],
         (after) => itemsAfter(all, after),
         ({ typeUrl: type, name }) => [type, name],
       );
-      return { resources: items.map((each) => resourceMessage(each, node, sources)), nextPageToken };
+      return { resources: [...items], nextPageToken };
     },
 
-    async *watchNodeResources({ nodeId, gatewayGroup, typeUrl }, context) {
+    async *watchNodeResources(request, context) {
       const { signal } = context;
       if (watches >= WATCHES_MAX) {
         throw new ConnectError(`${watches} data planes are watched already; try again later`, Code.ResourceExhausted);
@@ -55,12 +72,12 @@ export function nodeResources(
       watches++;
       const wake = new Wake(signal);
       const stop = nodes.onChange(() => wake.now());
+      // Others tell nothing by themselves.
+      const again = setInterval(() => peers !== undefined && peers.others.length > 0 && wake.now(), PEERS_PAUSE_MS);
       const told = new Map<string, NodeResource>();
       try {
         for (let isFirst = true; ; isFirst = false) {
-          const node = findNode(nodes, nodeId, gatewayGroup);
-          const now = resourcesOf(nodes, node, typeUrl).map((each) => resourceMessage(each, node, sources));
-          const changes = difference(told, now);
+          const changes = difference(told, await resourcesOf(sources, request));
           if (isFirst || changes.resources.length + changes.gone.length > 0) {
             yield* deliver(create(WatchNodeResourcesResponseSchema, changes), context);
           }
@@ -68,6 +85,7 @@ export function nodeResources(
           signal.throwIfAborted();
         }
       } finally {
+        clearInterval(again);
         stop();
         wake.close();
         watches--;
@@ -76,26 +94,47 @@ export function nodeResources(
   };
 }
 
-/** @throws ConnectError NOT_FOUND, or INVALID_ARGUMENT where several groups have a data plane of this name */
-function findNode(nodes: NodeRegistry, id: string, gatewayGroup: string): NodeIdentity {
-  const found = nodes.connected(id).filter((node) => gatewayGroup === "" || node.gatewayGroup === gatewayGroup);
-  const [node, other] = found;
-  if (node === undefined) throw new ConnectError(`no data plane ${id} is connected`, Code.NotFound);
-  if (other === undefined) return node;
-  const groups = found.map((each) => each.gatewayGroup).join(", ");
-  throw new ConnectError(`data planes of several gateway groups are called ${id}: ${groups}`, Code.InvalidArgument);
+/** Of a data plane of this control plane, or else of whichever it is connected to. @throws ConnectError NOT_FOUND */
+async function resourcesOf(sources: NodeResourceSources, question: Question): Promise<readonly NodeResource[]> {
+  const own = findNode(sources.nodes, question);
+  if (own !== undefined) return ownResources(sources, own, question);
+  const request = create(WatchNodeResourcesRequestSchema, pick(question));
+  const { answers, silent } = await askPeers(sources.peers, watchNodeResources, request);
+  const [first] = answers;
+  if (first !== undefined) return first.resources;
+  if (silent.length > 0) {
+    const whom = `${silent.join(", ")} did not say whether ${question.nodeId} is connected there`;
+    throw new ConnectError(whom, Code.Unavailable);
+  }
+  throw new ConnectError(`no data plane ${question.nodeId} is connected`, Code.NotFound);
 }
 
-function resourcesOf(nodes: NodeRegistry, node: NodeIdentity, typeUrl: string): ResourceStatus[] {
-  const byType = Map.groupBy(nodes.resources(node, typeUrl || undefined) ?? [], (each) => each.typeUrl);
+const pick = ({ nodeId, gatewayGroup, typeUrl }: Question): Question => ({ nodeId, gatewayGroup, typeUrl });
+
+/** The one that is connected to this control plane; undefined where none is. @throws ConnectError INVALID_ARGUMENT where several gateway groups have one */
+function findNode(nodes: NodeRegistry, question: Question): NodeIdentity | undefined {
+  const found = nodesCalled(nodes, question);
+  if (found.length <= 1) return found[0];
+  const groups = found.map((each) => each.gatewayGroup).join(", ");
+  const problem = `data planes of several gateway groups are called ${question.nodeId}: ${groups}`;
+  throw new ConnectError(problem, Code.InvalidArgument);
+}
+
+const nodesCalled = (nodes: NodeRegistry, { nodeId, gatewayGroup }: Question): NodeIdentity[] =>
+  nodes.connected(nodeId).filter((node) => gatewayGroup === "" || node.gatewayGroup === gatewayGroup);
+
+function ownResources(sources: NodeResourceSources, node: NodeIdentity, { typeUrl }: Question): NodeResource[] {
+  const byType = Map.groupBy(sources.nodes.resources(node, typeUrl || undefined) ?? [], (each) => each.typeUrl);
   // Types come in the order of pushes.
   return [...byType.values()].flatMap((ofType) =>
-    ofType.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)),
+    ofType
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+      .map((each) => resourceMessage(each, node, sources)),
   );
 }
 
 /** Those behind the place of a page token, whose resource may be gone. */
-function itemsAfter(all: readonly ResourceStatus[], after: readonly string[] | undefined): readonly ResourceStatus[] {
+function itemsAfter(all: readonly NodeResource[], after: readonly string[] | undefined): readonly NodeResource[] {
   if (after === undefined) return all;
   const order = [...new Set(all.map(({ typeUrl }) => typeUrl))];
   const [typeUrl = "", name = ""] = after;

@@ -1,12 +1,25 @@
 import { create } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 
-import { type Rollout, RolloutSchema, type RolloutService, RolloutState } from "#sluice/admin/v1/rollout_service_pb.ts";
+import {
+  GetRolloutRequestSchema,
+  GetRolloutResponseSchema,
+  type GroupRollout,
+  ListRolloutsResponseSchema,
+  type Rollout,
+  RolloutSchema,
+  RolloutService,
+  RolloutState,
+} from "#sluice/admin/v1/rollout_service_pb.ts";
 
+import type { Peers } from "../peers/peers.ts";
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeRegistry } from "../xds/status.ts";
+import { answerPeers, askPeers } from "./ask-peers.ts";
 import type { Deliver } from "./deliver.ts";
+import { isOver, mergeGroups, mergeRollouts, worst } from "./rollout-merge.ts";
 import { groupRolloutMessage } from "./rollout-messages.ts";
 import { Wake } from "./wake.ts";
 
@@ -17,23 +30,40 @@ const LIST_LIMIT = 100;
 /** A watcher is told no more often than this. */
 const PAUSE_MS = 50;
 
+/** While other control planes are asked, they are asked again so often. */
+const PEERS_PAUSE_MS = 500;
+
 /** What rollouts are told from. */
 export interface RolloutSources {
   readonly rollouts: Rollouts;
   readonly nodes: NodeRegistry;
   readonly store: Store;
+  /** The other control planes on the store. Default: none. */
+  readonly peers?: Peers | undefined;
 }
+
+const { getRollout, listRollouts } = RolloutService.method;
 
 /** How revisions reach data planes. */
 export function rolloutService(sources: RolloutSources, deliver: Deliver): ServiceImpl<typeof RolloutService> {
-  const { rollouts } = sources;
+  const { rollouts, peers } = sources;
+  answerPeers(peers, getRollout, ({ revision }) =>
+    create(GetRolloutResponseSchema, { rollout: ownRollout(sources, revision) }),
+  );
+  answerPeers(peers, listRollouts, ({ gatewayGroup }) =>
+    create(ListRolloutsResponseSchema, { rollouts: rollouts.list(gatewayGroup || undefined).map(groupRolloutMessage) }),
+  );
   let watches = 0;
   return {
-    getRollout: ({ revision }) => ({ rollout: rolloutOf(sources, revision) }),
+    getRollout: async ({ revision }) => ({ rollout: await rolloutOf(sources, revision) }),
 
-    listRollouts({ gatewayGroup, limit }) {
-      const all = rollouts.list(gatewayGroup || undefined).toSorted((a, b) => b.startMs - a.startMs);
-      return { rollouts: all.slice(0, limit || LIST_LIMIT).map(groupRolloutMessage) };
+    async listRollouts(request) {
+      const { gatewayGroup, limit } = request;
+      const { answers } = await askPeers(peers, listRollouts, request);
+      const own = rollouts.list(gatewayGroup || undefined).map(groupRolloutMessage);
+      const all = mergeGroups([...own, ...answers.flatMap((answer) => answer.rollouts)]);
+      const startMs = ({ startTime }: GroupRollout) => (startTime === undefined ? 0 : timestampMs(startTime));
+      return { rollouts: all.toSorted((a, b) => startMs(b) - startMs(a)).slice(0, limit || LIST_LIMIT) };
     },
 
     async *watchRollout({ revision }, context) {
@@ -44,9 +74,11 @@ export function rolloutService(sources: RolloutSources, deliver: Deliver): Servi
       watches++;
       const wake = new Wake(signal);
       const stop = rollouts.onChange(() => wake.now());
+      // Others tell nothing by themselves.
+      const again = setInterval(() => peers !== undefined && peers.others.length > 0 && wake.now(), PEERS_PAUSE_MS);
       try {
         for (;;) {
-          const rollout = rolloutOf(sources, revision);
+          const rollout = await rolloutOf(sources, revision);
           yield* deliver({ rollout }, context);
           if (isOver(rollout)) return;
           // A slow watcher costs no queue: it is told how things are when it is ready to hear.
@@ -54,6 +86,7 @@ export function rolloutService(sources: RolloutSources, deliver: Deliver): Servi
           signal.throwIfAborted();
         }
       } finally {
+        clearInterval(again);
         stop();
         wake.close();
         watches--;
@@ -62,35 +95,34 @@ export function rolloutService(sources: RolloutSources, deliver: Deliver): Servi
   };
 }
 
-/** The worst comes last; whatever is not over makes the whole not over. */
-const ORDER: readonly RolloutState[] = [
-  RolloutState.COMPLETE,
-  RolloutState.REFUSED,
-  RolloutState.HELD_BACK,
-  RolloutState.IN_PROGRESS,
-  RolloutState.TRIAL,
-  RolloutState.PENDING,
-];
-
-const isOver = ({ state }: Rollout) => ORDER.indexOf(state) < ORDER.indexOf(RolloutState.IN_PROGRESS);
-
-/** @throws ConnectError OUT_OF_RANGE for a revision that isn't there yet, NOT_FOUND for one of which nothing is known any more */
-function rolloutOf({ rollouts, nodes, store }: RolloutSources, revision: bigint): Rollout {
-  const newest = store.state.revision;
+/**
+ * How a rollout stands on all control planes.
+ *
+ * @throws ConnectError OUT_OF_RANGE for a revision that isn't there yet, NOT_FOUND for one of which nothing is known any more
+ */
+async function rolloutOf(sources: RolloutSources, revision: bigint): Promise<Rollout> {
+  const newest = sources.store.state.revision;
   if (revision > newest) {
     throw new ConnectError(`the store is at revision ${newest}; there is no ${revision} yet`, Code.OutOfRange);
   }
+  const { answers, silent } = await askPeers(sources.peers, getRollout, create(GetRolloutRequestSchema, { revision }));
+  const told = answers.flatMap(({ rollout }) => (rollout === undefined ? [] : [rollout]));
+  const rollout = mergeRollouts(revision, [ownRollout(sources, revision), ...told], silent);
+  if (rollout.state === RolloutState.UNSPECIFIED) {
+    const why = "it was rolled out before this control plane started, or too long ago";
+    throw new ConnectError(`nothing is known of the rollout of revision ${revision}: ${why}`, Code.NotFound);
+  }
+  return rollout;
+}
+
+/** How a rollout stands on this control plane. UNSPECIFIED where nothing is known of it any more. */
+function ownRollout({ rollouts, nodes }: RolloutSources, revision: bigint): Rollout {
   if (revision > rollouts.published) return create(RolloutSchema, { revision, state: RolloutState.PENDING });
   const groups = rollouts
     .list()
     .filter(({ revisions: { first, last } }) => first <= revision && revision <= last)
     .map(groupRolloutMessage);
-  if (groups.length === 0) {
-    const why = "it was rolled out before this control plane started, or too long ago";
-    throw new ConnectError(`nothing is known of the rollout of revision ${revision}: ${why}`, Code.NotFound);
-  }
-  const state = ORDER[Math.max(...groups.map((group) => ORDER.indexOf(group.state)))] ?? RolloutState.COMPLETE;
   const names = new Set(groups.map(({ gatewayGroup }) => gatewayGroup));
   const connectedNodes = nodes.connectedIn(names);
-  return create(RolloutSchema, { revision, state, groups, connectedNodes });
+  return create(RolloutSchema, { revision, state: worst(groups.map(({ state }) => state)), groups, connectedNodes });
 }

@@ -33,6 +33,7 @@ import { cutKey } from "./context.ts";
 import { delivery } from "./deliver.ts";
 import { gatewayGroupService } from "./gateway-group-service.ts";
 import { gatewayService } from "./gateway-service.ts";
+import { nameHangUps } from "./hang-up.ts";
 import { healthService, type Readiness } from "./health.ts";
 import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
 import { interceptors } from "./interceptors.ts";
@@ -145,6 +146,7 @@ function adminHandler(options: AdminServerOptions, shutdownSignal: AbortSignal):
     // Over HTTP/1.1 connect-node waits for "drain" after a write that doesn't fit, and for ever if the connection goes meanwhile. Once it
     // looks again it sees that the call is over.
     if (!("stream" in response)) response.once("close", () => response.emit("drain"));
+    nameHangUps(response);
     handle(request, response);
   };
 }
@@ -171,8 +173,8 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(CertificateService, certificateService(store))
     .service(CaCertificateService, caCertificateService(store))
     .service(StatusService, statusService(options, deliver))
-    .service(ClientStatusDiscoveryService, clientStatusService(options.clients))
-    .service(LoadService, loadService(options.reports.loads))
+    .service(ClientStatusDiscoveryService, clientStatusService(options.clients, options.peers))
+    .service(LoadService, loadService(options.reports.loads, options.peers))
     .service(RolloutService, rolloutService(options, deliver))
     .service(DiscoveryService, discoveryService(options.endpoints, deliver))
     .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })

@@ -1,12 +1,23 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampFromDate, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 
-import { NodeState, type ProxyNode, ProxyNodeSchema, type StatusService } from "#sluice/admin/v1/status_service_pb.ts";
+import {
+  GetStatusRequestSchema,
+  GetStatusResponseSchema,
+  type ListNodesRequest,
+  ListNodesResponseSchema,
+  NodeState,
+  type ProxyNode,
+  ProxyNodeSchema,
+  StatusService,
+} from "#sluice/admin/v1/status_service_pb.ts";
 
+import type { Peers } from "../peers/peers.ts";
 import type { Rollouts } from "../rollout/tracker.ts";
 import type { Store } from "../store/store.ts";
 import type { NodeRegistry, NodeStatus } from "../xds/status.ts";
+import { answerPeers, askPeers, pageOfParts } from "./ask-peers.ts";
 import type { Deliver } from "./deliver.ts";
 import { nodeResources } from "./node-resources.ts";
 import { pageOf } from "./pages.ts";
@@ -22,14 +33,23 @@ export interface StatusSources {
   readonly rollouts: Rollouts;
   /** HOST:PORT that data planes connect to. */
   readonly xdsAddress: string;
+  /** The other control planes on the store. Default: none. */
+  readonly peers?: Peers | undefined;
 }
 
-/** The control plane and the data planes connected to it. */
+const { getStatus, listNodes } = StatusService.method;
+
+/** The control plane, and the data planes of all control planes on its store. */
 export function statusService(sources: StatusSources, deliver: Deliver): ServiceImpl<typeof StatusService> {
-  const { version, startTime, store, nodes, xdsAddress } = sources;
+  const { version, startTime, store, nodes, xdsAddress, peers } = sources;
+  answerPeers(peers, getStatus, () =>
+    create(GetStatusResponseSchema, { connectedNodes: nodes.connectedNodes, controlPlanes: 1 }),
+  );
+  answerPeers(peers, listNodes, (request) => create(ListNodesResponseSchema, ownNodes(sources, request)));
   return {
     async getStatus() {
       const { revision, lastChangeTime } = store.state;
+      const { answers, silent } = await askPeers(peers, getStatus, create(GetStatusRequestSchema));
       return {
         version,
         revision,
@@ -37,22 +57,46 @@ export function statusService(sources: StatusSources, deliver: Deliver): Service
         startTime: timestampFromDate(startTime),
         ...(lastChangeTime !== undefined && { lastChangeTime: timestampFromDate(lastChangeTime) }),
         xdsAddress,
-        connectedNodes: nodes.connectedNodes,
+        connectedNodes: answers.reduce((sum, { connectedNodes }) => sum + connectedNodes, nodes.connectedNodes),
+        controlPlanes: 1 + answers.length + silent.length,
+        silentControlPlanes: [...silent],
       };
     },
 
     async listNodes(request) {
-      const { items, nextPageToken } = pageOf(
-        request,
-        ["nodes", request.gatewayGroup],
-        (after) => nodesAfter(nodes.list(), request.gatewayGroup, after),
-        ({ gatewayGroup, id }) => [gatewayGroup, id],
-      );
-      return { nodes: items.map((node) => nodeMessage(node, sources.rollouts)), nextPageToken };
+      const own = ownNodes(sources, request);
+      const { answers, silent } = await askPeers(peers, listNodes, request);
+      const parts = [own, ...answers.map((answer) => ({ ...answer, items: answer.nodes }))];
+      const { items, nextPageToken } = pageOfParts(request, listOf(request), parts, keyOf, newer);
+      return { nodes: [...items], nextPageToken, silentControlPlanes: [...silent] };
     },
 
     ...nodeResources(sources, deliver),
   };
+}
+
+const listOf = ({ gatewayGroup }: ListNodesRequest) => ["nodes", gatewayGroup];
+
+const keyOf = ({ gatewayGroup, id }: Pick<ProxyNode, "gatewayGroup" | "id">) => [gatewayGroup, id];
+
+/** The data planes of this control plane. */
+function ownNodes({ nodes, rollouts, peers }: StatusSources, request: ListNodesRequest) {
+  const { items, nextPageToken } = pageOf(
+    request,
+    listOf(request),
+    (after) => nodesAfter(nodes.list(), request.gatewayGroup, after),
+    keyOf,
+  );
+  const messages = items.map((node) => nodeMessage(node, rollouts, peers?.self ?? ""));
+  return { items: messages, nodes: messages, nextPageToken };
+}
+
+/** A data plane may have gone over to another control plane: where it is connected, or was last. */
+function newer(a: ProxyNode, b: ProxyNode): ProxyNode {
+  const sinceMs = ({ connectTime }: ProxyNode) => (connectTime === undefined ? 0 : timestampMs(connectTime));
+  const [aIsGone, bIsGone] = [a, b].map(({ state }) => state === NodeState.DISCONNECTED);
+  if (aIsGone !== bIsGone) return aIsGone ? b : a;
+  return sinceMs(a) < sinceMs(b) ? b : a;
 }
 
 function nodesAfter(nodes: readonly NodeStatus[], only: string, after: readonly string[] | undefined): NodeStatus[] {
@@ -76,10 +120,10 @@ const timeOf = (ms: number | undefined) => (ms === undefined ? undefined : times
 /** Of a type that a data plane refused resources of, so many are told. */
 const REFUSALS_MAX = 20;
 
-function nodeMessage(node: NodeStatus, rollouts: Rollouts): ProxyNode {
+function nodeMessage(node: NodeStatus, rollouts: Rollouts, controlPlane: string): ProxyNode {
   const { id, gatewayGroup, kind, version, address } = node;
   return create(ProxyNodeSchema, {
-    ...{ id, gatewayGroup, kind, version, address },
+    ...{ id, gatewayGroup, kind, version, address, controlPlane },
     state: states[node.state],
     connectTime: timeOf(node.connectTimeMs),
     lastSyncTime: timeOf(node.lastSyncTimeMs),

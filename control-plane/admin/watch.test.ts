@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createClient, createContextValues } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { GatewayService, type WatchRequest, WatchRequestSchema } from "#sluice/admin/v1/gateway_service_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
@@ -105,6 +105,7 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
       result: 0,
     }));
   }
+  const printed = vi.spyOn(console, "error");
   const baseUrl = `http://${formatAddress(server.address)}`;
   const transport = createConnectTransport({ baseUrl, httpVersion: version, interceptors: [authorized(token)] });
   const watch = createClient(GatewayService, transport).watch({ afterRevision: 0n })[Symbol.asyncIterator]();
@@ -116,6 +117,8 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
   };
   await expect(rest()).rejects.toThrow();
   await server.close(100);
+  // connect-node tells nobody else of what it takes for a failure.
+  expect(printed.mock.calls).toEqual([]);
 });
 
 test("a watcher that waits for news is not", async () => {

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { ConnectionOptions, SecureContextOptions } from "node:tls";
 
+import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Interceptor } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 
@@ -32,6 +33,8 @@ export interface AdminClient {
   readonly discovery: Client<typeof DiscoveryService>;
   readonly status: Client<typeof StatusService>;
   readonly rollouts: Client<typeof RolloutService>;
+  /** A service that few commands ask, whose code need not be loaded by the others. */
+  of<Service extends DescService>(service: Service): Client<Service>;
 }
 
 /** Clients of one control plane; each call ends after `timeoutMs` (0: never). */
@@ -59,6 +62,7 @@ export function createAdminClient(connection: Connection, timeoutMs: number): Ad
     discovery: createClient(DiscoveryService, transport),
     status: createClient(StatusService, transport),
     rollouts: createClient(RolloutService, transport),
+    of: (service) => createClient(service, transport),
   };
 }
 

@@ -2,6 +2,7 @@ import { Command } from "commander";
 
 import { type Add, groupOption, withOptions } from "./command.ts";
 import type { ApplyOptions } from "./commands/apply.ts";
+import type { StatusOptions } from "./commands/status.ts";
 import { flag, type GlobalOptions, valued } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,7 +21,7 @@ const dryRunOption = () =>
 /** How long `apply --wait` waits unless told otherwise. */
 const ROLLOUT_WAIT_MS = 60_000;
 
-/** What is done to a gateway: `sluice apply`, `diff`, `get`, `delete` and `status`. */
+/** What is done to a gateway, and how it does: `sluice apply`, `diff`, `get`, `delete`, `status` and `loads`. */
 export function addGatewayCommands(program: Command, add: Add, terminal: Terminal): void {
   const apply = withOptions(
     new Command("apply").description("write gateway files to the control plane"),
@@ -76,8 +77,24 @@ export function addGatewayCommands(program: Command, add: Add, terminal: Termina
     groupOption(),
     valued("--type <type>", "of one data plane's resources, only these: CDS, EDS, LDS, RDS, ...", "SLUICE_TYPE"),
     flag("-w, --watch", "show it again every second", "SLUICE_WATCH"),
+    flag(
+      "--client",
+      "of one data plane, what the client status service (CSDS) says: all that it wants, be it there or not; -o yaml shows contents",
+      "SLUICE_CLIENT",
+    ),
   );
-  add(program, status, async (options, [node]) =>
-    (await import("./commands/status.ts")).status(node, options, terminal),
+  add(program, status, async (options: StatusOptions & { readonly client?: boolean }, [node]) =>
+    options.client === true
+      ? (await import("./commands/client-status.ts")).clientStatus(node, options, terminal)
+      : (await import("./commands/status.ts")).status(node, options, terminal),
+  );
+  const loads = withOptions(
+    new Command("loads")
+      .description("show the load that data planes report for each upstream (LRS)")
+      .argument("[service]", "only the upstreams of this service"),
+    groupOption(),
+  );
+  add(program, loads, async (options, [service]) =>
+    (await import("./commands/loads.ts")).loads(service, options, terminal),
   );
 }

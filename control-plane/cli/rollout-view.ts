@@ -15,7 +15,9 @@ const BAR_WIDTH = 24;
 
 /** A line for each gateway group of a rollout: "prod   [####----]  15/20 accepted   18ms p50  61ms p99". */
 export function progressLines({ groups, state }: Rollout, style: Paint): string[] {
-  if (state === RolloutState.PENDING) return [style("dim", "waiting for the control plane to translate it")];
+  // Of several control planes, one may be ahead.
+  if (state === RolloutState.PENDING && groups.length === 0)
+    return [style("dim", "waiting for the control plane to translate it")];
   const width = Math.max(...groups.map(({ gatewayGroup }) => gatewayGroup.length));
   return groups.map(
     (group) => `${printable(group.gatewayGroup).padEnd(width)}  ${bar(group, style)}  ${counts(group)}`,

@@ -1,5 +1,7 @@
+import type { PublishedResource } from "../store/trial-rows.ts";
 import type { ResourceCache, ResourceUpdate } from "../xds/cache.ts";
 import { versionOf } from "../xds/resource.ts";
+import { bodyOf } from "../xds/wire.ts";
 
 /** The resources of a gateway group that differ from what is published: one, the newest, of each name. */
 export class HeldUpdates {
@@ -18,6 +20,14 @@ export class HeldUpdates {
 
   values(): readonly ResourceUpdate[] {
     return [...this.#updates.values()];
+  }
+
+  /** What is published under the names that are held. */
+  published(): readonly PublishedResource[] {
+    return this.values().map(({ typeUrl, name }) => {
+      const cached = this.#published.resources(this.#group, typeUrl)?.get(name);
+      return { typeUrl, name, bytes: cached === undefined ? null : bodyOf(cached) };
+    });
   }
 
   has({ typeUrl, name }: ResourceUpdate): boolean {

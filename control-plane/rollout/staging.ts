@@ -1,13 +1,16 @@
 import type { Logger } from "pino";
 
+import type { PublishedResource, TrialRow } from "../store/trial-rows.ts";
 import type { ResourceCache, ResourceUpdate } from "../xds/cache.ts";
 import type { Candidates } from "../xds/candidates.ts";
-import type { NodeRegistry, NodeStatus } from "../xds/status.ts";
+import type { NodeRegistry } from "../xds/status.ts";
 import { HeldUpdates } from "./held.ts";
+import type { Ending, Held, Open } from "./hold.ts";
 import type { RolloutPolicy } from "./policy.ts";
 import type { Published, RevisionRange, RolloutRecord } from "./record.ts";
 import type { RollBack } from "./roll-back.ts";
 import type { Rollouts } from "./tracker.ts";
+import { chooseNode, splitHeld, type TrialPlace, verdictIn } from "./trial-place.ts";
 
 /** What publishing to one data plane first is made of. */
 export interface StagingOptions {
@@ -15,6 +18,7 @@ export interface StagingOptions {
   readonly rollouts: Rollouts;
   readonly candidates: Candidates;
   readonly nodes: NodeRegistry;
+  readonly place: TrialPlace;
   /** The newest rules of a gateway group; undefined if it publishes to all at once. */
   readonly policy: (group: string) => RolloutPolicy | undefined;
   readonly rollBack: RollBack;
@@ -25,22 +29,14 @@ export interface StagingOptions {
   readonly now?: () => number;
 }
 
-/** A gateway group of which something is not published. */
-interface Held {
-  readonly updates: HeldUpdates;
-  /** The first revision since what is published. */
-  readonly first: bigint;
-  /** The trial under way, if there is one. */
-  trial: { readonly record: RolloutRecord; readonly nodeId: string; readonly policy: RolloutPolicy } | undefined;
-  /** How the last trial ended. */
-  failure: "none" | "refused" | "late";
-  timer: NodeJS.Timeout | undefined;
-}
+/** Another control plane's trial is looked at so often, besides when it says that it has ended; and so often a store that fails is tried. */
+const LOOK_AGAIN_MS = 1_000;
 
 /**
  * Stands between the translation and the cache: where a gateway group says so, a revision goes to one data plane first, as a view of its
  * own, and into the cache only when that one has accepted it. What is held is what differs from the cache, so that nothing grows with what
- * didn't change. Endpoints as registries tell them pass by, but for those of names that are held.
+ * didn't change. Endpoints as registries tell them pass by, but for those of names that are held. Of several control planes one has it
+ * tried, and the others do as it found; what is published instead is in the store, for those that start meanwhile.
  */
 export class Staging {
   readonly #options: StagingOptions;
@@ -48,14 +44,34 @@ export class Staging {
   readonly #held = new Map<string, Held>();
   /** The data plane that tried last, of each gateway group. */
   readonly #lastNodes = new Map<string, string>();
+  /** What was held when this control plane started, until the first fill is complete. */
+  readonly #restored = new Map<
+    string,
+    TrialRow & { readonly published: readonly PublishedResource[]; newest?: readonly ResourceUpdate[] }
+  >();
+  /** What is decided and written down, of each gateway group one thing after the other. */
+  readonly #work = new Map<string, Promise<void>>();
+  #unfollow = async () => {};
+  #isClosed = false;
 
   constructor(options: StagingOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
   }
 
+  /** Reads what is held, before anything is handed over. @throws StoreError */
+  async restore(): Promise<void> {
+    const { rows } = this.#options.place;
+    for (const row of await rows.load()) if (row.published.length > 0) this.#restored.set(row.gatewayGroup, row);
+    this.#unfollow = rows.follow(() => {
+      for (const [group, held] of this.#held) if (held.open?.nodeId === undefined) this.#decide(group, held);
+    });
+  }
+
   markReady(): void {
     this.#options.rollouts.markReady();
+    for (const [group, row] of this.#restored) if (row.newest !== undefined) this.#resume(group, row, row.newest);
+    this.#restored.clear();
   }
 
   removeGroup(group: string, published: Published): void {
@@ -65,8 +81,11 @@ export class Staging {
   }
 
   /** Ends all trials without a word. */
-  close(): void {
+  async close(): Promise<void> {
+    this.#isClosed = true;
     for (const { timer } of this.#held.values()) clearTimeout(timer);
+    await this.#unfollow();
+    await Promise.all(this.#work.values());
   }
 
   /** @param published undefined: endpoints as registries tell them */
@@ -74,7 +93,8 @@ export class Staging {
     const { rollouts, cache } = this.#options;
     const held = this.#held.get(group);
     if (published === undefined) this.#pass(group, held, updates);
-    else if (!cache.ready || cache.resources(group, "") === undefined) rollouts.update(group, updates, published);
+    else if (!cache.ready) this.#fill(group, updates);
+    else if (cache.resources(group, "") === undefined) rollouts.update(group, updates, published);
     else {
       const policy = this.#options.policy(group);
       if (held === undefined && policy === undefined) rollouts.update(group, updates, published);
@@ -82,9 +102,36 @@ export class Staging {
     }
   }
 
-  #hold(group: string, first: bigint): Held {
+  /** The first fill: what is held stays held. */
+  #fill(group: string, updates: readonly ResourceUpdate[]): void {
+    const restored = this.#restored.get(group);
+    if (restored === undefined) {
+      this.#options.rollouts.update(group, updates);
+      return;
+    }
+    const { published, held } = splitHeld(updates, restored.published);
+    restored.newest = held;
+    this.#options.rollouts.update(group, published);
+  }
+
+  /** Goes on with what was held before this control plane started. */
+  #resume(group: string, row: TrialRow, newest: readonly ResourceUpdate[]): void {
+    const { rollouts } = this.#options;
+    const policy = this.#options.policy(group);
+    const held = this.#hold(group, row.first, true);
+    held.updates.merge(newest);
+    const record = rollouts.begin(group, { first: row.first, last: row.last, objects: [] });
+    this.#lastNodes.set(group, row.node);
+    if (policy === undefined || held.updates.size === 0) this.#publish(group, held, record);
+    else if (row.state === "refused" || row.state === "late") {
+      held.failure = row.state;
+      rollouts.holdBack(record, row.why);
+    } else this.#open(group, held, record, policy);
+  }
+
+  #hold(group: string, first: bigint, isRestored = false): Held {
     const updates = new HeldUpdates(group, this.#options.cache);
-    const held: Held = { updates, first, trial: undefined, failure: "none", timer: undefined };
+    const held: Held = { updates, first, open: undefined, failure: "none", timer: undefined, isRestored };
     this.#held.set(group, held);
     return held;
   }
@@ -97,7 +144,7 @@ export class Staging {
       return;
     }
     const ours = updates.filter((update) => held.updates.has(update));
-    if (ours.length > 0 && held.updates.merge(ours) && held.trial !== undefined) this.#offer(group, held);
+    if (ours.length > 0 && held.updates.merge(ours)) this.#offer(group, held);
     const others = updates.filter((update) => !ours.includes(update));
     if (others.length > 0) rollouts.update(group, others);
   }
@@ -111,99 +158,170 @@ export class Staging {
   ): void {
     const { rollouts } = this.#options;
     const changed = held.updates.merge(updates);
-    const { trial, failure } = held;
+    const { open, failure } = held;
     // What a data plane refused is not tried again as it was; what came too late may be.
-    const isWorthTrying = changed || trial !== undefined || failure === "late";
-    const record = rollouts.begin(group, published, trial?.record);
-    if (policy !== undefined && held.updates.size > 0 && !isWorthTrying) {
+    const isWorthTrying = changed || open !== undefined || failure === "late";
+    const record = rollouts.begin(group, published, open?.record);
+    if (policy === undefined || held.updates.size === 0) this.#publish(group, held, record);
+    else if (isWorthTrying) this.#open(group, held, record, policy);
+    else {
       rollouts.holdBack(record, "what an earlier revision changed was refused, and is as it was");
-      return;
+      this.#note(group, held, record, { state: "refused", why: record.heldBack });
     }
-    const nodeId = policy && held.updates.size > 0 ? this.#choose(group) : undefined;
-    if (policy === undefined || nodeId === undefined) this.#publish(group, held, record);
-    else this.#try(group, held, { record, nodeId, policy });
   }
 
-  /** The one that tried last, while it is well; else the first by id of those that are, or that are there at all. */
-  #choose(group: string): string | undefined {
-    const ranks: readonly NodeStatus["state"][] = ["synced", "stale", "nacked"];
-    const last = this.#lastNodes.get(group);
-    const rank = ({ id, state }: NodeStatus) => ranks.indexOf(state) * 2 + (id === last ? 0 : 1);
-    const [first] = this.#options.nodes
-      .list()
-      .filter(({ gatewayGroup, state }) => gatewayGroup === group && ranks.includes(state))
-      .sort((a, b) => rank(a) - rank(b));
-    return first?.id;
-  }
-
-  #try(group: string, held: Held, trial: NonNullable<Held["trial"]>): void {
-    const { record, nodeId, policy } = trial;
-    clearTimeout(held.timer);
-    held.trial = trial;
+  #open(group: string, held: Held, record: RolloutRecord, policy: RolloutPolicy): void {
+    held.open = { record, policy, nodeId: undefined, isEnding: false };
     held.failure = "none";
-    this.#lastNodes.set(group, nodeId);
+    record.state = "trial";
     record.resources = held.updates.size;
+    this.#decide(group, held);
+  }
+
+  /** Does something once all that was begun before is done. */
+  #enqueue(group: string, work: () => Promise<void>): void {
+    const done = (this.#work.get(group) ?? Promise.resolve()).then(work).catch((error: unknown) => {
+      this.#options.log.error({ gatewayGroup: group, err: error }, "trial: the store fails");
+    });
+    this.#work.set(group, done);
+    void done.then(() => this.#work.get(group) === done && this.#work.delete(group));
+  }
+
+  #decideLater(group: string, held: Held): void {
+    clearTimeout(held.timer);
+    if (!this.#isClosed) held.timer = setTimeout(() => this.#decide(group, held), LOOK_AGAIN_MS).unref();
+  }
+
+  /** Finds out who tries what is open: a data plane of this control plane, or of another, or nobody. */
+  #decide(group: string, held: Held): void {
+    this.#enqueue(group, async () => {
+      const { open } = held;
+      if (this.#isClosed || this.#held.get(group) !== held) return;
+      if (open === undefined || open.isEnding || open.nodeId !== undefined) return;
+      const { place, nodes } = this.#options;
+      // If the store fails, or another control plane has it tried.
+      this.#decideLater(group, held);
+      const { last } = open.record.revisions;
+      const node = chooseNode(nodes, group, this.#lastNodes.get(group));
+      const row = await (node === undefined
+        ? place.rows.read(group)
+        : place.rows.begin(this.#rowOf(group, held, open.record, node), held.updates.published(), place.isLive));
+      // Meanwhile a newer revision may have joined, which is decided on next.
+      if (held.open !== open) return;
+      const verdict = verdictIn(row, place.self, last);
+      if (verdict !== undefined) this.#take(group, held, open.record, verdict);
+      else if (node !== undefined && row?.holder === place.self) this.#try(group, held, open, node);
+      else if (row?.state === "trial" && row.holder !== place.self && place.isLive(row.holder)) return;
+      else if (held.isRestored || (await place.nodesElsewhere(group)) || held.open !== open) return;
+      // There is nobody to try it, nor anybody who could suffer from it.
+      else this.#publish(group, held, open.record);
+    });
+  }
+
+  #try(group: string, held: Held, open: Open, nodeId: string): void {
+    const { record, policy } = open;
+    clearTimeout(held.timer);
+    open.nodeId = nodeId;
+    this.#lastNodes.set(group, nodeId);
     this.#options.log.info(
       { gatewayGroup: group, node: nodeId, revision: String(record.revisions.last) },
       "trial begins",
     );
     const deadlineMs = this.#now() + policy.trialTimeoutMs;
     // Not within the event that brought it: that of a stream, which may be in the middle of something.
-    const look = () => void setImmediate(() => this.#look(group, record));
+    const look = () => void setImmediate(() => this.#look(group, open));
     record.beginTrial({ nodeId, deadlineMs }, look);
     this.#options.rollouts.run(record, () => this.#offer(group, held));
     held.timer = setTimeout(look, policy.trialTimeoutMs + 1).unref();
+    this.#options.rollouts.changed();
     look();
   }
 
-  #offer(group: string, { updates, trial }: Held): void {
-    if (trial === undefined) return;
+  #offer(group: string, { updates, open }: Held): void {
+    if (open?.nodeId === undefined) return;
     this.#options.candidates.offer(
-      { id: trial.nodeId, gatewayGroup: group },
+      { id: open.nodeId, gatewayGroup: group },
       updates.values().filter(this.#options.offers),
     );
   }
 
   /** Something of a trial has changed, or its time is up. */
-  #look(group: string, record: RolloutRecord): void {
+  #look(group: string, open: Open): void {
     const held = this.#held.get(group);
-    if (held?.trial?.record !== record) return;
-    const { nodeId, policy } = held.trial;
+    const { nodeId, policy, record } = open;
+    if (this.#isClosed || held?.open !== open || nodeId === undefined || open.isEnding) return;
     const progress = record.progressOf(nodeId);
     // Whom it doesn't concern has nothing against it.
-    if (progress === "accepted" || progress === undefined) this.#publish(group, held, record);
+    if (progress === "accepted" || progress === undefined)
+      this.#end(group, held, open, { state: "published", why: "" });
     else if (progress === "refused") {
-      this.#fail(group, held, record, "refused", `${nodeId} tried it first and refused it`);
-      if (policy.onRefusal === "roll_back") void this.#rollBack(group, held.first, record);
+      this.#end(group, held, open, { state: "refused", why: `${nodeId} tried it first and refused it` });
     } else if (this.#now() >= (record.trial?.deadlineMs ?? 0)) {
-      if (policy.onTimeout === "publish") {
-        this.#publish(group, held, record);
-        return;
-      }
       const seconds = policy.trialTimeoutMs / 1000;
       const why = progress === "left" ? "left before it could answer" : `did not accept it within ${seconds}s`;
-      this.#fail(group, held, record, "late", `${nodeId} tried it first and ${why}`);
-      if (policy.onTimeout === "roll_back") void this.#rollBack(group, held.first, record);
+      const state = policy.onTimeout === "publish" ? "published" : "late";
+      this.#end(group, held, open, { state, why: `${nodeId} tried it first and ${why}` });
     }
   }
 
-  /** All data planes get what is held; the one that tried it has it already. */
+  /** Writes down how a trial ended, before anything is done about it. */
+  #end(group: string, held: Held, open: Open, { state, why }: Ending): void {
+    const { place, rollouts, log, candidates } = this.#options;
+    const { record, policy } = open;
+    open.isEnding = true;
+    const ending: Ending = { state, why: state === "published" ? "" : `${why}; the others keep what they had` };
+    this.#enqueue(group, async () => {
+      const row = { ...this.#rowOf(group, held, record, open.nodeId ?? ""), ...ending };
+      await place.rows.end(row).catch((error: unknown) => log.error({ gatewayGroup: group, err: error }, "trial"));
+      // Meanwhile a newer revision may have joined, which begins a trial anew.
+      if (held.open !== open || this.#held.get(group) !== held) return;
+      this.#take(group, held, record, row);
+      candidates.withdraw(group);
+      rollouts.changed();
+      if (state === "published") return;
+      if ((state === "refused" ? policy.onRefusal : policy.onTimeout) === "roll_back") {
+        await this.#rollBack(group, held.first, record);
+      }
+    });
+  }
+
+  /** Does as a trial ended, here or on another control plane. */
+  #take(group: string, held: Held, record: RolloutRecord, { state, why }: Ending): void {
+    clearTimeout(held.timer);
+    if (state === "published") {
+      this.#hand(group, held, record);
+      return;
+    }
+    held.open = undefined;
+    held.failure = state === "late" ? "late" : "refused";
+    this.#options.rollouts.holdBack(record, why);
+    const revision = String(record.revisions.last);
+    this.#options.log.error({ gatewayGroup: group, revision, why }, "revision held back");
+  }
+
+  /** All data planes get what is held, without a trial. */
   #publish(group: string, held: Held, record: RolloutRecord): void {
     clearTimeout(held.timer);
+    this.#note(group, held, record, { state: "published", why: "" });
+    this.#hand(group, held, record);
+  }
+
+  /** All data planes get what is held; the one that tried it has it already. */
+  #hand(group: string, held: Held, record: RolloutRecord): void {
     this.#held.delete(group);
     this.#options.rollouts.publish(record, held.updates.values());
     // Now it is what is published, so that nothing changes for the one that tried it.
     this.#options.candidates.withdraw(group);
   }
 
-  #fail(group: string, held: Held, record: RolloutRecord, failure: "refused" | "late", why: string): void {
-    clearTimeout(held.timer);
-    held.trial = undefined;
-    held.failure = failure;
-    this.#options.candidates.withdraw(group);
-    this.#options.rollouts.holdBack(record, `${why}; the others keep what they had`);
-    const revision = String(record.revisions.last);
-    this.#options.log.error({ gatewayGroup: group, revision, why }, "revision held back");
+  /** Writes down what was decided without a trial. */
+  #note(group: string, held: Held, record: RolloutRecord, ending: Ending): void {
+    const row = { ...this.#rowOf(group, held, record, this.#lastNodes.get(group) ?? ""), ...ending };
+    this.#enqueue(group, () => this.#options.place.rows.end(row));
+  }
+
+  #rowOf(gatewayGroup: string, { first }: Held, { revisions }: RolloutRecord, node: string) {
+    return { gatewayGroup, holder: this.#options.place.self, node, first, last: revisions.last };
   }
 
   async #rollBack(group: string, first: bigint, record: RolloutRecord): Promise<void> {
@@ -219,11 +337,12 @@ export class Staging {
   }
 
   #drop(group: string): void {
+    this.#enqueue(group, () => this.#options.place.rows.drop(group));
     const held = this.#held.get(group);
     if (held === undefined) return;
     clearTimeout(held.timer);
     this.#held.delete(group);
-    if (held.trial !== undefined) this.#options.rollouts.holdBack(held.trial.record, "its gateway group was deleted");
+    if (held.open !== undefined) this.#options.rollouts.holdBack(held.open.record, "its gateway group was deleted");
     this.#options.candidates.withdraw(group);
   }
 }

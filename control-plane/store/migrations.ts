@@ -79,6 +79,41 @@ const migrations: readonly Migration[] = [
       .addPrimaryKeyConstraint("sluice_endpoints_key", ["registry", "service", "chunk"])
       .execute();
   },
+  async (db, kind) => {
+    await db.schema
+      .createTable("sluice_replicas")
+      .addColumn("replica", "text", (column) => column.primaryKey())
+      .addColumn("expire_time", "bigint", (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable("sluice_peer_messages")
+      .addColumn("id", "text", (column) => column.notNull())
+      .addColumn("sender", "text", (column) => column.notNull())
+      .addColumn("chunk", "integer", (column) => column.notNull())
+      .addColumn("method", "text", (column) => column.notNull())
+      .addColumn("time", "bigint", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`)
+      .addPrimaryKeyConstraint("sluice_peer_messages_key", ["id", "sender", "chunk"])
+      .execute();
+    await db.schema
+      .createTable("sluice_trials")
+      .addColumn("gateway_group", "text", (column) => column.primaryKey())
+      .addColumn("state", "text", (column) => column.notNull())
+      .addColumn("holder", "text", (column) => column.notNull())
+      .addColumn("node", "text", (column) => column.notNull())
+      .addColumn("first_revision", "bigint", (column) => column.notNull())
+      .addColumn("last_revision", "bigint", (column) => column.notNull())
+      .addColumn("why", "text", (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable("sluice_held")
+      .addColumn("gateway_group", "text", (column) => column.notNull())
+      .addColumn("type_url", "text", (column) => column.notNull())
+      .addColumn("name", "text", (column) => column.notNull())
+      .addColumn("bytes", kind === "sqlite" ? sql`blob` : sql`bytea`)
+      .addPrimaryKeyConstraint("sluice_held_key", ["gateway_group", "type_url", "name"])
+      .execute();
+  },
 ];
 
 /** Any number; replicas that start together take turns on it. */

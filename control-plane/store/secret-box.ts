@@ -11,6 +11,8 @@ const KEY_ID_BYTES = 4;
 
 /** Of the layout below; another one would have another first byte. */
 const VERSION = 1;
+/** The first byte of bytes that are not sealed. */
+const PLAIN = 0;
 
 interface SecretKey {
   readonly id: Buffer;
@@ -35,7 +37,9 @@ export class SecretBox {
     const [key] = this.#keys;
     if (key === undefined) return message;
     return mapSecrets(schema, message, ({ path, secret: { source } }) =>
-      source.case === "value" ? { case: "sealed", value: encrypt(key, source.value, `${owner} ${path}`) } : undefined,
+      source.case === "value"
+        ? { case: "sealed", value: encrypt(key, Buffer.from(source.value), `${owner} ${path}`) }
+        : undefined,
     );
   }
 
@@ -44,16 +48,41 @@ export class SecretBox {
     return mapSecrets(schema, message, ({ path, secret: { source } }) => {
       if (source.case !== "sealed") return undefined;
       const sealed = Buffer.from(source.value);
-      const key = this.#keys.find(({ id }) => id.equals(sealed.subarray(1, 1 + KEY_ID_BYTES)));
+      const key = this.#keyOf(sealed);
       if (sealed[0] !== VERSION || key === undefined) {
         throw new Error(`its ${path} is encrypted with a key that is not given (SLUICE_SECRET_KEY, --secret-key-file)`);
       }
       try {
-        return { case: "value", value: decrypt(key, sealed, `${owner} ${path}`) };
+        return { case: "value", value: decrypt(key, sealed, `${owner} ${path}`).toString("utf8") };
       } catch {
         throw new Error(`its ${path} is not what was encrypted: it was changed, or belongs to another object`);
       }
     });
+  }
+
+  /** Bytes that may hold a secret, as they are stored. @param owner names what they are */
+  sealBytes(bytes: Uint8Array, owner: string): Uint8Array<ArrayBuffer> {
+    const [key] = this.#keys;
+    return key === undefined ? new Uint8Array(Buffer.concat([Buffer.of(PLAIN), bytes])) : encrypt(key, bytes, owner);
+  }
+
+  /** Bytes as they were before they were sealed. @throws Error, without anything secret, if their key is not here or they were changed */
+  openBytes(stored: Uint8Array, owner: string): Uint8Array {
+    if (stored[0] === PLAIN) return stored.subarray(1);
+    const sealed = Buffer.from(stored);
+    const key = this.#keyOf(sealed);
+    if (sealed[0] !== VERSION || key === undefined) {
+      throw new Error(`${owner} is encrypted with a key that is not given (SLUICE_SECRET_KEY, --secret-key-file)`);
+    }
+    try {
+      return decrypt(key, sealed, owner);
+    } catch {
+      throw new Error(`${owner} is not what was encrypted: it was changed, or belongs to something else`);
+    }
+  }
+
+  #keyOf(sealed: Buffer): SecretKey | undefined {
+    return this.#keys.find(({ id }) => id.equals(sealed.subarray(1, 1 + KEY_ID_BYTES)));
   }
 }
 
@@ -70,18 +99,18 @@ export function parseSecretKeys(text: string): readonly Buffer[] | undefined {
 const idOf = (key: Buffer) =>
   createHash("sha256").update("sluice secret key ").update(key).digest().subarray(0, KEY_ID_BYTES);
 
-function encrypt({ key, id }: SecretKey, text: string, owner: string): Uint8Array<ArrayBuffer> {
+function encrypt({ key, id }: SecretKey, plain: Uint8Array, owner: string): Uint8Array<ArrayBuffer> {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(owner));
-  const body = [cipher.update(text, "utf8"), cipher.final()];
+  const body = [cipher.update(plain), cipher.final()];
   return new Uint8Array(Buffer.concat([Buffer.of(VERSION), id, nonce, ...body, cipher.getAuthTag()]));
 }
 
-function decrypt({ key }: SecretKey, sealed: Buffer, owner: string): string {
+function decrypt({ key }: SecretKey, sealed: Buffer, owner: string): Buffer {
   const nonceAt = 1 + KEY_ID_BYTES;
   const bodyAt = nonceAt + NONCE_BYTES;
   const nonce = sealed.subarray(nonceAt, bodyAt);
   const decipher = createDecipheriv("aes-256-gcm", key, nonce, { authTagLength: TAG_BYTES }).setAAD(Buffer.from(owner));
   decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-  return Buffer.concat([decipher.update(sealed.subarray(bodyAt, -TAG_BYTES)), decipher.final()]).toString("utf8");
+  return Buffer.concat([decipher.update(sealed.subarray(bodyAt, -TAG_BYTES)), decipher.final()]);
 }

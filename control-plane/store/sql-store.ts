@@ -10,11 +10,13 @@ import { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
 import { Mirror, type StoreState } from "./mirror.ts";
 import { loadAll, readRevision, writeTransaction } from "./persist.ts";
+import { PeerRows } from "./peer-rows.ts";
 import { SharedRows } from "./shared-rows.ts";
 import { RecentTransactions } from "./recent.ts";
 import type { Decide, ObjectWrites, PastQuery, Snapshot, Store, StoreEvents, WriteOptions, Written } from "./store.ts";
 import type { Tables } from "./tables.ts";
 import type { StoredChange, Transaction } from "./transaction.ts";
+import { TrialRows } from "./trial-rows.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 /** Writes that may wait for their turn; more than that means that the database can't keep up. */
@@ -32,6 +34,8 @@ export class SqlStore implements Store {
   readonly id: string;
   readonly leases: LeaseRows;
   readonly shared: SharedRows;
+  readonly peers: PeerRows;
+  readonly trials: TrialRows;
   readonly #backend: Backend;
   readonly #mirror: Mirror;
   readonly #recent = new RecentTransactions();
@@ -47,6 +51,8 @@ export class SqlStore implements Store {
     this.id = id;
     this.leases = new LeaseRows(backend);
     this.shared = new SharedRows(backend);
+    this.peers = new PeerRows(backend);
+    this.trials = new TrialRows(backend);
     this.#backend = backend;
     this.#mirror = mirror;
     this.#events = events;

@@ -1,9 +1,11 @@
 import type { ObjectKey, StoredObject } from "../model/objects.ts";
 import type { LeaseRows } from "./lease-rows.ts";
 import type { StoreKind } from "./migrations.ts";
+import type { PeerRows } from "./peer-rows.ts";
 import type { SharedRows } from "./shared-rows.ts";
 import type { StoreState } from "./mirror.ts";
 import type { Transaction } from "./transaction.ts";
+import type { TrialRows } from "./trial-rows.ts";
 
 /** What one write does: objects to put as they are, and keys to delete. No key appears twice. */
 export interface ObjectWrites {
@@ -63,6 +65,10 @@ export interface Store {
   readonly leases: LeaseRows;
   /** What replicas share of discovery. */
   readonly shared: SharedRows;
+  /** By which replicas ask one another. */
+  readonly peers: PeerRows;
+  /** Revisions that one data plane tries before the others. */
+  readonly trials: TrialRows;
   /** Of the newest transaction that this process knows; 0 in an empty store. */
   revision(): Promise<bigint>;
   /** All objects as of now, for readers that don't wait. It changes with every transaction: use it up before the next `await`. */

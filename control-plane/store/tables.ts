@@ -75,6 +75,51 @@ export interface EndpointsTable {
   bytes: Uint8Array;
 }
 
+/** The control planes that run on this store, each for as long as it says so. */
+export interface ReplicasTable {
+  replica: string;
+  /** Milliseconds since 1970. */
+  expire_time: Integer;
+}
+
+/** What replicas ask one another, and answer, in chunks. */
+export interface PeerMessagesTable {
+  /** Of the question; its answers have the same. */
+  id: string;
+  /** A replica: who asks in the question, who answers in an answer. */
+  sender: string;
+  chunk: Integer;
+  /** What is asked; empty in answers. */
+  method: string;
+  /** Milliseconds since 1970. */
+  time: Integer;
+  /** Null: it has nothing to say. */
+  bytes: Uint8Array | null;
+}
+
+/** How a gateway group's newest revisions fare that go to one data plane first. */
+export interface TrialsTable {
+  gateway_group: string;
+  /** A TrialState. */
+  state: string;
+  /** The replica whose data plane tries it. */
+  holder: string;
+  node: string;
+  first_revision: Integer;
+  last_revision: Integer;
+  /** Why it is held back; empty if it isn't. */
+  why: string;
+}
+
+/** What data planes have in place of what a revision that is held would give them. */
+export interface HeldTable {
+  gateway_group: string;
+  type_url: string;
+  name: string;
+  /** The encoded resource; null: they have none of that name. */
+  bytes: Uint8Array | null;
+}
+
 /** The schema's version: one row per migration that was made. */
 export interface MigrationsTable {
   version: Integer;
@@ -89,6 +134,10 @@ export interface Tables {
   sluice_leases: LeasesTable;
   sluice_watchers: WatchersTable;
   sluice_endpoints: EndpointsTable;
+  sluice_replicas: ReplicasTable;
+  sluice_peer_messages: PeerMessagesTable;
+  sluice_trials: TrialsTable;
+  sluice_held: HeldTable;
   sluice_meta: MetaTable;
   sluice_migrations: MigrationsTable;
 }

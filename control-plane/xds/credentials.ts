@@ -1,4 +1,4 @@
-import { ServerCredentials } from "@grpc/grpc-js";
+import type { TlsOptions } from "node:tls";
 
 /** A server's certificate, and whom it lets in. */
 export interface XdsTls {
@@ -10,26 +10,16 @@ export interface XdsTls {
   readonly clientAuthorities?: string | undefined;
 }
 
-const contextOf = ({ certificateChain, privateKey, clientAuthorities }: XdsTls) => ({
+/** What connections to come are secured with. Whether certificates of clients are asked for is decided once, when the server starts. */
+export const secureContextOf = ({ certificateChain, privateKey, clientAuthorities }: XdsTls) => ({
   cert: certificateChain,
   key: privateKey,
   minVersion: "TLSv1.2" as const,
   ...(clientAuthorities !== undefined && { ca: clientAuthorities }),
 });
 
-/** TLS whose certificates can be replaced: connections made from then on see the new ones. */
-export class ReplaceableTls extends ServerCredentials {
-  constructor(tls: XdsTls) {
-    const asksForCertificates = tls.clientAuthorities !== undefined;
-    super({ requestCert: asksForCertificates, rejectUnauthorized: asksForCertificates }, contextOf(tls));
-  }
-
-  /** @param tls asks for certificates of clients if, and only if, the first one did */
-  replace(tls: XdsTls): void {
-    this.updateSecureContextOptions(contextOf(tls));
-  }
-
-  override _equals(other: ServerCredentials): boolean {
-    return this === other;
-  }
+/** How a server starts. */
+export function serverOptionsOf(tls: XdsTls): TlsOptions {
+  const asksForCertificates = tls.clientAuthorities !== undefined;
+  return { ...secureContextOf(tls), requestCert: asksForCertificates, rejectUnauthorized: asksForCertificates };
 }

@@ -28,6 +28,8 @@ export interface XdsLimits {
   readonly followUpMs: number;
   /** How long the requests of a client that reconnects may take to come in, so that removals wait for all of its types (W6). */
   readonly reconnectMs: number;
+  /** How long such a client may take to ask for its routes. */
+  readonly resumeMs: number;
   /** First syncs that may begin each second, and how many at once before that counts (lesson 28). */
   readonly firstSyncsPerSecond: number;
   readonly firstSyncsBurst: number;
@@ -53,6 +55,7 @@ export const defaultLimits: XdsLimits = {
   orderTimeoutMs: 5_000,
   followUpMs: 300,
   reconnectMs: 50,
+  resumeMs: 500,
   firstSyncsPerSecond: 500,
   firstSyncsBurst: 1_000,
   firstSyncWaitMs: 10_000,

@@ -1,13 +1,17 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 
 import { type Server, ServerCredentials } from "@grpc/grpc-js";
 
 import { sniffHttpVersion } from "../admin/sniff.ts";
+import { secureContextOf, serverOptionsOf, type XdsTls } from "./credentials.ts";
 
 /** Where a server listens. */
 export interface Listening {
   readonly port: number;
+  /** Takes new certificates from the next connection on. @throws Error in plain text, and for certificates that can't be used */
+  readonly setTls: (tls: XdsTls) => void;
   /** Takes no new connections; those of HTTP/1.1 are closed. */
   readonly stop: () => void;
 }
@@ -16,54 +20,68 @@ type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** A client that sends a request's head or body so slowly is cut. */
 const REQUEST_TIMEOUT_MS = 30_000;
+const HANDSHAKE_TIMEOUT_MS = 30_000;
 
 /**
- * Listens for gRPC with TLS.
+ * Listens for gRPC, and for HTTP/1.1 on the same port. With TLS the handshake tells which it is (ALPN, RFC 9113, 3.2; who doesn't speak of it
+ * means HTTP/1.1), in plain text the first bytes of a connection do.
  *
- * @throws Error if the address cannot be listened on
+ * @param tls undefined: plain text
+ * @throws Error if the address cannot be listened on, or the certificates can't be used
  */
-export function listenTls(
+export function listen(
   server: Server,
   host: string,
   port: number,
-  credentials: ServerCredentials,
+  tls: XdsTls | undefined,
+  handler: HttpHandler,
 ): Promise<Listening> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(`${bracketed(host)}:${port}`, credentials, (error, bound) => {
-      if (error === null) resolve({ port: bound, stop: () => {} });
-      else reject(cannotListen(host, port, error));
-    });
-  });
-}
-
-/**
- * Listens for gRPC in plain text, and for HTTP/1.1 on the same port: the first bytes of a connection tell which it is.
- *
- * @throws Error if the address cannot be listened on
- */
-export function listenPlain(server: Server, host: string, port: number, handler: HttpHandler): Promise<Listening> {
+  // It is handed connections whose TLS, if any, is done.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const http = createHttpServer({ requestTimeout: REQUEST_TIMEOUT_MS }, handler);
   const unknown = new Set<Socket>();
+  const hand = (socket: Socket, version: "1.1" | "2") => {
+    unknown.delete(socket);
+    if (version === "2") injector.injectConnection(socket);
+    else http.emit("connection", socket);
+  };
   // As HTTP/2 servers listen: a client may close its side and still read.
-  const listener = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    unknown.add(socket);
-    socket.once("close", () => unknown.delete(socket));
-    sniffHttpVersion(socket, (version) => {
-      unknown.delete(socket);
-      if (version === "2") injector.injectConnection(socket);
-      else http.emit("connection", socket);
+  const tcp = { allowHalfOpen: true, noDelay: true };
+  const secure =
+    tls &&
+    createTlsServer(
+      {
+        ...tcp,
+        ...serverOptionsOf(tls),
+        ALPNProtocols: ["h2", "http/1.1"],
+        handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      },
+      (socket) => {
+        // A client that resets its connection is no news.
+        socket.on("error", () => socket.destroy());
+        hand(socket, socket.alpnProtocol === "h2" ? "2" : "1.1");
+      },
+    );
+  const listener: NetServer =
+    secure ??
+    createServer(tcp, (socket) => {
+      unknown.add(socket);
+      socket.once("close", () => unknown.delete(socket));
+      sniffHttpVersion(socket, (version) => hand(socket, version));
     });
-  });
   const stop = () => {
     listener.close();
     for (const socket of unknown) socket.destroy();
     http.close();
     http.closeAllConnections();
   };
+  const setTls = (next: XdsTls) => {
+    if (secure === undefined) throw new Error("a server that began with plain text speaks no TLS");
+    secure.setSecureContext(secureContextOf(next));
+  };
   return new Promise((resolve, reject) => {
     listener.once("error", (error) => reject(cannotListen(host, port, error)));
-    listener.listen(port, host, () => resolve({ port: (listener.address() as AddressInfo).port, stop }));
+    listener.listen(port, host, () => resolve({ port: (listener.address() as AddressInfo).port, setTls, stop }));
   });
 }
 

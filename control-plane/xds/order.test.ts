@@ -1,11 +1,14 @@
 /** Make before break (W1-W6), over the wire. */
 import { expect, test } from "vitest";
 
-import { resourceTypeByUrl } from "#proto/resource-types.ts";
+import { resourceType, resourceTypeByUrl } from "#proto/resource-types.ts";
 
 import type { Answer } from "../../test/support/xds-client.ts";
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
 import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
+import { defaultLimits } from "./limits.ts";
+import { newOrder, permit } from "./order.ts";
+import { newSubscription } from "./subscription.ts";
 
 const CDS = typeUrlOf("CDS");
 const EDS = typeUrlOf("EDS");
@@ -91,6 +94,51 @@ test("W2 in state of the world: only those of the clusters that changed", async 
   expect(clusters?.resources.length).toBe(2);
   expect(endpoints?.typeUrl).toBe(EDS);
   expect(endpoints?.resources.length).toBe(1);
+});
+
+test.each([
+  ["delta", "delta ADS", "DeltaClusters", undefined],
+  [
+    "delta",
+    "a service of their own",
+    "DeltaClusters",
+    "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints",
+  ],
+  ["sotw", "ADS", "StreamClusters", undefined],
+] as const)("W2 %s: clusters on a stream of their own, endpoints by %s", async (kind, _, clusterMethod, method) => {
+  await using rig = await startXdsRig([...gateway(), resource("CDS", "b"), resource("EDS", "b")]);
+  const open = (id: string) => {
+    const node = { id, cluster: "default" };
+    const byService = { node, method: `/envoy.service.cluster.v3.ClusterDiscoveryService/${clusterMethod}` };
+    const endpoints = { node, ...(method !== undefined && { method }) };
+    if (kind === "sotw") {
+      const clients = [rig.sotw(byService), rig.sotw(endpoints)] as const;
+      clients[0].subscribe(CDS);
+      clients[1].subscribe(EDS, ["a", "b"]);
+      return clients;
+    }
+    const clients = [rig.delta(byService), rig.delta(endpoints)] as const;
+    clients[0].send({ typeUrl: CDS });
+    clients[1].send({ typeUrl: EDS, resourceNamesSubscribe: ["a", "b"] });
+    return clients;
+  };
+  const [, endpoints] = open("one");
+  await endpoints.until(() => endpoints.held(EDS).size === 2);
+  await rig.nodesAre(([node]) => node?.state === "synced" && node.types.length === 2);
+  const [, others] = open("other");
+  await others.until(() => others.held(EDS).size === 2);
+  await rig.nodesAre((nodes) => nodes.length === 2 && nodes.every(({ state }) => state === "synced"));
+  const [before, othersBefore] = [endpoints.responses.length, others.responses.length];
+  rig.change(resource("CDS", "b", "2"));
+  // Its endpoints are as they were.
+  for (const [client, had] of [
+    [endpoints, before],
+    [others, othersBefore],
+  ] as const) {
+    await client.until(() => client.responses.length === had + 1);
+    const last = client.responses.at(-1);
+    expect([last?.typeUrl, last?.resources.length]).toEqual([EDS, 1]);
+  }
 });
 
 test("W3 a cluster without endpoints has an empty assignment", async () => {
@@ -197,4 +245,62 @@ test("W6 after a reconnect too, removals wait for the other types", async () => 
   again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
   await again.until(() => again.responses.length === 3);
   expect(inWords(again.responses)).toEqual(["CDS +b", "RDS +r", "CDS -a"]);
+});
+
+test("W6 after a reconnect nothing goes out until the routes that the client holds are known, however late it asks", async () => {
+  await using rig = await startXdsRig(gateway(), { limits: { reconnectMs: 0, resumeMs: 60_000 } });
+  const client = await syncedClient(rig);
+  const held = { cds: client.heldVersions(CDS), rds: client.heldVersions(RDS) };
+  client.close();
+  rig.change(resource("CDS", "b"), resource("RDS", "r", "2"), resource("CDS", "a", null));
+  const again = rig.delta();
+  again.send({ typeUrl: CDS, initialResourceVersions: held.cds });
+  again.send({ typeUrl: LDS });
+  await rig.nodesAre(([node]) => node?.types.length === 2);
+  expect(again.responses).toEqual([]);
+  again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
+  await again.until(() => again.responses.length === 4);
+  expect(inWords(again.responses)).toEqual(["CDS +b", "LDS +l", "RDS +r", "CDS -a"]);
+});
+
+test("W1 W5 after a reconnect too, routes wait until the clusters before them are accepted", async () => {
+  await using rig = await startXdsRig(gateway());
+  const client = await syncedClient(rig);
+  const held = { cds: client.heldVersions(CDS), lds: client.heldVersions(LDS), rds: client.heldVersions(RDS) };
+  client.close();
+  rig.change(resource("CDS", "b"), resource("EDS", "b"), resource("RDS", "r", "2"));
+  const again = rig.delta({ answer: ({ typeUrl }) => (typeUrl === CDS ? "none" : "ack") });
+  again.send({ typeUrl: CDS, initialResourceVersions: held.cds });
+  again.send({ typeUrl: LDS, initialResourceVersions: held.lds });
+  again.send({ typeUrl: RDS, resourceNamesSubscribe: ["r"], initialResourceVersions: held.rds });
+  again.send({ typeUrl: EDS, resourceNamesSubscribe: ["a", "b"] });
+  await again.until(() => again.responses.length === 2);
+  expect(inWords(again.responses)).toEqual(["CDS +b", "EDS +a,b"]);
+  const [clusters] = again.responses;
+  if (clusters !== undefined) again.answer(clusters, "ack");
+  await again.until(() => again.responses.length === 4);
+  expect(inWords(again.responses).slice(2)).toEqual(["LDS", "RDS +r"]);
+});
+
+test("W6 what refused routes may still use stays for as long as they are refused", () => {
+  const order = newOrder();
+  for (const shortName of ["CDS", "EDS", "LDS", "RDS"] as const) {
+    const type = resourceType(shortName);
+    order.subscriptions.set(shortName, { ...newSubscription(type, type.typeUrl), started: true });
+  }
+  const [clusters, routes] = [order.subscriptions.get("CDS"), order.subscriptions.get("RDS")];
+  if (clusters === undefined || routes === undefined) throw new Error("they were made above");
+  clusters.gone.add("a");
+  clusters.waitingSinceMs = 0;
+  const muchLaterMs = defaultLimits.orderTimeoutMs * 100;
+  const removals = () => permit(order, clusters, defaultLimits, muchLaterMs)?.removals;
+  expect(removals()).toBe(true);
+  routes.refused = true;
+  expect(removals()).toBe(false);
+  // Another virtual host was accepted since.
+  routes.refused = false;
+  routes.progress.refusals.set("r", "bad");
+  expect(removals()).toBe(false);
+  routes.progress.refusals.delete("r");
+  expect(removals()).toBe(true);
 });

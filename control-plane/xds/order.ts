@@ -1,7 +1,8 @@
 /**
  * Make before break, per stream (W1, W4-W6): clusters and their endpoints go before the listeners and routes that use them, each waiting
  * until the client has accepted what comes before; removals go last, in the opposite direction. What a client asks for is answered at
- * once: it knows what it needs. No wait is longer than a limit, since a client that refuses or forgets must not stop its other types.
+ * once: it knows what it needs. No wait is longer than a limit, since a client that refuses or forgets must not stop its other types; but
+ * what refused routes may still use is not taken away, however long that lasts: the client serves by the routes that it had.
  */
 import { type ServedType, servedTypes } from "#proto/resource-types.ts";
 
@@ -54,20 +55,26 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
   const clusters = subscriptions.get("CDS");
   const busy = (shortName: ShortName) => isBusy(subscriptions.get(shortName), limits, nowMs);
   const busyOrLeaving = (shortName: ShortName) => busy(shortName) || (subscriptions.get(shortName)?.gone.size ?? 0) > 0;
+  const refused = (...shortNames: ShortName[]) => shortNames.some((name) => isRefusing(subscriptions.get(name)));
   const followUpDue = nowMs - order.listenersAcceptedMs < limits.followUpMs;
   switch (sub.type.shortName) {
-    case "CDS":
+    case "CDS": {
+      const inUse = (["LDS", "RDS", "VHDS"] as const).some(busyOrLeaving);
       return {
         updates: true,
-        removals:
-          late || (!(["LDS", "RDS", "VHDS"] as const).some(busyOrLeaving) && warming.size === 0 && !followUpDue),
+        removals: !refused("LDS", "RDS", "VHDS") && (late || !(inUse || warming.size > 0 || followUpDue)),
       };
-    case "EDS":
+    }
+    case "EDS": {
       // Endpoints never wait for clusters: they are the fast path, and Envoy accepts clusters only once it has their endpoints.
-      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busy("LDS") || busy("RDS") || busy("VHDS")) };
-    case "SDS":
+      const inUse = busyOrLeaving("CDS") || busy("LDS") || busy("RDS") || busy("VHDS");
+      return { updates: true, removals: !refused("CDS", "LDS", "RDS", "VHDS") && (late || !inUse) };
+    }
+    case "SDS": {
       // Nor do secrets: a rotated certificate is late already, and whoever names a new one waits for it.
-      return { updates: true, removals: late || !(busyOrLeaving("CDS") || busyOrLeaving("LDS")) };
+      const inUse = busyOrLeaving("CDS") || busyOrLeaving("LDS");
+      return { updates: true, removals: !refused("CDS", "LDS") && (late || !inUse) };
+    }
     case "LEDS":
     case "SRDS":
     case "RTDS":
@@ -89,7 +96,7 @@ export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs
       const behindRoutes = sub.type.shortName === "VHDS" && busy("RDS");
       return {
         updates: late || sub.fresh || !(behindClusters || busy("LDS") || behindRoutes),
-        removals: late || !(behindClusters || behindRoutes || busyOrLeaving("LDS") || followUpDue),
+        removals: !refused("LDS") && (late || !(behindClusters || behindRoutes || busyOrLeaving("LDS") || followUpDue)),
       };
     }
   }
@@ -102,6 +109,10 @@ function isBusy(sub: Subscription | undefined, limits: XdsLimits, nowMs: number)
   return sub.refused && nowMs - (sub.lastNackTimeMs ?? 0) < limits.orderTimeoutMs;
 }
 
+/** Whether the client goes by an older version of something than it was sent. */
+const isRefusing = (sub: Subscription | undefined): boolean =>
+  sub !== undefined && (sub.refused || sub.progress.refusals.size > 0);
+
 /**
  * A response has been written. To Envoy a cluster that changed is a new one, which warms until endpoints arrive, even if they are those
  * that it had: they are sent again, right behind the cluster (W2). To wait for its acceptance would be to wait for ever, since Envoy
@@ -112,9 +123,12 @@ function isBusy(sub: Subscription | undefined, limits: XdsLimits, nowMs: number)
 export function noteOrderSent(order: Order, sub: Subscription, endpoints: ResourceSet): void {
   const eds = order.subscriptions.get("EDS");
   if (sub.type.shortName !== "CDS" || !eds?.started) return;
-  for (const name of sub.inFlight?.changed ?? []) {
-    if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
-  }
+  forceAgain(eds, endpoints, sub.inFlight?.changed ?? []);
+}
+
+/** The endpoints of these clusters are sent again, as far as the client wants them and there are any (W2). */
+export function forceAgain(eds: Subscription, endpoints: ResourceSet, clusters: Iterable<string>): void {
+  for (const name of clusters) if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
 }
 
 /** The client has answered a response: clusters that it has now are waited for until it has their endpoints too. */
@@ -136,7 +150,7 @@ export function noteOrderSettled(
       }
       break;
     case "EDS":
-      for (const name of settled.changed) order.warming.delete(name);
+      if (order.warming.size > 0) for (const name of settled.changed) order.warming.delete(name);
       break;
     case "LDS":
       if (settled.changed.size > 0) order.listenersAcceptedMs = nowMs;

@@ -14,7 +14,7 @@ import { type ServedType, servedTypes } from "#proto/resource-types.ts";
 
 import { fetchPaths } from "./fetch-services.ts";
 import { fetchOnce } from "./fetch.ts";
-import { tokenOf } from "./join.ts";
+import { credentialsOfRequest } from "./join.ts";
 import type { StreamContext } from "./stream-context.ts";
 
 /** Of a request: a node with its extensions, and names. */
@@ -69,8 +69,7 @@ function answer(
     return refuse(request, response, 400, "the body is no DiscoveryRequest in JSON");
   }
   try {
-    const credentials = { token: tokenOf(request.headers.authorization), certificateGroups: [] };
-    const fetched = fetchOnce(context, type, decoded, credentials);
+    const fetched = fetchOnce(context, type, decoded, credentialsOfRequest(request));
     if (fetched === "unchanged") {
       response.writeHead(304).end();
     } else if ("code" in fetched) {

@@ -38,6 +38,17 @@ export class StreamTypes {
     return this.subscriptions.some(isWaiting);
   }
 
+  /** Whether all types come on this stream. */
+  get aggregated(): boolean {
+    return this.#onlyType === undefined;
+  }
+
+  /** Whether routes have been asked for. */
+  get routesKnown(): boolean {
+    const { subscriptions } = this.order;
+    return subscriptions.has("RDS") || subscriptions.has("VHDS");
+  }
+
   /** The subscription of a type that has been asked for. */
   get(typeUrl: string): Subscription | undefined {
     const type = servedTypeByUrl.get(typeUrl);

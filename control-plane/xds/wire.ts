@@ -76,6 +76,15 @@ export function encodeBodiless(name: string, version: string, aliases: readonly 
   return { delta: Buffer.concat([head, ...fields]), sotw: Buffer.alloc(0), bodySize: 0 };
 }
 
+/** The same resource under further names in delta (O1). */
+export function withAliases({ delta, sotw, bodySize }: ResourceEntry, aliases: readonly string[]): ResourceEntry {
+  const reader = new BinaryReader(delta);
+  reader.tag();
+  const rest = reader.bytes();
+  const fields = [...aliases.map((alias) => stringField(resource.aliases, alias)), rest];
+  return { delta: messageField(deltaDiscoveryResponse.resources, Buffer.concat(fields)), sotw, bodySize };
+}
+
 /** What a response says besides its resources. */
 export interface ResponseHead {
   /** `version_info`, or `system_version_info` in delta. */
@@ -84,19 +93,23 @@ export interface ResponseHead {
   readonly nonce: string;
 }
 
+/** An encoded response in pieces, to be sent one behind the other: the resources' bytes are shared with other streams and not copied. */
+export type ResponseBytes = readonly Uint8Array[];
+
 /**
  * An encoded DiscoveryResponse.
  *
  * @param resources the `sotw` forms of all entries, one behind the other
  * @param notFound names that are told by `resource_errors` not to exist (X4)
  */
-export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFound: readonly string[] = []): Buffer {
-  const { versionInfo, typeUrl, nonce, resourceErrors } = discoveryResponse;
-  return Buffer.concat([
-    ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
-    resources,
-    ...notFound.map((name) => messageField(resourceErrors, notFoundError(name))),
-  ]);
+export function encodeResponse(
+  head: ResponseHead,
+  resources: Uint8Array,
+  notFound: readonly string[] = [],
+): ResponseBytes {
+  const { versionInfo, resourceErrors } = discoveryResponse;
+  const errors = notFound.map((name) => messageField(resourceErrors, notFoundError(name)));
+  return inPieces(encodeHead(versionInfo, head), resources, errors);
 }
 
 /**
@@ -104,15 +117,31 @@ export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFou
  *
  * @param resources the `delta` forms of all entries, one behind the other
  */
-export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, removed: readonly string[]): Buffer {
-  const { systemVersionInfo, typeUrl, nonce, removedResources } = deltaDiscoveryResponse;
-  return Buffer.concat([
-    stringField(systemVersionInfo, head.version),
-    ...[stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
-    resources,
-    ...removed.map((name) => stringField(removedResources, name)),
-  ]);
+export function encodeDeltaResponse(
+  head: ResponseHead,
+  resources: Uint8Array,
+  removed: readonly string[],
+): ResponseBytes {
+  const { systemVersionInfo, removedResources } = deltaDiscoveryResponse;
+  const names = removed.map((name) => stringField(removedResources, name));
+  return inPieces(encodeHead(systemVersionInfo, head), resources, names);
 }
+
+/** The fields that both kinds of response begin with; type URL and nonce have one number in both. */
+function encodeHead(versionField: number, { version, typeUrl, nonce }: ResponseHead): Buffer {
+  const fields = discoveryResponse;
+  // Without a look at how long they are: three bytes of UTF-8 for a UTF-16 unit at most, and heads of fields.
+  const out = Buffer.allocUnsafe(3 * (version.length + typeUrl.length + nonce.length) + HEADS_BYTES_MAX);
+  let at = writeString(out, 0, versionField, version);
+  at = writeString(out, at, fields.typeUrl, typeUrl);
+  return out.subarray(0, writeString(out, at, fields.nonce, nonce));
+}
+
+/** Of three fields with small numbers. */
+const HEADS_BYTES_MAX = 3 * 6;
+
+const inPieces = (head: Buffer, resources: Uint8Array, rest: readonly Buffer[]): ResponseBytes =>
+  rest.length === 0 ? [head, resources] : [head, resources, Buffer.concat(rest)];
 
 const NOT_FOUND = 5; // google.rpc.Code
 const VARINT = 0; // A wire type.

@@ -22,7 +22,7 @@ export class ConnectionTimes {
   idleSince: number = this.openedAt;
   /** When the head that is being read began; -1: none is. */
   headSince = -1;
-  /** The idle time that {@link checkDrain} found too long once. */
+  /** The idle time that #checkDrain() found too long once. */
   #overdueSince = -1;
 
   /** What was written when a client that ended its half was last looked at; -1: it was not yet. */
@@ -32,6 +32,15 @@ export class ConnectionTimes {
 
   constructor(listener: ListenerState) {
     this.#listener = listener;
+  }
+
+  /** When a new connection is to be looked at for the first time, in ms; Infinity: never. */
+  get firstLookMs(): number {
+    const { connectionIdleTimeoutMs, maxConnectionDurationMs } = this.#listener.options.http;
+    return Math.min(
+      connectionIdleTimeoutMs || Number.POSITIVE_INFINITY,
+      maxConnectionDurationMs || Number.POSITIVE_INFINITY,
+    );
   }
 
   /** The sooner of the limits that hold from the first byte of a head on, in ms; Infinity: none. */
@@ -58,7 +67,7 @@ export class ConnectionTimes {
   }
 
   /** ms until a client that has not taken all of the last response yet is to be cut off; 0 or less: now, and it is counted. */
-  checkTaking(now: number): number {
+  #checkTaking(now: number): number {
     const left = this.idleSince + this.takingLimitMs - now;
     if (left <= 0) this.#listener.stats.downstream_rq_idle_timeout.inc();
     return left;
@@ -68,7 +77,7 @@ export class ConnectionTimes {
    * ms until a connection without a request, whose listener drains, is to be closed. Not at once: a client that is busy is about to send its next
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
    */
-  checkDrain(now: number): number {
+  #checkDrain(now: number): number {
     const left = remaining(this.idleSince, DRAIN_IDLE_MS, now);
     if (left > 0 || this.#overdueSince === this.idleSince) return left;
     // After a stall of this thread timers come before what lies in the sockets: look there first.
@@ -127,8 +136,20 @@ export class ConnectionTimes {
     return Math.min(left, connectionIdleTimeoutMs || Number.POSITIVE_INFINITY);
   }
 
+  /**
+   * ms until a connection without a stream is to be looked at again, or what is overdue: a reply to what is no request yet, or its end. `unsentBytes`: of
+   * the last response.
+   */
+  checkBetween(unsentBytes: number, now: number): number | LocalReply | "close" | "destroy" {
+    if (this.headSince >= 0) return this.#checkHead(now);
+    const taking = unsentBytes > 0 ? this.#checkTaking(now) : Number.POSITIVE_INFINITY;
+    if (taking <= 0) return "destroy";
+    const left = this.#listener.draining ? this.#checkDrain(now) : this.checkIdle(now);
+    return left <= 0 ? "close" : Math.min(left, taking);
+  }
+
   /** ms until the head that is being read takes too long, or the reply when it does; that is counted. */
-  checkHead(now: number): number | LocalReply {
+  #checkHead(now: number): number | LocalReply {
     const { options, stats } = this.#listener;
     const { requestHeadersTimeoutMs, requestTimeoutMs, streamIdleTimeoutMs } = options.http;
     const head = remaining(this.headSince, requestHeadersTimeoutMs, now);

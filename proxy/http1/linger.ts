@@ -9,22 +9,29 @@ const STALL_MS = 1_000;
  */
 export class Linger {
   readonly #socket: Socket;
+  readonly #out: { readonly unsentBytes: number };
   #left: number;
   /** When to look again, in ms from the start or the last check. */
   readonly checkMs: number;
 
-  /** `delayedCloseTimeoutMs`: Envoy's; 0: the connection closes as soon as the last byte is out. */
-  constructor(socket: Socket, delayedCloseTimeoutMs: number, immediately: boolean) {
+  /** `out`: what was written to it. `delayedCloseTimeoutMs`: Envoy's; 0: the connection closes as soon as the last byte is out. */
+  constructor(
+    socket: Socket,
+    out: { readonly unsentBytes: number },
+    delayedCloseTimeoutMs: number,
+    immediately: boolean,
+  ) {
     this.#socket = socket;
+    this.#out = out;
     this.checkMs = delayedCloseTimeoutMs || STALL_MS;
     if (immediately || delayedCloseTimeoutMs === 0) socket.destroySoon();
     else socket.end();
-    this.#left = socket.writableLength;
+    this.#left = out.unsentBytes;
   }
 
   /** A client that still takes bytes may go on; one that doesn't is cut off. False: it was. */
   check(): boolean {
-    const left = this.#socket.writableLength;
+    const left = this.#out.unsentBytes;
     if (left === 0 || left === this.#left) {
       this.#socket.destroy();
       return false;

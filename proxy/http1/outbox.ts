@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 
 import { copyOf } from "./copies.ts";
+import { DirectWriter } from "./direct-writer.ts";
 import { COALESCE_BYTES_MAX } from "./write.ts";
 
 /** How a body is framed on its way out. */
@@ -16,15 +17,17 @@ export class Outbox {
   bodyBytes = 0;
 
   readonly #socket: Socket;
+  readonly #direct: DirectWriter;
   #text = "";
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.#direct = new DirectWriter(socket);
   }
 
-  /** Bytes that the socket holds and the kernel hasn't taken yet. */
-  get pendingBytes(): number {
-    return this.#socket.writableLength + this.#text.length;
+  /** Bytes that were written and the kernel hasn't taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength + this.#direct.unsentBytes;
   }
 
   head(text: string): void {
@@ -47,7 +50,7 @@ export class Outbox {
       return !this.#socket.writableNeedDrain;
     }
     this.#socket.cork();
-    this.flush();
+    if (this.#text !== "") this.#socket.write(this.#takeText(), "latin1");
     if (owned) this.#socket.write(bytes.subarray(from, to));
     else {
       const copy = copyOf(bytes, from, to);
@@ -67,8 +70,13 @@ export class Outbox {
   /** Writes what has gathered. */
   flush(): void {
     if (this.#text === "") return;
+    const text = this.#takeText();
+    if (!this.#direct.write(text)) this.#socket.write(text, "latin1");
+  }
+
+  #takeText(): string {
     const text = this.#text;
     this.#text = "";
-    this.#socket.write(text, "latin1");
+    return text;
   }
 }

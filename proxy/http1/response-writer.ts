@@ -26,6 +26,11 @@ export class ResponseWriter {
     return this.#out.bodyBytes;
   }
 
+  /** Bytes of responses that were written and the kernel hasn't taken yet. */
+  get unsentBytes(): number {
+    return this.#out.unsentBytes;
+  }
+
   /** Prepares for the response to a request; undefined: to one that could not be read. */
   begin(message: RequestMessage | undefined): void {
     this.done = false;

@@ -4,30 +4,30 @@ import type { Downstream } from "../filters/downstream.ts";
 import { type Peer, peerOf } from "../filters/record.ts";
 import { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
-import { isPreface } from "../http2/preface.ts";
 import type { Connection } from "../listen/codec.ts";
 import type { ListenerState } from "../listen/state.ts";
-import { holdClock, now, releaseClock } from "../listen/clock.ts";
+import { now } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { type LocalReply, malformed } from "../reply.ts";
 import { CLOSED, CLOSING, HANDED_OVER, RAW, READING, RESPONSE } from "./connection-state.ts";
 import { ConnectionTimes } from "./connection-times.ts";
-import { InputGate } from "./input-gate.ts";
+import { Input, type InputReader } from "./input.ts";
 import { Linger } from "./linger.ts";
 import type { RequestMessage } from "./request-head.ts";
 import { type RequestHandler, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
+import { type BytesTaker, SocketReader } from "./socket-reader.ts";
 import type { Violation } from "./violation.ts";
 
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
-export class ServerConnection implements Downstream, RequestHandler, TimerOwner {
+export class ServerConnection implements Downstream, RequestHandler, BytesTaker, InputReader, TimerOwner {
   readonly scheme: "http" | "https";
 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
   readonly #onClosed: (connection: ServerConnection) => void;
-  /** Told when the client begins with HTTP/2's preface; undefined: it must not, or has begun otherwise. */
-  #onPreface: (() => Connection) | undefined;
+  /** Takes the socket over when the client begins with HTTP/2's preface; undefined: it must not. */
+  readonly #handOver: (() => Connection) | undefined;
   /** Who took the socket over. */
   #successor: Connection | undefined = undefined;
   readonly #peer: Peer;
@@ -37,9 +37,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   readonly #times: ConnectionTimes;
   #state = READING;
   #stream: Stream | undefined = undefined;
-  /** Input that waits for the current response. */
-  readonly #input: InputGate;
-  #consuming = false;
+  readonly #input: Input;
   #requests = 0;
   #close = false;
   #clientEnded = false;
@@ -60,24 +58,22 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.scheme = from.scheme;
     this.#listener = listener;
     this.#onClosed = onClosed;
-    this.#onPreface = onPreface;
-    this.#input = new InputGate(socket);
+    this.#handOver = onPreface;
+    this.#input = new Input(socket, this);
     this.#response = new ResponseWriter(socket);
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
     this.#peer = from.peer ?? peerOf(socket);
     listener.stats.downstream_cx_total.inc();
     listener.stats.downstream_cx_active.inc();
+    new SocketReader(socket, this, this.scheme === "http", onPreface !== undefined);
     socket
-      .on("data", (bytes: Buffer) => this.#onData(bytes))
       .on("end", () => this.#onEnd())
       .on("drain", () => this.#onDrain())
       // What matters of an error is that "close" follows.
       .on("error", () => {})
       .on("close", () => this.#onClose());
-    const { connectionIdleTimeoutMs, maxConnectionDurationMs } = listener.options.http;
-    if (connectionIdleTimeoutMs > 0) this.wakeWithin(connectionIdleTimeoutMs);
-    if (maxConnectionDurationMs > 0) this.wakeWithin(maxConnectionDurationMs);
+    this.wakeWithin(this.#times.firstLookMs);
     // Whoever looked at its first bytes paused it.
     if (socket.isPaused()) socket.resume();
   }
@@ -97,82 +93,47 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#socket.destroy();
   }
 
-  #onData(input: Buffer): void {
-    const before = holdClock();
-    try {
-      this.#take(input);
-    } finally {
-      releaseClock(before);
-    }
-  }
-
-  #take(input: Buffer): void {
-    const bytes = this.#onPreface === undefined ? input : this.#sniff(input, this.#onPreface);
-    if (bytes === undefined) return;
+  onBytes(bytes: Buffer, borrowed: boolean): void {
     this.#listener.stats.downstream_cx_rx_bytes_total.inc(bytes.length);
-    if (this.#state >= CLOSING) return;
-    const { held } = this.#input;
-    if (held !== undefined || this.#consuming) {
-      this.#input.hold(held === undefined ? bytes : Buffer.concat([held, bytes]));
-      return;
-    }
-    this.#consume(bytes);
+    if (this.#state < CLOSING) this.#input.receive(bytes, borrowed);
   }
 
-  /** Looks at a connection's first bytes. Undefined: they begin HTTP/2, or may yet; otherwise what is to be read. */
-  #sniff(input: Buffer, onPreface: () => Connection): Buffer | undefined {
-    const gate = this.#input;
-    const bytes = gate.held === undefined ? input : Buffer.concat([gate.held, input]);
-    const verdict = isPreface(bytes);
-    gate.held = verdict === "part" ? bytes : undefined;
-    if (verdict === "part") {
-      this.onHeadBegun();
-      return undefined;
-    }
-    this.#onPreface = undefined;
-    if (verdict === "no") return bytes;
-    // From here on nothing of this connection acts any more, and the socket's next owner finds all bytes in it.
+  onPreface(): void {
+    // From here on nothing of this connection acts any more.
     this.#state = HANDED_OVER;
     timers.cancel(this.#timer);
-    this.#socket.removeAllListeners("data").pause();
-    this.#socket.unshift(bytes);
-    this.#successor = onPreface();
-    return undefined;
+    this.#successor = this.#handOver?.();
   }
 
-  /** A loop rather than recursion: many requests may lie in one read, and all be answered at once. */
-  #consume(input: Buffer): void {
-    this.#consuming = true;
-    let bytes: Buffer | undefined = input;
-    while (bytes !== undefined) {
-      this.#read(bytes);
-      bytes = this.#mayBegin || this.#state === RAW ? this.#input.take() : undefined;
+  takeInput(bytes: Buffer, at: number): number {
+    switch (this.#state) {
+      case READING: {
+        const { http } = this.#listener.options;
+        return this.wantsInput ? this.#request.read(bytes, at, http.maxRequestHeadersKb * 1024, http) : -1;
+      }
+      case RESPONSE:
+        return -1;
+      case RAW:
+        this.#stream?.onRequestData(this.#input.own(bytes, at, bytes.length));
+        return bytes.length;
+      default:
+        return bytes.length;
     }
-    this.#consuming = false;
+  }
+
+  /** Who takes no responses gets no more of them, or they would pile up here. */
+  get wantsInput(): boolean {
+    if (this.#state !== READING) return this.#state === RAW;
+    return this.#request.inBody || !this.#socket.writableNeedDrain;
+  }
+
+  onInputTaken(): void {
     this.#stream?.flushRequest();
-    this.#input.resume();
-  }
-
-  #read(bytes: Buffer): void {
-    const { http } = this.#listener.options;
-    let at = 0;
-    while (at < bytes.length) {
-      if (this.#state === READING && !this.#mayBegin) return this.#input.hold(bytes.subarray(at));
-      if (this.#state === READING) at = this.#request.read(bytes, at, http.maxRequestHeadersKb * 1024, http);
-      else if (this.#state === RESPONSE) return this.#input.hold(bytes.subarray(at));
-      else if (this.#state === RAW) return this.#stream?.onRequestData(at === 0 ? bytes : bytes.subarray(at));
-      else return;
-    }
-  }
-
-  /** Whether the next request's turn has come. Who takes no responses gets no more of them, or they would pile up here. */
-  get #mayBegin(): boolean {
-    return this.#state === READING && (this.#request.inBody || !this.#socket.writableNeedDrain);
   }
 
   #onDrain(): void {
     if (this.#stream !== undefined) return this.#stream.onDownstreamWritable();
-    if (this.#state === READING && !this.#consuming) this.#goOn();
+    if (this.#state === READING && !this.#input.consuming) this.#goOn();
   }
 
   onHeadBegun(): void {
@@ -203,7 +164,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
   }
 
   onBody(bytes: Buffer, from: number, to: number): void {
-    this.#stream?.onRequestData(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+    this.#stream?.onRequestData(this.#input.own(bytes, from, to));
   }
 
   onRequestEnd(): void {
@@ -239,7 +200,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
 
   resumeRequest(): void {
     this.#input.streamPaused = false;
-    if (!this.#consuming) this.#input.resume();
+    if (!this.#input.consuming) this.#input.resume();
   }
 
   sendHead(status: number, headers: Headers, end: boolean): void {
@@ -269,9 +230,9 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     if (this.#state === CLOSED) return;
     this.#response.flush();
     this.#settle();
-    if (this.#state !== RAW || this.#consuming) return;
+    if (this.#state !== RAW || this.#input.consuming) return;
     // What a client sent ahead of the 101, its end included.
-    this.#consumeHeld();
+    this.#input.consumeHeld();
     if (this.#clientEnded && this.#stream?.requestDone === false) this.#endTunnelInput();
   }
 
@@ -295,20 +256,15 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
-    if (this.#socket.writableLength > 0) this.wakeWithin(this.#times.takingLimitMs);
-    if (!this.#consuming) this.#goOn();
+    if (this.#response.unsentBytes > 0) this.wakeWithin(this.#times.takingLimitMs);
+    if (!this.#input.consuming) this.#goOn();
   }
 
   /** Turns to what the client sent ahead. */
   #goOn(): void {
-    if (this.#mayBegin) this.#consumeHeld();
+    if (this.wantsInput) this.#input.consumeHeld();
     if (this.#clientEnded && this.#state === READING && this.#input.held === undefined) this.#closeGracefully();
     else this.#input.resume();
-  }
-
-  #consumeHeld(): void {
-    const held = this.#input.take();
-    if (held !== undefined) this.#consume(held);
   }
 
   #closeGracefully(): void {
@@ -320,7 +276,12 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
     this.#state = CLOSING;
     this.#input.held = undefined;
     this.#input.streamPaused = false;
-    this.#linger = new Linger(this.#socket, this.#listener.options.http.delayedCloseTimeoutMs, immediately);
+    this.#linger = new Linger(
+      this.#socket,
+      this.#response,
+      this.#listener.options.http.delayedCloseTimeoutMs,
+      immediately,
+    );
     timers.schedule(this.#timer, this.#linger.checkMs);
   }
 
@@ -330,7 +291,7 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       case READING:
         // Amid a body the client has gone; between requests it is done, unless some of its requests still wait.
         if (this.#request.inBody) this.destroy();
-        else if (this.#mayBegin || this.#input.held === undefined) this.#socket.end();
+        else if (this.wantsInput || this.#input.held === undefined) this.#socket.end();
         return;
       case RESPONSE:
         this.wakeWithin(this.#times.checkGrace(this.#socket.bytesWritten));
@@ -383,16 +344,11 @@ export class ServerConnection implements Downstream, RequestHandler, TimerOwner 
       this.#settle();
       return left;
     }
-    if (times.headSince >= 0) {
-      const left = times.checkHead(at);
-      if (typeof left === "number") return left;
-      this.#replyToNone(left);
-      return Number.POSITIVE_INFINITY;
-    }
-    const taking = this.#socket.writableLength > 0 ? times.checkTaking(at) : Number.POSITIVE_INFINITY;
-    if (taking <= 0) this.destroy();
-    const left = this.#listener.draining ? times.checkDrain(at) : times.checkIdle(at);
-    if (left <= 0) this.#closeGracefully();
-    return Math.min(left, taking);
+    const verdict = times.checkBetween(this.#response.unsentBytes, at);
+    if (typeof verdict === "number") return verdict;
+    if (verdict === "destroy") this.destroy();
+    else if (verdict === "close") this.#closeGracefully();
+    else this.#replyToNone(verdict);
+    return Number.POSITIVE_INFINITY;
   }
 }

@@ -2,6 +2,7 @@ import { connect, isIP, type OnReadOpts, Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 
 import type { Endpoint } from "../cluster/cluster.ts";
+import { readBuffer } from "../listen/read-buffer.ts";
 import type { ClientTls } from "./tls.ts";
 import { handshakeFailure, verifyFailure } from "./tls-failure.ts";
 
@@ -22,24 +23,17 @@ export interface DialOptions {
   readonly onRead?: (bytes: Buffer, length: number) => void;
 }
 
-const READ_BYTES = 65_536;
 const TLS_READ_BYTES = 16_384;
 
 /** How long one of several addresses is waited for before the next one is tried (Envoy's delay; RFC 8305, 5 recommends 250). */
 const ATTEMPT_DELAY_MS = 300;
-
-/**
- * One buffer for all plain connections of the worker: libuv asks for it, reads into it and calls back without anything between, and nobody
- * keeps it. A TLS connection decrypts at other times, too, and has its own.
- */
-const sharedBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
 
 /** Begins to connect to an endpoint. The socket keeps its half open when the other is closed; the caller closes it. */
 export function openSocket(options: DialOptions): Socket {
   const { tls, keepaliveMs, onReady } = options;
   let socket: Socket;
   if (tls === undefined) {
-    socket = connect({ ...target(options), ...reading(options, sharedBuffer), noDelay: true, allowHalfOpen: true });
+    socket = connect({ ...target(options), ...reading(options, readBuffer), noDelay: true, allowHalfOpen: true });
     socket.once("connect", onReady);
   } else if (tls.context === undefined) {
     socket = new Socket();

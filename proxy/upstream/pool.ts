@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { ClientConnection } from "./connection.ts";
-import { type PoolUser, WaitingPool } from "./waiting-pool.ts";
+import { CONNECTING_MAX, type PoolUser, WaitingPool } from "./waiting-pool.ts";
 
 /** The HTTP/1 connections of this worker to one endpoint. */
 export class EndpointPool extends WaitingPool {
@@ -27,8 +27,10 @@ export class EndpointPool extends WaitingPool {
   }
 
   onConnected(connection: ClientConnection): void {
+    const heldBack = this.connecting >= CONNECTING_MAX;
     this.connecting--;
     this.release(connection);
+    if (heldBack) this.connectIfNeeded();
   }
 
   /** The endpoint chose HTTP/2: the connection is no longer ours. */

@@ -23,6 +23,13 @@ export interface Pool {
   cancel(user: PoolUser): void;
 }
 
+/**
+ * Connections that a pool opens at the same time at most. Whatever comes in one go is dialled in one go, while an endpoint takes connections one by one
+ * from a queue that often has room for 511 (nginx, Node) or 128; what overflows it counts as connected for us, and loses what it sent for a second or
+ * more. Those who wait are served by whichever connection is ready or free first.
+ */
+export const CONNECTING_MAX = 256;
+
 /** What pools of both protocols share: the queue of those who wait, the breakers that bound it, and the count of connections. */
 export abstract class WaitingPool implements Pool {
   readonly cluster: ClusterContext;
@@ -82,11 +89,15 @@ export abstract class WaitingPool implements Pool {
     return user;
   }
 
-  /** Fails as many as the connection would have served; the others may still get a connection, or the failure of theirs. */
+  /**
+   * Fails as many as the connection would have served; the others may still get a connection, or the failure of theirs. Where not all who wait have one, all
+   * fail, as in Envoy: they would wait for one failure after the other.
+   */
   onConnectFailed(reason: ResetReason, transportFailure: string): void {
+    const failing = this.connecting >= CONNECTING_MAX ? this.waiting.length : this.requestsPerConnection;
     this.connecting--;
     this.cluster.stats.upstream_cx_connect_fail.inc();
-    for (const user of this.waiting.splice(0, this.requestsPerConnection)) {
+    for (const user of this.waiting.splice(0, failing)) {
       this.#unwait();
       this.cluster.stats.upstream_rq_pending_failure_eject.inc();
       user.onPoolFailure(reason, transportFailure);
@@ -126,7 +137,8 @@ export abstract class WaitingPool implements Pool {
   }
 
   protected connectIfNeeded(): void {
-    if (this.waiting.length <= this.connecting * this.requestsPerConnection) return;
+    if (this.waiting.length <= this.connecting * this.requestsPerConnection || this.connecting >= CONNECTING_MAX)
+      return;
     const { cluster, stats } = this.cluster;
     // A pool without any connection may open one whatever the limit, or its requests would wait for nothing (as in Envoy).
     if (cluster.load.connections >= cluster.settings.breakers.maxConnections && this.#open > 0) {

@@ -1,6 +1,7 @@
 /** Who may join which gateway group: join tokens, client certificates, TLS whose files change, and what plain text is allowed to carry. */
 import { createHash } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type RequestOptions, request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type PeerCertificate } from "node:tls";
@@ -163,4 +164,35 @@ test("the server's certificate is read again when its file changes; a bad one ch
   await waitFor("the new certificate", async () => (await shown()) !== before, 20_000);
   const channel = credentials.createSsl(Buffer.from(authority.cert));
   expect(await joinAs(running, "blue", { channel, ...bearer("blue-token") })).toBe("http");
+});
+
+test("REST over TLS lets in as gRPC does, by token or by certificate", async () => {
+  const files = { xdsTlsCert: file("server.pem"), xdsTlsKey: file("server.key") };
+  const post = (running: Running, cluster: string, options: RequestOptions) =>
+    new Promise<string>((resolve, reject) => {
+      const [host, port] = running.plane.xdsAddress.split(":");
+      const path = "/v3/discovery:listeners";
+      const request = httpsRequest({ host, port, path, method: "POST", ca: authority.cert, ...options }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+        response.on("end", () => resolve(`${response.statusCode} ${text}`));
+      });
+      request.on("error", reject);
+      request.end(JSON.stringify({ node: { id: "rest", cluster } }));
+    });
+  const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+  {
+    await using running = await withGroups(files);
+    expect(await post(running, "blue", bearer("blue-token"))).toMatch(/^200 .*"http"/);
+    expect(await post(running, "red", bearer("blue-token"))).toMatch(/^403 the join token is not for/);
+    expect(await post(running, "default", {})).toMatch(/^401 /);
+    // On the same port gRPC goes on.
+    const channel = credentials.createSsl(Buffer.from(authority.cert));
+    expect(await joinAs(running, "blue", { channel, metadata: { authorization: "Bearer blue-token" } })).toBe("http");
+  }
+  await using running = await withGroups({ ...files, xdsClientCa: file("ca.pem") });
+  const blue = await issue("rest-blue", ["URI:spiffe://example.org/gateway-group/blue"]);
+  expect(await post(running, "blue", blue)).toMatch(/^200 .*"http"/);
+  expect(await post(running, "red", blue)).toMatch(/^403 the certificate is not for/);
+  await expect(post(running, "blue", bearer("blue-token"))).rejects.toThrow();
 });

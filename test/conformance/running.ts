@@ -6,6 +6,7 @@ import { status } from "@grpc/grpc-js";
 
 import type { ControlPlaneOptions } from "../../control-plane/main.ts";
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
+import { servedType } from "#proto/resource-types.ts";
 
 import { authorized, startControlPlane } from "../support/control-plane.ts";
 import { RecordingDelta, type RecordingOptions, RecordingSotw } from "../support/xds-client.ts";
@@ -36,7 +37,16 @@ export async function startRunning(services: readonly string[] = [], options: Pa
   /** Writes exactly these services; what is not among them goes if `prune`. */
   const apply = async (wanted: readonly ReturnType<typeof service>[], prune = false) =>
     await gateways.apply({ gateway: { services: [...wanted] }, prune });
-  if (services.length > 0) await apply(services.map((name) => service(name)));
+  if (services.length > 0) {
+    await apply(services.map((name) => service(name)));
+    // A write is answered once it is kept; a client that came before it is published would be told of nothing first.
+    const watcher = new RecordingDelta(plane.xdsAddress, { node: { id: "watcher", cluster: "default" } });
+    watcher.send({ typeUrl: servedType("CDS").typeUrl });
+    await watcher.until(() => services.every((name) => watcher.held(servedType("CDS").typeUrl).has(clusterOf(name))));
+    watcher.halfClose();
+    await watcher.end();
+    watcher.close();
+  }
   return {
     plane,
     gateways,

@@ -9,6 +9,7 @@ import { resourceType } from "#proto/resource-types.ts";
 
 import { testToken } from "../support/control-plane.ts";
 import { aService, startRolloutRig, type RolloutRig } from "../support/rollout-rig.ts";
+import { waitFor } from "../support/wait.ts";
 import type { Answer } from "../support/xds-client.ts";
 import { sluice, temporaryDirectory } from "./cli-harness.ts";
 
@@ -70,7 +71,29 @@ test("apply --wait tells when everybody has it, who refused it and why at its pl
   expect(late.code).toBe(4);
   expect(late.stderr).toContain("after 2s not every data plane has answered");
   expect(JSON.parse(late.stdout)).toMatchObject({ rollout: { state: "in_progress", groups: [{ nodes: 1, sent: 1 }] } });
+  // That the caller left is no failure of the control plane's.
+  const metrics = await fetch(`${rig.plane.url}/metrics`, { headers: { authorization: `Bearer ${testToken}` } });
+  const ends = (await metrics.text()).match(/(?<=method="WatchRollout",code=")\w+/g);
+  expect(ends).toContain("ok");
+  expect(ends).not.toContain("internal");
 }, 180_000);
+
+test("apply --wait whose control plane goes away says so, and that the revision was applied", async () => {
+  await using rig = await startRolloutRig();
+  let answer: Answer = "ack";
+  await rig.dataPlane("px", () => answer);
+  answer = "none";
+  const path = await fileOf("lost.yaml", [aService("pay")]);
+  const waiting = runOn(rig)("apply", "-f", path, "--wait");
+  await waitFor("the rollout", async () => {
+    const { rollouts } = await rig.rollouts.listRollouts({});
+    return rollouts.some(({ sent, accepted }) => sent > accepted);
+  });
+  await rig.plane.close();
+  const lost = await waiting;
+  expect(lost.stderr).toMatch(/revision \d+ was applied, and the control plane was lost/);
+  expect(lost.code).toBe(4);
+}, 120_000);
 
 test("a watch of a data plane's resources tells what changes, and that it left", async () => {
   await using rig = await startRolloutRig();

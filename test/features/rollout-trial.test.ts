@@ -1,4 +1,9 @@
 /** A gateway group that publishes to one data plane first: who gets what, and what becomes of what that one refuses or doesn't answer. */
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
@@ -157,4 +162,50 @@ test("endpoints that a program reports reach everybody during a trial, which the
   await waitFor("its other endpoints", () => b.held(eds).get("live/default")?.version !== live);
   expect(b.held(eds).get("pay/default")?.version).toBe(pay);
   expect(b.held(cds).has("orders/default")).toBe(false);
+});
+
+test("what is held stays held when the control plane starts again, be it refused or still tried", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "sluice-trial-"));
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => rm(dir, { recursive: true }));
+  const start = () => startRolloutRig({ dataDirectory: join(dir, "data"), secretKeyFile: join(dir, "keys") });
+  await writeFile(join(dir, "keys"), randomBytes(32).toString("base64"));
+  let before: string | undefined;
+  {
+    await using rig = await start();
+    const { b, answers } = await twoPlanes(rig, { trialTimeout: { seconds: 600n } });
+    before = versionOf(b);
+    answers.a = { refuse: "RDS: 1 resource refused: default: no" };
+    const bad = await rig.apply({ services: [aService("pay", "/bad"), aService("orders")] });
+    expect((await rig.rolloutIs(bad, isOver)).state).toBe(RolloutState.HELD_BACK);
+  }
+  {
+    await using rig = await start();
+    const { revision } = await rig.gateways.export({});
+    const held = await rig.rolloutIs(revision, isOver);
+    expect(held.state).toBe(RolloutState.HELD_BACK);
+    expect(held.groups[0]?.heldBack).toBe("a tried it first and refused it; the others keep what they had");
+    const late = await rig.dataPlane("late");
+    expect(versionOf(late)).toBe(before);
+    expect(late.held(resourceType("CDS").typeUrl).has("orders/default")).toBe(false);
+    let answer: Answer = "ack";
+    const a = await rig.dataPlane("a", (type) => (type === "RDS" ? answer : "ack"));
+    await waitFor("all in sync", async () => {
+      const { nodes } = await rig.status.listNodes({});
+      return nodes.filter(({ state }) => state === NodeState.SYNCED).length === 2;
+    });
+    answer = "none";
+    const next = await rig.apply({ services: [aService("pay", "/next")] });
+    await rig.rolloutIs(next, ({ groups }) => groups[0]?.trialNode === "a" && groups[0].sent === 1);
+    expect(versionOf(a)).not.toBe(before);
+  }
+  // The trial had not ended.
+  await using rig = await start();
+  const { revision } = await rig.gateways.export({});
+  expect((await rig.rolloutIs(revision, () => true)).state).toBe(RolloutState.TRIAL);
+  const first = await rig.dataPlane("first");
+  const rollout = await rig.rolloutIs(revision, isOver);
+  expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ trialNode: "first" }] });
+  await waitFor("it to have it", () => versionOf(first) !== before);
+  expect(first.held(resourceType("CDS").typeUrl).has("orders/default")).toBe(true);
 });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { temporaryDir } from "../support/gateway.ts";
 import { root, run } from "../support/processes.ts";
 import type { LoadCase } from "./cases.ts";
+import { instructionsOf } from "./instructions.ts";
 import { load } from "./load.ts";
 import { startPeers, startTree } from "./peers.ts";
 import type { Target } from "./target.ts";
@@ -20,8 +21,8 @@ const WARM_UP_ROUNDS = 3;
 const SAME_MAX = 0.03;
 
 /**
- * Checks `base` out into a worktree of its own and measures both in turns. Returns whether a case costs more CPU than in `base`, by more than
- * pairs differ among themselves.
+ * Checks `base` out into a worktree of its own and measures both in turns. Returns whether a case costs more than in `base`, by more than pairs
+ * differ among themselves.
  */
 export async function compareWithBase(base: string, cases: readonly LoadCase[], seconds: number): Promise<boolean> {
   const dir = await temporaryDir();
@@ -59,27 +60,50 @@ async function measure(tree: string, cases: readonly LoadCase[], seconds: number
     stops.push(() => before.stop());
     const after = await startTree("this", root, upstream, dir);
     stops.push(() => after.stop());
+    const { unit, cost } = await yardstick(after.target.pid);
     const rows: string[][] = [];
     let slower = false;
     for (const each of cases) {
-      const verdict = await pairs(before.target, after.target, each, seconds, dir);
+      const verdict = await pairs(before.target, after.target, (target) => cost(target, each, seconds, dir));
       rows.push([each.name, ...verdict.cells]);
       slower ||= verdict.slower;
     }
-    console.log(table(["case", "base µs", "this µs", "this ÷ base", "noise", "verdict"], rows));
+    console.log(table(["case", `base ${unit}`, `this ${unit}`, "this ÷ base", "noise", "verdict"], rows));
     return slower;
   } finally {
     for (const end of stops.reverse()) await end();
   }
 }
 
-async function pairs(before: Target, after: Target, each: LoadCase, seconds: number, dir: string) {
+/** What one request of a case costs a target. */
+type Cost = (target: Target, each: LoadCase, seconds: number, dir: string) => Promise<number>;
+
+/**
+ * Instructions where they can be counted: they hold still to a few hundredths where CPU time differs by a third, with whoever else is on the machine. `pid`: a
+ * process to try it on.
+ */
+async function yardstick(pid: number): Promise<{ readonly unit: string; readonly cost: Cost }> {
+  try {
+    await instructionsOf(pid, async () => {});
+  } catch (error) {
+    console.error(`CPU time is compared, which needs a quiet machine: ${String(error)}`);
+    return { unit: "µs", cost: async (...args) => (await load(...args)).cpuMicros };
+  }
+  const cost: Cost = async (target, ...rest) => {
+    let requests = 0;
+    const count = await instructionsOf(target.pid, async () => ({ requests } = await load(target, ...rest)));
+    return count / requests / 1000;
+  };
+  return { unit: "k instructions", cost };
+}
+
+async function pairs(before: Target, after: Target, cost: (target: Target) => Promise<number>) {
   const costs: { base: number; now: number }[] = [];
   for (let i = -WARM_UP_ROUNDS; i < PAIRS; i++) {
     // Who goes first changes, so that a machine that gets slower or faster meanwhile favours neither.
     const order = i % 2 === 0 ? [before, after] : [after, before];
     const sample = new Map<Target, number>();
-    for (const target of order) sample.set(target, (await load(target, each, seconds, dir)).cpuMicros);
+    for (const target of order) sample.set(target, await cost(target));
     if (i >= 0) costs.push({ base: sample.get(before) ?? Number.NaN, now: sample.get(after) ?? Number.NaN });
   }
   return judge(costs);

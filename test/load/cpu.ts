@@ -3,36 +3,48 @@ import { readdirSync, readFileSync } from "node:fs";
 /** Clock ticks a second in /proc (USER_HZ, 100 on every Linux that we run on). */
 const TICKS_PER_SECOND = 100;
 
-/** CPU time, user and system, that a process and its living descendants have used so far, in seconds; from the operating system. */
-export function cpuSeconds(pid: number): number {
-  const parents = new Map<number, number>();
-  const ticks = new Map<number, number>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
-      // The command, in parentheses, may hold anything; the fields after it are numbers.
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      parents.set(Number(name), Number(fields[1]));
-      ticks.set(Number(name), Number(fields[11]) + Number(fields[12]));
-    } catch {
-      // It ended meanwhile.
-    }
-  }
-  let total = 0;
-  for (const [process, used] of ticks) {
-    for (let at: number | undefined = process; at !== undefined && at > 1; at = parents.get(at)) {
-      if (at === pid) {
-        total += used;
-        break;
-      }
-    }
-  }
-  return total / TICKS_PER_SECOND;
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly cpuTicks: number;
 }
 
-/** Resident memory of one process, in MB. */
-export function residentMb(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
+/** CPU time, user and system, that a process and its living descendants have used so far, in seconds; from the operating system. */
+export const cpuSeconds = (pid: number): number =>
+  family(pid).reduce((sum, { cpuTicks }) => sum + cpuTicks, 0) / TICKS_PER_SECOND;
+
+/** Resident memory of a process and its living descendants, in MB. What they share, as the program itself, counts once for each. */
+export const residentMb = (pid: number): number =>
+  family(pid).reduce((sum, each) => sum + residentKb(each.pid), 0) / 1024;
+
+/** A process and its living descendants: nginx's master does nothing but start the workers. */
+function family(pid: number): Process[] {
+  const all = new Map<number, Process>();
+  for (const name of readdirSync("/proc")) {
+    const process = /^\d+$/.test(name) ? readProcess(Number(name)) : undefined;
+    if (process !== undefined) all.set(process.pid, process);
+  }
+  const descends = (process: Process | undefined): boolean =>
+    process !== undefined && (process.pid === pid || descends(all.get(process.parent)));
+  return [...all.values()].filter(descends);
+}
+
+/** Undefined: it ended meanwhile. */
+function readProcess(pid: number): Process | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command, in parentheses, may hold anything; the fields after it are numbers.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { pid, parent: Number(fields[1]), cpuTicks: Number(fields[11]) + Number(fields[12]) };
+  } catch {
+    return undefined;
+  }
+}
+
+function residentKb(pid: number): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
 }

@@ -5,7 +5,7 @@ import type { Counted, Target } from "./target.ts";
 import { wrkLoad } from "./wrk.ts";
 
 /** What one round of load showed. */
-export interface Sample extends Omit<Counted, "requests"> {
+export interface Sample extends Counted {
   /** CPU time of the whole process for each request, in µs. */
   readonly cpuMicros: number;
 }
@@ -14,6 +14,6 @@ export interface Sample extends Omit<Counted, "requests"> {
 export async function load(target: Target, load: LoadCase, seconds: number, dir: string): Promise<Sample> {
   const before = cpuSeconds(target.pid);
   const generate = load.protocol === undefined ? wrkLoad : h2load;
-  const { requests, ...counted } = await generate(target, load, seconds, dir);
-  return { ...counted, cpuMicros: ((cpuSeconds(target.pid) - before) / requests) * 1e6 };
+  const counted = await generate(target, load, seconds, dir);
+  return { ...counted, cpuMicros: ((cpuSeconds(target.pid) - before) / counted.requests) * 1e6 };
 }

@@ -13,7 +13,7 @@ if (!(minutes > 0 && minutes <= 10_000 && Number.isSafeInteger(seed))) {
   process.exit(1);
 }
 console.log(`soak of ${minutes} minutes; the same again: npm run soak -- --minutes ${minutes} --seed ${seed}`);
-const say = (text: string) => console.log(`${new Date().toISOString()} ${text}`);
+const say = (text: string) => console.log(text);
 const sizes = { envoys: 3, proxies: 2, nativeStreams: 20, recorders: 200 };
 const { changes, requests, problems } = await runSoak({ seconds: minutes * 60, changesMin: 100, seed, ...sizes, say });
 console.log(`${changes} changes, ${requests} requests`);

@@ -56,7 +56,7 @@ const HEAP_GROWTH_MB = 10;
 
 /** Runs it. @throws Error if something could not be started, or never came to rest */
 export async function runSoak(options: SoakOptions): Promise<SoakOutcome> {
-  const { seed, say } = options;
+  const { seed } = options;
   await using cleanup = new AsyncDisposableStack();
   const random = new Random(seed);
   const dir = await temporaryDir();
@@ -89,6 +89,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakOutcome> {
   for (const recorder of recorders) cleanup.defer(() => recorder.stop());
 
   const startMs = performance.now();
+  const say = (text: string) => options.say(`${((performance.now() - startMs) / 1000).toFixed(2)} s: ${text}`);
   const changeUntil = async (share: number) => {
     const untilMs = startMs + options.seconds * 1_000 * share;
     while (performance.now() < untilMs || changes.made < options.changesMin * share) {

@@ -35,7 +35,7 @@ export async function startControlPlane(options: Partial<ControlPlaneOptions> = 
     url: `${scheme}://${running.adminAddress}`,
     async close() {
       await running.close();
-      if (own !== undefined) await rm(own, { recursive: true });
+      if (own !== undefined) await rm(own, { recursive: true, force: true });
     },
   };
 }

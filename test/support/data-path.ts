@@ -197,6 +197,7 @@ export class DataPath implements AsyncDisposable {
   readonly records: RequestRecord[] = [];
   readonly stats = new TestStats();
   listener!: RunningListener;
+  runtime!: Runtime;
   readonly #changes: DataPathOptions;
   #changed = 0;
 
@@ -208,7 +209,7 @@ export class DataPath implements AsyncDisposable {
     const path = new DataPath(changes);
     const { route, cluster } = changes;
     const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
-    const runtime: Runtime = {
+    path.runtime = {
       stats: path.stats,
       secret: (name) => changes.secrets?.get(name),
       cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : changes.clusters?.[name]),
@@ -221,7 +222,7 @@ export class DataPath implements AsyncDisposable {
             }
           : undefined,
     };
-    path.listener = await startListener(path.options(), { runtime });
+    path.listener = await startListener(path.options(), { runtime: path.runtime });
     return path;
   }
 

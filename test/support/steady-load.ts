@@ -9,7 +9,7 @@ import type { Echo } from "./upstream.ts";
 export interface SteadyLoad {
   /** Answered so far. */
   readonly answered: number;
-  /** What went wrong, at most some dozens. */
+  /** What went wrong and how long after the start, at most some dozens. */
   readonly failures: readonly string[];
   /** Ends it; resolves when the last request is done. */
   stop(): Promise<void>;
@@ -31,8 +31,10 @@ export function startSteadyLoad(
   const failures: string[] = [];
   let answered = 0;
   let stopped = false;
+  const startMs = performance.now();
   const fail = (text: string) => {
-    if (failures.length < FAILURES_MAX) failures.push(text);
+    const afterS = (performance.now() - startMs) / 1000;
+    if (failures.length < FAILURES_MAX) failures.push(`${afterS.toFixed(2)} s: ${text}`);
   };
   const client = async () => {
     while (!stopped) {
@@ -42,7 +44,7 @@ export function startSteadyLoad(
       try {
         const headers = { host: "a.test", "x-id": id, ...request.headers };
         const answer = await ask(port, { path, agent, ...request, headers });
-        if (answer.status !== 200) fail(`${id}: ${answer.status} ${answer.body}`);
+        if (answer.status !== 200) fail(`${id}: ${answer.status} "${answer.body}"`);
         else {
           const echo = JSON.parse(answer.body) as Echo;
           if (echo.path !== path || echo.headers["x-id"] !== id)

@@ -31,6 +31,7 @@ export async function followRollout(
   const progress = new Progress(terminal, options.output === "table");
   let last: Rollout | undefined;
   let isLate = false;
+  let isLost = false;
   const unknown = await withClient(options, async ({ rollouts }) => {
     try {
       for await (const { rollout } of rollouts.watchRollout({ revision }, { timeoutMs: options.waitMs ?? 0 })) {
@@ -41,8 +42,9 @@ export async function followRollout(
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
       if (error.code === Code.NotFound) return error.rawMessage;
-      if (error.code !== Code.DeadlineExceeded) throw error;
-      isLate = true;
+      if (error.code === Code.DeadlineExceeded) isLate = true;
+      else if (lost.has(error.code)) isLost = true;
+      else throw error;
     }
     return undefined;
   });
@@ -52,6 +54,11 @@ export async function followRollout(
     return { code: exitCode.ok, rollout: undefined };
   }
   const rollout = last && toPlain(RolloutSchema, last);
+  if (isLost) {
+    const what = `revision ${revision} was applied, and the control plane was lost while data planes were taking it`;
+    terminal.err(`${terminal.styleError("red", "error:")} ${what}; sluice status shows how they stand once it is back`);
+    return { code: exitCode.late, rollout };
+  }
   if (last === undefined) return { code: exitCode.late, rollout };
   for (const line of reasonLines(last, options.source)) terminal.err(`${terminal.styleError("red", "✗")} ${line}`);
   if (isLate) {
@@ -71,6 +78,9 @@ export async function followRollout(
   }
   return { code, rollout };
 }
+
+/** How a stream ends whose server goes away: none of these is an answer of the service. */
+const lost: ReadonlySet<Code> = new Set([Code.Aborted, Code.Unavailable, Code.Canceled]);
 
 /** Lines are no more frequent than this where they can't be overwritten. */
 const LINE_MS = 1_000;

@@ -128,9 +128,14 @@ function show(status: Status, node: string | undefined, { output }: StatusOption
 }
 
 function headline(status: GetStatusResponse, now: Date, style: Paint): string {
-  const { version, store, revision, lastChangeTime, xdsAddress } = status;
+  const { version, store, revision, lastChangeTime, xdsAddress, controlPlanes, silentControlPlanes } = status;
   const changed = lastChangeTime === undefined ? "" : `, last change ${since(lastChangeTime, now)} ago`;
-  return `${style("bold", "CONTROL PLANE")}  ${version}   store ${store}, revision ${revision}${changed}   xDS ${xdsAddress}`;
+  const others = controlPlanes > 1 ? `   one of ${controlPlanes}` : "";
+  const silent = silentControlPlanes.map(
+    (name) => `\n  ${style("yellow", "!")} ${printable(name)} does not answer: its data planes are missing here`,
+  );
+  const place = `store ${store}, revision ${revision}${changed}   xDS ${xdsAddress}`;
+  return `${style("bold", "CONTROL PLANE")}  ${version}   ${place}${others}${silent.join("")}`;
 }
 
 function nodeTable({ nodes, typeNames, rollouts }: Status, now: Date, style: Paint): string {
