@@ -6,6 +6,7 @@ import { resourceType } from "#proto/resource-types.ts";
 import type { AdminSource } from "./admin/source.ts";
 import { clusterGauge, countedClusters } from "./cluster-gauge.ts";
 import type { Sample } from "./observe/stats-reader.ts";
+import type { Resource } from "./xds/resource.ts";
 
 /**
  * `cluster.<name>.membership_*` of all clusters, by what the control plane says of their endpoints; of names that are resolved here (DNS) it
@@ -14,33 +15,47 @@ import type { Sample } from "./observe/stats-reader.ts";
 export function* membershipSamples(active: AdminSource["active"]): Generator<Sample> {
   const assignments = active(resourceType("EDS"));
   for (const cluster of countedClusters(active)) {
-    const assignment = assignmentOf(
-      cluster,
-      (name) => assignments.get(name)?.message as ClusterLoadAssignment | undefined,
-    );
-    if (assignment === undefined) continue;
-    const counts = { total: 0, healthy: 0, degraded: 0 };
-    for (const { lbEndpoints } of assignment.endpoints) {
-      for (const { healthStatus } of lbEndpoints) {
-        counts.total++;
-        if (healthStatus === HealthStatus.UNKNOWN || healthStatus === HealthStatus.HEALTHY) counts.healthy++;
-        if (healthStatus === HealthStatus.DEGRADED) counts.degraded++;
-      }
-    }
+    const counts = countsOf(cluster, (name) => assignments.get(name));
+    if (counts === undefined) continue;
     for (const [what, value] of Object.entries(counts)) yield clusterGauge(cluster, `membership_${what}`, value);
   }
 }
 
-function assignmentOf(
+/** How many endpoints a cluster has, by health. */
+interface Counts {
+  readonly total: number;
+  readonly healthy: number;
+  readonly degraded: number;
+}
+
+/** Of endpoint sets as they came: to look at all of them again takes its time. */
+const known = new WeakMap<Resource, Counts>();
+
+function countsOf(
   { name, clusterDiscoveryType, edsClusterConfig, loadAssignment }: Cluster,
-  find: (name: string) => ClusterLoadAssignment | undefined,
-): ClusterLoadAssignment | undefined {
+  find: (name: string) => Resource | undefined,
+): Counts | undefined {
   switch (clusterDiscoveryType.case === "type" ? clusterDiscoveryType.value : undefined) {
-    case Cluster_DiscoveryType.EDS:
-      return find(edsClusterConfig?.serviceName || name);
+    case Cluster_DiscoveryType.EDS: {
+      const resource = find(edsClusterConfig?.serviceName || name);
+      if (resource === undefined) return undefined;
+      const counts = known.get(resource) ?? count(resource.message as ClusterLoadAssignment);
+      known.set(resource, counts);
+      return counts;
+    }
     case Cluster_DiscoveryType.STATIC:
-      return loadAssignment;
+      return loadAssignment && count(loadAssignment);
     default:
       return undefined;
   }
+}
+
+function count({ endpoints }: ClusterLoadAssignment): Counts {
+  const counts = { total: 0, healthy: 0, degraded: 0 };
+  for (const { healthStatus } of endpoints.flatMap(({ lbEndpoints }) => lbEndpoints)) {
+    counts.total++;
+    if (healthStatus === HealthStatus.UNKNOWN || healthStatus === HealthStatus.HEALTHY) counts.healthy++;
+    if (healthStatus === HealthStatus.DEGRADED) counts.degraded++;
+  }
+  return counts;
 }

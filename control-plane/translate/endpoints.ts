@@ -16,14 +16,15 @@ const WEIGHT_DEFAULT = 1;
  * priorities the highest is tried first, of Envoy's the lowest, which begin with 0 and leave no gap.
  */
 export function toLoadAssignment(clusterName: string, upstream: Upstream): ClusterLoadAssignment {
+  return create(ClusterLoadAssignmentSchema, { clusterName, endpoints: nodesByPriority(upstream).map(locality) });
+}
+
+/** The nodes that get traffic, by Envoy's priorities. */
+export function nodesByPriority({ nodes }: Upstream): (readonly Node[])[] {
   // Weight 0 means no traffic; Envoy takes weights from 1.
-  const used = upstream.nodes.filter((node) => weightOf(node) > 0);
+  const used = nodes.filter((node) => weightOf(node) > 0);
   const byPriority = Map.groupBy(used, ({ priority }) => priority);
-  const priorities = [...byPriority.keys()].sort((a, b) => b - a);
-  return create(ClusterLoadAssignmentSchema, {
-    clusterName,
-    endpoints: priorities.map((priority, envoyPriority) => locality(byPriority.get(priority) ?? [], envoyPriority)),
-  });
+  return [...byPriority].sort(([a], [b]) => b - a).map(([, ofPriority]) => ofPriority);
 }
 
 const locality = (nodes: readonly Node[], priority: number): LocalityLbEndpoints =>
@@ -50,4 +51,5 @@ const lbEndpoint = (node: Node): LbEndpoint =>
     loadBalancingWeight: weightOf(node),
   });
 
-const weightOf = ({ weight }: Node) => weight ?? WEIGHT_DEFAULT;
+/** Of a node without a weight, 1. */
+export const weightOf = ({ weight }: Node) => weight ?? WEIGHT_DEFAULT;

@@ -9,7 +9,7 @@ import type { Upstream } from "#sluice/model/v1/upstream_pb.ts";
 import { normalHost } from "../model/hosts.ts";
 import { needsDns, toCluster } from "./cluster.ts";
 import { type FindSnapshot, toDiscoveredAssignment } from "./discovered.ts";
-import { toLoadAssignment } from "./endpoints.ts";
+import { encodeLoadAssignment } from "./endpoint-bytes.ts";
 import { clusterName } from "./names.ts";
 import { type RankedRoute, toRoutes } from "./route.ts";
 
@@ -60,9 +60,9 @@ export function translateEndpoints(
   const { discovery } = upstream;
   const snapshot = discovery && find(discovery);
   if (discovery !== undefined && snapshot === undefined && upstream.nodes.length === 0) return undefined;
-  const assignment =
+  const bytes =
     discovery === undefined || snapshot === undefined
-      ? toLoadAssignment(name, upstream)
-      : toDiscoveredAssignment(name, upstream, discovery, snapshot);
-  return { typeUrl: eds, name, bytes: toBinary(ClusterLoadAssignmentSchema, assignment) };
+      ? encodeLoadAssignment(name, upstream)
+      : toBinary(ClusterLoadAssignmentSchema, toDiscoveredAssignment(name, upstream, discovery, snapshot));
+  return { typeUrl: eds, name, bytes };
 }

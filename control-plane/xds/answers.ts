@@ -38,6 +38,10 @@ class AnsweringSet implements ResourceSet {
     return this.#set.version;
   }
 
+  get names(): ReadonlySet<string> | undefined {
+    return this.#set.names;
+  }
+
   get(name: string): CachedResource {
     return this.#set.get(name) ?? this.#answer.resource(name);
   }

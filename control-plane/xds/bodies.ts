@@ -17,6 +17,8 @@ interface Body {
 export class Bodies {
   readonly #form: Form;
   readonly #last = new Map<string, Body>();
+  /** Of lists that are themselves shared (first-answers.ts), for as long as they are. */
+  readonly #ofList = new WeakMap<readonly ResourceEntry[], Buffer>();
 
   /** @param form which of an entry's forms is joined */
   constructor(form: Form) {
@@ -25,9 +27,12 @@ export class Bodies {
 
   of(typeUrl: string, resources: readonly ResourceEntry[]): Buffer {
     if (resources.length < RESOURCES_MIN) return this.#join(resources);
+    const known = this.#ofList.get(resources);
+    if (known !== undefined) return known;
     const last = this.#last.get(typeUrl);
     if (last !== undefined && isSame(last.resources, resources)) return last.bytes;
     const bytes = this.#join(resources);
+    this.#ofList.set(resources, bytes);
     if (last !== undefined || this.#last.size < TYPES_MAX) this.#last.set(typeUrl, { resources, bytes });
     return bytes;
   }

@@ -42,13 +42,16 @@ test("the responses decode to what was put in, whatever the sizes", () => {
         const entries = resources.map(([name, bytes]) => encodeEntry(name, "0123456789abcdef", CDS, bytes));
         const delta = fromBinary(
           DeltaDiscoveryResponseSchema,
-          encodeDeltaResponse(head, new Bodies("delta").of("", entries), removed),
+          Buffer.concat(encodeDeltaResponse(head, new Bodies("delta").of("", entries), removed)),
         );
         expect(delta).toMatchObject({ systemVersionInfo: "v", typeUrl: CDS, nonce: "n", removedResources: removed });
         expect(delta.resources.map(({ name, version }) => [name, version])).toEqual(
           resources.map(([name]) => [name, "0123456789abcdef"]),
         );
-        const sotw = fromBinary(DiscoveryResponseSchema, encodeResponse(head, new Bodies("sotw").of("", entries)));
+        const sotw = fromBinary(
+          DiscoveryResponseSchema,
+          Buffer.concat(encodeResponse(head, new Bodies("sotw").of("", entries))),
+        );
         expect(sotw).toMatchObject({ versionInfo: "v", typeUrl: CDS, nonce: "n" });
         for (const [at, [, bytes]] of resources.entries()) {
           for (const any of [delta.resources[at]?.resource, sotw.resources[at]]) {

@@ -30,9 +30,25 @@ const VHDS = resourceType("VHDS").typeUrl;
 class MutableResourceSet extends Map<string, CachedResource> implements ResourceSet {
   /** The sum of the members' hashes: follows each change without a look at the others. */
   sum = 0n;
+  #names: ReadonlySet<string> | undefined;
 
   get version(): string {
     return setVersion(this.sum);
+  }
+
+  get names(): ReadonlySet<string> {
+    this.#names ??= new Set(this.keys());
+    return this.#names;
+  }
+
+  override set(name: string, resource: CachedResource): this {
+    if (!this.has(name)) this.#names = undefined;
+    return super.set(name, resource);
+  }
+
+  override delete(name: string): boolean {
+    this.#names = undefined;
+    return super.delete(name);
   }
 }
 

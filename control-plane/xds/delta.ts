@@ -3,19 +3,44 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { DeltaDiscoveryRequestSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
 import { Bodies } from "./bodies.ts";
-import type { StreamProtocol } from "./protocol.ts";
+import { NameLists } from "./name-lists.ts";
+import { plainAnswer } from "./plain-answer.ts";
+import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import { applyDelta, takeDelta } from "./subscription-delta.ts";
 import { encodeDeltaResponse } from "./wire.ts";
 
 const bodies = new Bodies("delta");
+const nameLists = new NameLists(
+  DeltaDiscoveryRequestSchema.field.resourceNamesSubscribe.number,
+  (bytes) => fromBinary(DeltaDiscoveryRequestSchema, bytes).resourceNamesSubscribe,
+);
+
+const nothingElse = {
+  resourceNamesSubscribe: [],
+  resourceNamesUnsubscribe: [],
+  initialResourceVersions: {},
+  refusal: undefined,
+} as const;
 
 /** Incremental streams: DeltaDiscoveryRequest in, DeltaDiscoveryResponse out. */
 export const delta: StreamProtocol = {
   name: "delta",
   lingers: false,
   decode(bytes) {
-    const request = fromBinary(DeltaDiscoveryRequestSchema, bytes);
-    const { resourceNamesSubscribe, resourceNamesUnsubscribe, initialResourceVersions } = request;
+    const answer = plainAnswer(bytes);
+    if (answer !== undefined) {
+      const { typeUrl, nonce: responseNonce } = answer;
+      const apply: IncomingRequest["apply"] = (sub, traits, nowMs) =>
+        applyDelta(sub, { ...nothingElse, responseNonce }, traits, nowMs);
+      return { node: undefined, typeUrl, nameLists: [], reconnects: false, apply };
+    }
+    const { list, rest } = nameLists.cut(bytes);
+    const request = fromBinary(DeltaDiscoveryRequestSchema, rest);
+    const { resourceNamesUnsubscribe, initialResourceVersions } = request;
+    const isAlone = request.resourceNamesSubscribe.length === 0;
+    const resourceNamesSubscribe = isAlone ? list.names : [...list.names, ...request.resourceNamesSubscribe];
+    const sharedNames = isAlone ? list.set : undefined;
+    const refusal = request.errorDetail?.message;
     const held = Object.keys(initialResourceVersions);
     return {
       node: request.node,
@@ -23,7 +48,19 @@ export const delta: StreamProtocol = {
       nameLists: [resourceNamesSubscribe, resourceNamesUnsubscribe, held],
       reconnects: held.length > 0,
       apply: (sub, traits, nowMs) =>
-        applyDelta(sub, { ...request, refusal: request.errorDetail?.message }, traits, nowMs),
+        applyDelta(
+          sub,
+          {
+            resourceNamesSubscribe,
+            sharedNames,
+            resourceNamesUnsubscribe,
+            initialResourceVersions,
+            responseNonce: request.responseNonce,
+            refusal,
+          },
+          traits,
+          nowMs,
+        ),
     };
   },
   take: takeDelta,

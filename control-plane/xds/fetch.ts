@@ -51,5 +51,6 @@ export function fetchOnce(
   rescan(sub, set, now());
   const push = takeSotw(sub, set, { updates: true, removals: true }, Number.POSITIVE_INFINITY);
   const head = { version: set.version, typeUrl: type.typeUrl, nonce: set.version };
-  return { bytes: encodeResponse(head, Buffer.concat((push?.resources ?? []).map(({ sotw: entry }) => entry))) };
+  const resources = Buffer.concat((push?.resources ?? []).map(({ sotw: entry }) => entry));
+  return { bytes: Buffer.concat(encodeResponse(head, resources)) };
 }

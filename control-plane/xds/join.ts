@@ -19,22 +19,30 @@ export function credentialsOf(
   call: Pick<ServerDuplexStream<unknown, unknown>, "metadata" | "getAuthContext">,
 ): Credentials {
   const [header] = call.metadata.get("authorization");
-  const token = typeof header === "string" ? tokenOf(header) : undefined;
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  return {
-    token,
-    certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate.raw)),
-  };
+  return credentialsFrom(
+    typeof header === "string" ? header : undefined,
+    call.getAuthContext().sslPeerCertificate?.raw,
+  );
 }
 
 /** The credentials of a request of HTTP/1.1, by the same rules. */
-export function credentialsOfRequest({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Credentials {
-  const certificate = socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate() : undefined;
-  return {
-    token: tokenOf(headers.authorization),
-    certificateGroups: certificate === undefined ? [] : groupsOfCertificate(certificate),
-  };
-}
+export const credentialsOfRequest = ({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Credentials =>
+  credentialsFrom(headers.authorization, certificateOf(socket));
+
+/** The certificate that a client has shown and TLS has verified; DER. */
+export const certificateOf = (socket: unknown): Buffer | undefined =>
+  socket instanceof TLSSocket && socket.authorized ? socket.getPeerX509Certificate()?.raw : undefined;
+
+/**
+ * Credentials from what a stream came with.
+ *
+ * @param authorization the Authorization header
+ * @param certificate the client's, which TLS has verified; DER
+ */
+export const credentialsFrom = (authorization: string | undefined, certificate: Buffer | undefined): Credentials => ({
+  token: tokenOf(authorization),
+  certificateGroups: certificate === undefined ? [] : groupsOfCertificate(new X509Certificate(certificate)),
+});
 
 /** The token of an Authorization header. */
 const tokenOf = (authorization: string | undefined): string | undefined =>

@@ -150,7 +150,7 @@ export function noteOrderSettled(
       }
       break;
     case "EDS":
-      for (const name of settled.changed) order.warming.delete(name);
+      if (order.warming.size > 0) for (const name of settled.changed) order.warming.delete(name);
       break;
     case "LDS":
       if (settled.changed.size > 0) order.listenersAcceptedMs = nowMs;

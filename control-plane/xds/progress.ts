@@ -3,6 +3,7 @@
  * (publications.ts) it still owes an answer for. Plain values like the subscription that they are part of; all of them cost what changed.
  */
 import type { Outstanding, PublicationRange, ResourceState, ResourceStatus } from "./delivery.ts";
+import { LayeredMap } from "./layered-map.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** What is kept of one subscription. */
@@ -12,7 +13,7 @@ export interface Progress {
   /** Everything that the client wants is being compared with what it holds: whatever waits may be of any publication. */
   comparing: boolean;
   /** Names that the client was sent and has not accepted in that version, with the version that it accepted before ("": none). */
-  readonly unaccepted: Map<string, string>;
+  readonly unaccepted: LayeredMap;
   /** Of those, the ones that it refused by name, with its reasons. */
   readonly refusals: Map<string, string>;
 }
@@ -21,7 +22,7 @@ export interface Progress {
 export const newProgress = (): Progress => ({
   owed: new Map(),
   comparing: false,
-  unaccepted: new Map(),
+  unaccepted: new LayeredMap(),
   refusals: new Map(),
 });
 
@@ -70,6 +71,7 @@ export function noteAnswered(
   changed: ReadonlySet<string>,
   refusals: ReadonlyMap<string, string> | undefined,
 ): void {
+  if (refusals === undefined && refused.size === 0 && unaccepted.unshare(changed)) return;
   for (const name of changed) {
     refused.delete(name);
     if (refusals === undefined) unaccepted.delete(name);

@@ -3,7 +3,7 @@ import type { Node } from "#envoy/config/core/v3/base_pb.ts";
 import type { ResourceSet } from "./cache.ts";
 import type { Outcome, Permission, Push, Subscription } from "./subscription.ts";
 import type { ClientTraits } from "./subscription-delta.ts";
-import type { ResponseHead } from "./wire.ts";
+import type { ResponseBytes, ResponseHead } from "./wire.ts";
 
 /** A decoded request of either kind of stream. */
 export interface IncomingRequest {
@@ -23,7 +23,7 @@ export interface StreamProtocol {
   /** Whether resources that are gone have to be kept until the client may lose them (W6). */
   readonly lingers: boolean;
   /** @throws Error on bytes that are no such request */
-  decode(bytes: Uint8Array): IncomingRequest;
+  decode(bytes: Buffer): IncomingRequest;
   take(sub: Subscription, set: ResourceSet, permission: Permission, budgetBytes: number): Push | undefined;
-  encode(head: ResponseHead, push: Push): Buffer;
+  encode(head: ResponseHead, push: Push): ResponseBytes;
 }

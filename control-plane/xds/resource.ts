@@ -18,6 +18,8 @@ export interface ResourceSet extends Pick<ReadonlyMap<string, CachedResource>, "
   values(): Iterable<CachedResource>;
   /** A hash of all names and contents, whatever their order. */
   readonly version: string;
+  /** All names, as a set that never changes; another one once there are others. Undefined where nobody keeps it. */
+  readonly names?: ReadonlySet<string> | undefined;
 }
 
 const SET_HASH_BITS = 64;

@@ -1,5 +1,4 @@
-import type { DescMethod } from "@bufbuild/protobuf";
-import { logVerbosity, Server, type ServiceDefinition, setLogVerbosity, status } from "@grpc/grpc-js";
+import { logVerbosity, Server, setLogVerbosity, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
 import type { ServedType } from "#proto/resource-types.ts";
@@ -14,16 +13,18 @@ import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
 import { addIntrospection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
+import { handleDirectly } from "./direct-calls.ts";
 import { bracketed, listen } from "./listen.ts";
 import { registerXdsMetrics } from "./metrics.ts";
 import { type PortService, typedMethods } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { restHandler } from "./rest.ts";
 import { Publications } from "./publications.ts";
+import type { RawCall } from "./raw-call.ts";
 import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
-import { type RawCall, XdsStream } from "./stream.ts";
+import { XdsStream } from "./stream.ts";
 
 export interface XdsServerOptions {
   readonly host: string;
@@ -90,19 +91,25 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     "grpc.max_send_message_length": -1,
     "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
     "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
+    // Its bookkeeping of calls and messages, which nobody reads.
+    "grpc.enable_channelz": 0,
   });
 
   const open = (call: RawCall, protocol: StreamProtocol, onlyType: ServedType | undefined) => {
     if (streams.size >= limits.streamsMax) {
-      call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: `${limits.streamsMax} streams are open already` });
+      call.end(status.RESOURCE_EXHAUSTED, `${limits.streamsMax} streams are open already`);
       return;
     }
     const stream = new XdsStream(call, protocol, onlyType, context, () => streams.delete(stream));
     streams.add(stream);
   };
-  for (const [method, protocol, onlyType] of methods) {
-    server.addService(rawService(method), { [method.name]: (call: RawCall) => open(call, protocol, onlyType) });
-  }
+  const direct = new Map(
+    methods.map(([method, protocol, onlyType]) => [
+      `/${method.parent.typeName}/${method.name}`,
+      (call: RawCall) => open(call, protocol, onlyType),
+    ]),
+  );
+  handleDirectly(server, direct, limits.requestBytesMax);
   for (const [method, type] of fetchMethods) {
     server.addService(typedMethods([method]), { [method.localName]: fetchHandler(type, context) });
   }
@@ -130,22 +137,6 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
       const closed = shutDown(server, graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;
-    },
-  };
-}
-
-/** One method whose messages stay bytes, as resources are encoded once for all streams. */
-function rawService(method: DescMethod): ServiceDefinition {
-  const asIs = (bytes: Buffer) => bytes;
-  return {
-    [method.name]: {
-      path: `/${method.parent.typeName}/${method.name}`,
-      requestStream: true,
-      responseStream: true,
-      requestSerialize: asIs,
-      requestDeserialize: asIs,
-      responseSerialize: asIs,
-      responseDeserialize: asIs,
     },
   };
 }

@@ -1,29 +1,27 @@
 import { randomBytes } from "node:crypto";
 
-import { type ServerDuplexStream, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType } from "#proto/resource-types.ts";
 
 import { Alarm } from "./alarm.ts";
-import { excessOfRequest, excessOfSubscription } from "./admission.ts";
 import { servedSet } from "./answers.ts";
 import type { ResourceChange, ResourceSet } from "./cache.ts";
 import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
-import { type Credentials, credentialsOf } from "./join.ts";
-import { forceAgain, nextDeadline, noteOrderSent, permit, pruneWarming } from "./order.ts";
+import type { Credentials } from "./join.ts";
+import { nextResponse } from "./next-response.ts";
+import { forceAgain, nextDeadline, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
+import type { RawCall } from "./raw-call.ts";
 import { Quiet } from "./quiet.ts";
 import type { ConnectedStream, Outstanding, ResourceStatus, StreamReport } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { StreamTypes } from "./stream-types.ts";
-import { isFullState, noteChanges, noteIdle, noteSent, rescan, type Subscription, watched } from "./subscription.ts";
-import { noteVerdict } from "./verdict.ts";
+import { isFullState, noteChanges, rescan, type Subscription, watched } from "./subscription.ts";
+import { takeRequest } from "./take-request.ts";
 import type { WantedResource } from "./wanted-resources.ts";
-import { budgetOf, typeUrlOfView } from "./whole-routes.ts";
-
-/** A gRPC call whose messages are left as bytes. */
-export type RawCall = ServerDuplexStream<Buffer, Buffer>;
+import { typeUrlOfView } from "./whole-routes.ts";
 
 const EDS = resourceType("EDS").typeUrl;
 
@@ -64,12 +62,14 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#context = context;
     this.#quiet = new Quiet(context.limits);
     this.#onClosed = onClosed;
-    call.on("data", (bytes: Buffer) => this.#guard(() => this.#receive(bytes)));
-    for (const event of ["error", "cancelled"]) call.on(event, () => this.#close());
-    call.on("end", () => {
+    call.listen({
+      message: (bytes) => this.#guard(() => this.#receive(bytes)),
       // It says no more, but reads still, as grpcurl does: what it has asked for is sent first.
-      this.#lastRequestCame = true;
-      this.#schedule();
+      halfClosed: () => {
+        this.#lastRequestCame = true;
+        this.#schedule();
+      },
+      gone: () => this.#close(),
     });
     this.#alarm = new Alarm(context.now, () => this.#guard(() => this.#wake()));
     this.#firstRequestTimer = setTimeout(() => {
@@ -84,7 +84,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { id: node, address = this.peer } = this.#client?.identity ?? {};
     this.#context.log.info({ node, address, code: status[code], details }, "xDS stream ended");
     this.#cleanUp();
-    this.#call.emit("error", { code, details });
+    this.#call.end(code, details);
   }
 
   changed(view: string, changes: readonly ResourceChange[]): void {
@@ -119,12 +119,12 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   /** What the client shows. */
   get credentials(): Credentials {
-    return credentialsOf(this.#call);
+    return this.#call.credentials;
   }
 
   /** The client's address. */
   get peer(): string {
-    return this.#call.getPeer();
+    return this.#call.peer;
   }
 
   /** For the registry. */
@@ -167,29 +167,14 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (client === undefined) return;
     const sub = this.#subscriptionFor(request, client);
     if (sub === undefined) return;
-    const { now, limits } = this.#context;
-    const excess = excessOfRequest(request, limits);
-    if (excess !== undefined) {
-      this.end(excess.code, excess.details);
+    const taken = takeRequest(this.#context, client, this.#types, sub, request, this);
+    if ("code" in taken) {
+      this.end(taken.code, taken.details);
       return;
     }
-    const outcome = request.apply(sub, client.traits, now());
-    const { view } = sub;
-    // A name may be in both: then it ends unsubscribed (D8).
-    for (const name of outcome.watch) client.audience.interest.add(view, name, this);
-    for (const name of outcome.unwatch) client.audience.interest.remove(view, name, this);
-    const tooMuch = excessOfSubscription(sub, limits);
-    if (tooMuch !== undefined) {
-      this.end(tooMuch.code, tooMuch.details);
-      return;
-    }
-    const set = servedSet(client.view, client.identity.gatewayGroup, sub);
-    if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-    noteVerdict(this.#context, client, this.#types.order, sub, outcome);
-    if (request.reconnects) this.#quiet.resume(now(), this.#types.aggregated);
+    if (request.reconnects) this.#quiet.resume(this.#context.now(), this.#types.aggregated);
     client.connection.changed();
-    const isMereAnswer = !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0;
-    if (!isMereAnswer || this.#hasMore) this.#schedule();
+    if (!taken.isMereAnswer || this.#hasMore) this.#schedule();
   }
 
   /** The client as its first request has named it; undefined if it may not go on. */
@@ -280,35 +265,23 @@ export class XdsStream implements Watcher, ConnectedStream {
   }
 
   /** Writes the next response of a type, if it has one that may go out. */
-  #push(sub: Subscription, { view, identity, connection }: Client, endpoints: ResourceSet, nowMs: number): boolean {
-    const { limits, metrics } = this.#context;
-    const set = servedSet(view, identity.gatewayGroup, sub);
-    const permission = permit(this.#types.order, sub, limits, nowMs);
-    if (set === undefined || permission === undefined) return false;
-    const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
-    const push = this.#protocol.take(sub, set, permission, budgetOf(sub, this.#client?.takesVirtualHosts, limits));
-    if (push === undefined) {
-      const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
-      noteIdle(sub, set);
-      // What waited turned out to be held already: nobody has to answer for it.
-      if (wasOwing) connection.changed();
-      return false;
-    }
-    const nonce = `${this.#noncePrefix}-${++this.#nonces}`;
-    const { typeUrl, shortName: type } = sub.type;
-    const bytes = this.#protocol.encode({ version: push.version, typeUrl, nonce }, push);
-    noteSent(sub, push, nonce, nowMs);
-    noteOrderSent(this.#types.order, sub, endpoints);
-    metrics.pushes.add(1, type);
-    metrics.queueSeconds.observe(queuedMs / 1000, type);
-    metrics.pushedBytes.add(bytes.length, type);
+  #push(sub: Subscription, client: Client, endpoints: ResourceSet, nowMs: number): boolean {
+    const { limits } = this.#context;
+    const nonce = `${this.#noncePrefix}-${this.#nonces + 1}`;
+    const bytes = nextResponse(this.#context, client, this.#types.order, this.#protocol, sub, {
+      nonce,
+      endpoints,
+      nowMs,
+    });
+    if (bytes === undefined) return false;
+    this.#nonces++;
     this.#writingSinceMs = nowMs;
     this.#alarm.at(nowMs + limits.ackTimeoutMs);
-    this.#call.write(bytes, () => {
+    this.#call.send(bytes, () => {
       this.#writingSinceMs = undefined;
       if (this.#hasMore) this.#guard(() => this.#run());
     });
-    connection.changed();
+    client.connection.changed();
     return true;
   }
 
@@ -339,7 +312,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     const { id, gatewayGroup } = this.#client?.identity ?? {};
     this.#context.log.info({ node: id, gatewayGroup }, "xDS stream closed");
     this.#cleanUp();
-    this.#call.end();
+    this.#call.end(status.OK);
   }
 
   #cleanUp(): void {
@@ -349,7 +322,7 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (this.#client !== undefined) {
       const { audience } = this.#client;
       for (const sub of this.#types.subscriptions) {
-        for (const name of watched(sub)) audience.interest.remove(sub.view, name, this);
+        audience.interest.removeAll(sub.view, watched(sub), this);
       }
       this.#client.leave();
     }

@@ -1,5 +1,6 @@
 /** The delta half of the protocol's rules (D1-D15): what a request does to a subscription, and what a response has to hold. */
 import type { CachedResource, ResourceSet } from "./cache.ts";
+import { FirstAnswers } from "./first-answers.ts";
 import { WILDCARD } from "./interest.ts";
 import { noteDropped, noteReplaced } from "./progress.ts";
 import {
@@ -19,6 +20,8 @@ import {
 /** What the rules look at in a DeltaDiscoveryRequest. Resource locators are not implemented by any client and are ignored (D15). */
 export interface DeltaRequest {
   readonly resourceNamesSubscribe: readonly string[];
+  /** The same names as a set that never changes, where other streams have named just the same. */
+  readonly sharedNames?: ReadonlySet<string> | undefined;
   readonly resourceNamesUnsubscribe: readonly string[];
   readonly initialResourceVersions: Readonly<Record<string, string>>;
   readonly responseNonce: string;
@@ -65,6 +68,14 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   if (first && subscribe.length + unsubscribe.length === 0 && sub.type.wildcard && traits.legacyWildcard) {
     // D5: nothing named in the first request of the type means everything.
     addWildcard(sub, watch);
+  }
+  const shared = subscribe === request.resourceNamesSubscribe ? request.sharedNames : undefined;
+  const knowsNothing = sub.names.size + sub.sent.size + sub.forced.size + unsubscribe.length === 0;
+  if (shared !== undefined && knowsNothing && !shared.has(WILDCARD)) {
+    // D3, as below, for all of the names at once.
+    sub.names.share(shared);
+    sub.forced.share(shared);
+    return { verdict, settled, watch, watchTogether: shared, unwatch, rescan };
   }
   // D8: first what is subscribed, then what is unsubscribed, so that a name in both ends unsubscribed.
   for (const name of subscribe) {
@@ -122,13 +133,15 @@ export function takeDelta(
   permission: Permission,
   budgetBytes: number,
 ): Push | undefined {
+  const first = takeFirst(sub, set, permission, budgetBytes);
+  if (first !== undefined) return first;
   const resources: CachedResource[] = [];
-  const changed: string[] = [];
+  const changed = new Set<string>();
   const removed: string[] = [];
   let left = budgetBytes;
   const add = (resource: CachedResource) => {
     resources.push(resource);
-    changed.push(resource.name);
+    changed.add(resource.name);
     noteReplaced(sub, resource.name);
     sub.sent.set(resource.name, resource.version);
     sub.missing.delete(resource.name);
@@ -171,4 +184,30 @@ export function takeDelta(
   sub.replyEvenIfEmpty = false;
   noteTaken(sub);
   return isDue ? { resources, removed, changed, version: set.version } : undefined;
+}
+
+const firstAnswers = new FirstAnswers();
+
+/** As takeDelta, where the client holds nothing of what it waits for and other streams wait for the same; undefined if that is not so. */
+function takeFirst(sub: Subscription, set: ResourceSet, permission: Permission, budgetBytes: number): Push | undefined {
+  const { forced, dirty, gone, missing, sent } = sub;
+  const isForced = forced.size > 0;
+  const waiting = isForced ? forced : dirty;
+  const names = waiting.shared;
+  if (names === undefined || gone.size + missing.size > 0) return undefined;
+  if (isForced ? dirty.size > 0 : !permission.updates || !sub.wildcard) return undefined;
+  // What it holds may only be what the answers before left it with, and so none of these names.
+  if (sent.size > 0 && (sent.top === undefined || sent.top !== firstAnswers.before(names))) return undefined;
+  const { typeUrl } = sub.type;
+  const question = { typeUrl, names, version: set.version, tellsMissing: isForced, budgetBytes };
+  const { push, sent: layer, unaccepted, rest } = firstAnswers.answer(question, set);
+  // There may be nothing to say after all, which the general way knows best.
+  if (push.resources.length + push.removed.length === 0) return undefined;
+  sent.share(layer);
+  sub.progress.unaccepted.share(unaccepted);
+  for (const name of push.removed) if (sub.names.has(name)) missing.add(name);
+  waiting.share(rest);
+  sub.replyEvenIfEmpty = false;
+  noteTaken(sub);
+  return push;
 }

@@ -1,6 +1,7 @@
 /** The state-of-the-world half of the protocol's rules (S1-S18): what a request does to a subscription, and what a response has to hold. */
 import { type CachedResource, type ResourceSet, setVersion } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import type { LayeredSet } from "./layered-set.ts";
 import { noteDropped, noteReplaced } from "./progress.ts";
 import {
   distrust,
@@ -112,11 +113,11 @@ function takeFullState(sub: Subscription, set: ResourceSet, permission: Permissi
   if (!asked && !updates && !removals) return undefined;
 
   const resources: CachedResource[] = [];
-  const changed: string[] = [];
+  const changed = new Set<string>();
   const keep = (resource: CachedResource) => {
     resources.push(resource);
     if (sub.sent.get(resource.name) === resource.version && !sub.forced.has(resource.name)) return;
-    changed.push(resource.name);
+    changed.add(resource.name);
     noteReplaced(sub, resource.name);
   };
   if (sub.wildcard) for (const resource of set.values()) keep(resource);
@@ -164,7 +165,7 @@ function takePartial(
   };
   for (const name of sub.gone) if (!set.has(name)) miss(name, false);
   sub.gone.clear();
-  const take = (names: Set<string>, asked: boolean, isDue: (resource: CachedResource) => boolean) => {
+  const take = (names: LayeredSet, asked: boolean, isDue: (resource: CachedResource) => boolean) => {
     for (const name of names) {
       if (left <= 0) break;
       sub.dirty.delete(name);
@@ -184,7 +185,13 @@ function takePartial(
   if (permission.updates)
     take(sub.dirty, false, ({ name, version }) => wants(sub, name) && sub.sent.get(name) !== version);
   if (resources.length + notFound.length === 0) return undefined;
-  return { resources, removed: [], notFound, changed: resources.map(({ name }) => name), version: set.version };
+  return {
+    resources,
+    removed: [],
+    notFound,
+    changed: new Set(resources.map(({ name }) => name)),
+    version: set.version,
+  };
 }
 
 function ifDefined<T>(value: T | undefined, use: (value: T) => void): void {

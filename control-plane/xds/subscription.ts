@@ -2,6 +2,8 @@ import type { ServedType } from "#proto/resource-types.ts";
 
 import type { CachedResource, ResourceChange, ResourceSet } from "./cache.ts";
 import { WILDCARD } from "./interest.ts";
+import { LayeredMap } from "./layered-map.ts";
+import { LayeredSet } from "./layered-set.ts";
 import { newProgress, noteAnswered, noteOwed, notePushed, type Progress } from "./progress.ts";
 import { refusalsIn } from "./refusals.ts";
 import type { PublicationRange } from "./delivery.ts";
@@ -35,13 +37,13 @@ export interface Subscription {
   /** It has named something once, so that an empty list no longer means "all" (S10). */
   hasNamed: boolean;
   /** What it wants by name, besides the wildcard. */
-  readonly names: Set<string>;
+  readonly names: LayeredSet;
   /** The version of each resource that the client holds, as far as we know; empty when it holds one that we cannot tell. */
-  readonly sent: Map<string, string>;
+  readonly sent: LayeredMap;
   /** Names that must be answered, whatever the client holds (S9, D3, D7, W2). */
-  readonly forced: Set<string>;
+  readonly forced: LayeredSet;
   /** Names whose resource may differ from what was sent. */
-  readonly dirty: Set<string>;
+  readonly dirty: LayeredSet;
   /** Names whose resource is gone and may have been sent. */
   readonly gone: Set<string>;
   /** Full-state types in SotW: what is gone from the cache, but not from the client yet (make before break, W6). */
@@ -86,10 +88,10 @@ export const newSubscription = (type: ServedType, view: string = type.typeUrl): 
   started: false,
   wildcard: false,
   hasNamed: false,
-  names: new Set(),
-  sent: new Map(),
-  forced: new Set(),
-  dirty: new Set(),
+  names: new LayeredSet(),
+  sent: new LayeredMap(),
+  forced: new LayeredSet(),
+  dirty: new LayeredSet(),
   gone: new Set(),
   lingering: new Map(),
   missing: new Set(),
@@ -122,6 +124,8 @@ export interface Outcome {
   readonly settled: InFlight | undefined;
   /** Names, WILDCARD among them, that the client newly wants to be told of. */
   readonly watch: readonly string[];
+  /** Names that it newly wants to be told of as others do, who named just the same. */
+  readonly watchTogether?: ReadonlySet<string>;
   /** Names that it no longer wants to be told of. */
   readonly unwatch: readonly string[];
   /** Everything that the client wants has to be compared with what it holds: call `rescan`. */
@@ -142,7 +146,7 @@ export interface Push {
   /** State of the world only: names that don't exist, for clients that take errors (X4). */
   readonly notFound?: readonly string[];
   /** Names in `resources` that the client did not hold in this version, or asked for again. */
-  readonly changed: readonly string[];
+  readonly changed: ReadonlySet<string>;
   readonly version: string;
 }
 
@@ -195,7 +199,7 @@ export function settle(
 /** A response has been written. */
 export function noteSent(sub: Subscription, push: Push, nonce: string, nowMs: number): void {
   const publications = notePushed(sub);
-  sub.inFlight = { nonce, version: push.version, changed: new Set(push.changed), sinceMs: nowMs, publications };
+  sub.inFlight = { nonce, version: push.version, changed: push.changed, sinceMs: nowMs, publications };
   sub.lastNonce = nonce;
   sub.sentVersion = push.version;
 }
@@ -219,7 +223,8 @@ export function noteChanges(
       sub.gone.delete(name);
       sub.lingering.delete(name);
       sub.missing.delete(name);
-      sub.dirty.add(name);
+      // What is forced is sent in any case, in the version that it has by then.
+      if (!sub.forced.has(name)) sub.dirty.add(name);
       if (publication !== undefined) noteOwed(sub.progress, name, publication);
     }
   }
@@ -238,9 +243,11 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
   sub.heldVersion = "";
   sub.progress.comparing = true;
   for (const name of sub.sent.keys()) if (!set.has(name)) sub.gone.add(name);
-  if (sub.wildcard) {
+  if (sub.wildcard && sub.sent.size + sub.dirty.size === 0 && set.names !== undefined) {
+    sub.dirty.share(set.names);
+  } else if (sub.wildcard) {
     for (const { name, version } of set.values()) if (sub.sent.get(name) !== version) sub.dirty.add(name);
-  } else {
+  } else if (sub.forced.shared === undefined || sub.forced.shared !== sub.names.shared) {
     for (const name of sub.names) {
       // What is forced is sent in any case, and then in the version that it has by then.
       if (!sub.forced.has(name) && sub.sent.get(name) !== set.get(name)?.version) sub.dirty.add(name);
@@ -278,8 +285,10 @@ export function distrust(sub: Subscription): void {
 }
 
 /** Every name that the client is to be told of, as the cache's index has them. */
-export const watched = (sub: Subscription): string[] =>
-  sub.wildcard || byHost(sub.type) ? [WILDCARD, ...sub.names] : [...sub.names];
+export function* watched({ type, wildcard, names }: Subscription): Iterable<string> {
+  if (wildcard || byHost(type)) yield WILDCARD;
+  yield* names;
+}
 
 /** Types of which names may stand for resources of other names, so that any change may concern whoever asked for one (O1). */
 export const byHost = ({ shortName }: ServedType): boolean => shortName === "VHDS";

@@ -93,19 +93,23 @@ export interface ResponseHead {
   readonly nonce: string;
 }
 
+/** An encoded response in pieces, to be sent one behind the other: the resources' bytes are shared with other streams and not copied. */
+export type ResponseBytes = readonly Uint8Array[];
+
 /**
  * An encoded DiscoveryResponse.
  *
  * @param resources the `sotw` forms of all entries, one behind the other
  * @param notFound names that are told by `resource_errors` not to exist (X4)
  */
-export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFound: readonly string[] = []): Buffer {
-  const { versionInfo, typeUrl, nonce, resourceErrors } = discoveryResponse;
-  return Buffer.concat([
-    ...[stringField(versionInfo, head.version), stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
-    resources,
-    ...notFound.map((name) => messageField(resourceErrors, notFoundError(name))),
-  ]);
+export function encodeResponse(
+  head: ResponseHead,
+  resources: Uint8Array,
+  notFound: readonly string[] = [],
+): ResponseBytes {
+  const { versionInfo, resourceErrors } = discoveryResponse;
+  const errors = notFound.map((name) => messageField(resourceErrors, notFoundError(name)));
+  return inPieces(encodeHead(versionInfo, head), resources, errors);
 }
 
 /**
@@ -113,15 +117,35 @@ export function encodeResponse(head: ResponseHead, resources: Uint8Array, notFou
  *
  * @param resources the `delta` forms of all entries, one behind the other
  */
-export function encodeDeltaResponse(head: ResponseHead, resources: Uint8Array, removed: readonly string[]): Buffer {
-  const { systemVersionInfo, typeUrl, nonce, removedResources } = deltaDiscoveryResponse;
-  return Buffer.concat([
-    stringField(systemVersionInfo, head.version),
-    ...[stringField(typeUrl, head.typeUrl), stringField(nonce, head.nonce)],
-    resources,
-    ...removed.map((name) => stringField(removedResources, name)),
-  ]);
+export function encodeDeltaResponse(
+  head: ResponseHead,
+  resources: Uint8Array,
+  removed: readonly string[],
+): ResponseBytes {
+  const { systemVersionInfo, removedResources } = deltaDiscoveryResponse;
+  const names = removed.map((name) => stringField(removedResources, name));
+  return inPieces(encodeHead(systemVersionInfo, head), resources, names);
 }
+
+/** The fields that both kinds of response begin with; type URL and nonce have one number in both. */
+function encodeHead(versionField: number, { version, typeUrl, nonce }: ResponseHead): Buffer {
+  return Buffer.concat([sharedHead(versionField, version, typeUrl), stringField(discoveryResponse.nonce, nonce)]);
+}
+
+/** What of heads was encoded last: a change goes to all streams under one version. */
+let lastHead = { versionField: 0, version: "", typeUrl: "", bytes: Buffer.alloc(0) };
+
+function sharedHead(versionField: number, version: string, typeUrl: string): Buffer {
+  const { versionField: lastField, version: lastVersion, typeUrl: lastUrl } = lastHead;
+  if (lastField !== versionField || lastVersion !== version || lastUrl !== typeUrl) {
+    const fields = [stringField(versionField, version), stringField(discoveryResponse.typeUrl, typeUrl)];
+    lastHead = { versionField, version, typeUrl, bytes: Buffer.concat(fields) };
+  }
+  return lastHead.bytes;
+}
+
+const inPieces = (head: Buffer, resources: Uint8Array, rest: readonly Buffer[]): ResponseBytes =>
+  rest.length === 0 ? [head, resources] : [head, resources, Buffer.concat(rest)];
 
 const NOT_FOUND = 5; // google.rpc.Code
 const VARINT = 0; // A wire type.

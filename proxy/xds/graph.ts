@@ -3,7 +3,7 @@ import { type ResourceType, routeConfigurationOf } from "#proto/resource-types.t
 import { type NameChanges, NameCounts } from "./names.ts";
 import { type NeededName, Needs } from "./needs.ts";
 import { referencesOf } from "./references.ts";
-import { type Node, type Resource, type ResourceUpdate, update } from "./resource.ts";
+import { type Node, nodeOf, type Resource, type ResourceUpdate, update } from "./resource.ts";
 import { readyHosts, takesVirtualHosts } from "./virtual-hosts.ts";
 
 export type { Resource, ResourceUpdate } from "./resource.ts";
@@ -51,7 +51,7 @@ export class Graph {
 
   /** A resource came, new or changed. */
   put(type: ResourceType, resource: Resource): void {
-    const node: Node = { ...resource, references: referencesOf(resource.message) };
+    const node = nodeOf(type, resource, referencesOf(resource.message));
     const received = this.#received[type.shortName];
     const before = received.get(node.name);
     received.set(node.name, node);

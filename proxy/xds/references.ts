@@ -20,11 +20,20 @@ export interface References {
   readonly secrets: ReadonlySet<string>;
   /** "*" in a route configuration that takes virtual hosts by VHDS: which they are, their own names say. */
   readonly virtualHosts: ReadonlySet<string>;
+  /** Not names of resources: what a virtual host answers to, as it is written. No other may at the same time. */
+  readonly domains: readonly string[];
 }
 
 const none: ReadonlySet<string> = new Set();
 const every: ReadonlySet<string> = new Set(["*"]);
-const noReferences: References = { clusters: none, endpoints: none, routes: none, secrets: none, virtualHosts: none };
+const noReferences: References = {
+  clusters: none,
+  endpoints: none,
+  routes: none,
+  secrets: none,
+  virtualHosts: none,
+  domains: [],
+};
 
 /** What a resource of one of our types names. It must have been judged before (decode.ts). */
 export function referencesOf(message: Message): References {
@@ -37,8 +46,10 @@ export function referencesOf(message: Message): References {
       const { virtualHosts, vhds } = message as RouteConfiguration;
       return { ...noReferences, clusters: clustersOf(virtualHosts), virtualHosts: vhds === undefined ? none : every };
     }
-    case "envoy.config.route.v3.VirtualHost":
-      return { ...noReferences, clusters: clustersOf([message as VirtualHost]) };
+    case "envoy.config.route.v3.VirtualHost": {
+      const host = message as VirtualHost;
+      return { ...noReferences, clusters: clustersOf([host]), domains: host.domains };
+    }
     default:
       return noReferences;
   }

@@ -1,4 +1,3 @@
-import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
 import { routeConfigurationOf } from "#proto/resource-types.ts";
 
 import type { Node } from "./resource.ts";
@@ -45,6 +44,4 @@ export function readyHosts(
 const domainsOf = (node: Node | undefined): string[] =>
   node === undefined
     ? []
-    : (node.message as VirtualHost).domains.map(
-        (domain) => `${routeConfigurationOf(node.name)} ${domain.toLowerCase()}`,
-      );
+    : node.references.domains.map((domain) => `${routeConfigurationOf(node.name)} ${domain.toLowerCase()}`);

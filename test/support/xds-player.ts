@@ -80,6 +80,7 @@ abstract class Player implements Watcher {
 
   protected apply(outcome: Outcome): Outcome {
     const { typeUrl } = this.sub.type;
+    if (outcome.watchTogether !== undefined) this.#audience.interest.addTogether(typeUrl, outcome.watchTogether, this);
     for (const name of outcome.watch) this.#audience.interest.add(typeUrl, name, this);
     for (const name of outcome.unwatch) this.#audience.interest.remove(typeUrl, name, this);
     if (outcome.rescan) rescan(this.sub, this.set, 0);
@@ -124,6 +125,8 @@ export class DeltaPlayer extends Player {
   }): Outcome {
     const request = {
       resourceNamesSubscribe: fields.subscribe ?? [],
+      // As of a request's bytes, whether there are other streams or not.
+      sharedNames: fields.subscribe && new Set(fields.subscribe),
       resourceNamesUnsubscribe: fields.unsubscribe ?? [],
       initialResourceVersions: fields.initial ?? {},
       responseNonce: fields.nonce ?? "",

@@ -1,0 +1,146 @@
+/** The gRPC of discovery streams, spoken by a client that knows nothing but HTTP/2 (gRPC over HTTP2). */
+import { once } from "node:events";
+import { type ClientHttp2Session, connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { status } from "@grpc/grpc-js";
+import { expect, test } from "vitest";
+
+import {
+  type DeltaDiscoveryResponse,
+  DeltaDiscoveryResponseSchema,
+  DeltaDiscoveryRequestSchema,
+} from "#envoy/service/discovery/v3/discovery_pb.ts";
+
+import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
+import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
+import { MessageReader, messagePrefix } from "./grpc-messages.ts";
+
+const path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const CDS = typeUrlOf("CDS");
+
+const request = (id = "n1") =>
+  toBinary(
+    DeltaDiscoveryRequestSchema,
+    create(DeltaDiscoveryRequestSchema, { node: { id }, typeUrl: CDS, resourceNamesSubscribe: ["*"] }),
+  );
+const framed = (bytes: Uint8Array) => Buffer.concat([messagePrefix(bytes.length), bytes]);
+
+/** A connection of its own with one call on it. */
+async function call(rig: XdsRig, headers: OutgoingHttpHeaders = {}) {
+  const session: ClientHttp2Session = connect(`http://${rig.server.address}`);
+  await once(session, "connect");
+  const stream = session.request({
+    ...{ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" },
+    ...headers,
+  });
+  const responses: DeltaDiscoveryResponse[] = [];
+  const reader = new MessageReader(64 * 1024 * 1024);
+  let wake = () => {};
+  stream.on("data", (piece: Buffer) => {
+    for (const { bytes } of reader.read(piece)) responses.push(fromBinary(DeltaDiscoveryResponseSchema, bytes));
+    wake();
+  });
+  let head: IncomingHttpHeaders = {};
+  const ended = new Promise<IncomingHttpHeaders>((resolve) => {
+    let trailers: IncomingHttpHeaders = {};
+    stream.on("response", (received) => (head = received));
+    stream.on("trailers", (received) => (trailers = received));
+    stream.on("end", () => resolve({ ...head, ...trailers }));
+  });
+  return {
+    stream,
+    responses,
+    /** The status and whatever else the end of the call says. */
+    ended,
+    async response(at: number): Promise<DeltaDiscoveryResponse> {
+      for (;;) {
+        const found = responses[at];
+        if (found !== undefined) return found;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    },
+    [Symbol.asyncDispose]: async () => {
+      session.destroy();
+      await Promise.resolve();
+    },
+  };
+}
+
+test("a request that comes byte by byte, and two that come as one piece", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")]);
+  await using client = await call(rig);
+  for (const byte of framed(request())) client.stream.write(Buffer.from([byte]));
+  const { nonce } = await client.response(0);
+  const accept = toBinary(
+    DeltaDiscoveryRequestSchema,
+    create(DeltaDiscoveryRequestSchema, { typeUrl: CDS, responseNonce: nonce }),
+  );
+  const more = toBinary(
+    DeltaDiscoveryRequestSchema,
+    create(DeltaDiscoveryRequestSchema, { typeUrl: CDS, resourceNamesSubscribe: ["a"] }),
+  );
+  client.stream.write(Buffer.concat([framed(accept), framed(more)]));
+  expect((await client.response(1)).resources.map(({ name }) => name)).toEqual(["a"]);
+});
+
+test("a response that is written in pieces arrives whole", async () => {
+  const names = Array.from({ length: 3_000 }, (_, at) => `cluster-${at}`);
+  await using rig = await startXdsRig(names.map((name) => resource("CDS", name)));
+  await using one = await call(rig);
+  await using other = await call(rig);
+  one.stream.write(framed(request("n1")));
+  other.stream.write(framed(request("n2")));
+  for (const client of [one, other]) {
+    expect((await client.response(0)).resources.map(({ name }) => name)).toEqual(names);
+  }
+});
+
+test("a client that says no more is sent what it has asked for, and then OK", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")]);
+  await using client = await call(rig);
+  client.stream.end(framed(request()));
+  expect((await client.response(0)).resources).toHaveLength(1);
+  expect(await client.ended).toMatchObject({ ":status": 200, "grpc-status": `${status.OK}` });
+});
+
+test("a compressed message is not taken, and the client is told what is", async () => {
+  await using rig = await startXdsRig([]);
+  await using client = await call(rig, { "grpc-encoding": "gzip" });
+  const message = framed(request());
+  message[0] = 1;
+  client.stream.write(message);
+  expect(await client.ended).toMatchObject({
+    "grpc-status": `${status.UNIMPLEMENTED}`,
+    "grpc-accept-encoding": "identity",
+  });
+});
+
+test("a message that is too large ends the call, and the data plane with it", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits: { requestBytesMax: 1_000 } });
+  await using client = await call(rig);
+  client.stream.write(framed(request()));
+  await client.response(0);
+  expect(rig.nodes.connectedNodes).toBe(1);
+  client.stream.write(messagePrefix(1_001));
+  expect(await client.ended).toMatchObject({
+    "grpc-status": `${status.RESOURCE_EXHAUSTED}`,
+    "grpc-message": "a message of 1001 bytes is larger than 1000",
+  });
+  expect(rig.nodes.connectedNodes).toBe(0);
+});
+
+test("the client's deadline ends the call", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")]);
+  await using client = await call(rig, { "grpc-timeout": "20m" });
+  client.stream.write(framed(request()));
+  expect(await client.ended).toMatchObject({ "grpc-status": `${status.DEADLINE_EXCEEDED}` });
+  expect(rig.nodes.connectedNodes).toBe(0);
+});
+
+test("what is no gRPC is told so", async () => {
+  await using rig = await startXdsRig([]);
+  await using client = await call(rig, { "content-type": "text/plain" });
+  client.stream.resume();
+  expect(await client.ended).toMatchObject({ ":status": 415 });
+});
