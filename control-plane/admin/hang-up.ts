@@ -16,5 +16,7 @@ export function nameHangUps(response: ServerResponse | Http2ServerResponse): voi
 
 function hangUp(error: Error): Error {
   const isCut = "code" in error && (error.code === "ECANCELED" || error.code === "EPIPE");
-  return isCut ? Object.assign(new Error("the caller is gone", { cause: error }), { code: "ERR_STREAM_DESTROYED" }) : error;
+  return isCut
+    ? Object.assign(new Error("the caller is gone", { cause: error }), { code: "ERR_STREAM_DESTROYED" })
+    : error;
 }

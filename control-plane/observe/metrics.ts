@@ -77,6 +77,9 @@ export class Histogram {
   }
 }
 
+/** Most metrics that are counted often have one label. */
+const keyOf = (labels: LabelValues): string => (labels.length === 1 ? (labels[0] ?? "") : labels.join("\0"));
+
 /** All values of one metric, by their labels. */
 class Series<Value> {
   readonly labels: readonly string[];
@@ -90,15 +93,16 @@ class Series<Value> {
 
   update(labels: LabelValues, change: (value: Value) => Value): void {
     if (labels.length !== this.labels.length) throw new Error(`expected the labels ${this.labels.join(", ")}`);
-    const full = this.#values.size >= SERIES_MAX && !this.#values.has(labels.join("\0"));
-    const kept = full ? labels.map(() => "other") : labels;
-    const key = kept.join("\0");
-    let entry = this.#values.get(key);
-    if (entry === undefined) {
-      entry = { labels: kept, value: this.#initial() };
-      this.#values.set(key, entry);
-    }
+    const entry = this.#values.get(keyOf(labels)) ?? this.#enter(labels);
     entry.value = change(entry.value);
+  }
+
+  #enter(labels: LabelValues): { value: Value } {
+    const kept = this.#values.size >= SERIES_MAX ? labels.map(() => "other") : labels;
+    const key = keyOf(kept);
+    const entry = this.#values.get(key) ?? { labels: kept, value: this.#initial() };
+    this.#values.set(key, entry);
+    return entry;
   }
 
   entries(): Iterable<{ readonly labels: LabelValues; readonly value: Value }> {

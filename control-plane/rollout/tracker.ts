@@ -143,10 +143,10 @@ export class Rollouts implements NodeListener {
     });
   }
 
-  nodeChanged({ gatewayGroup, id }: NodeIdentity, outstanding: Outstanding | undefined): void {
+  nodeChanged({ gatewayGroup, id }: NodeIdentity, outstanding: () => Outstanding | undefined): void {
     for (const record of this.#active(gatewayGroup)) {
       // A publication is looked at as a whole, once it is made.
-      if (record.step(id, outstanding, this.#now())) this.#check(record);
+      if (record.step(id, outstanding(), this.#now())) this.#check(record);
     }
   }
 

@@ -11,16 +11,32 @@ export function encodeWith<Desc extends DescMessage>(
   field: { readonly number: number },
   elements: readonly Uint8Array[],
 ): Uint8Array<ArrayBuffer> {
-  const parts: Uint8Array[] = [toBinary(schema, message)];
+  const head = toBinary(schema, message);
+  const tag = new BinaryWriter().tag(field.number, WireType.LengthDelimited).finish();
+  const length = elements.reduce((sum, each) => sum + tag.length + varintSize(each.length) + each.length, head.length);
+  const bytes = new Uint8Array(length);
+  bytes.set(head);
+  let at = head.length;
   for (const element of elements) {
-    const head = new BinaryWriter().tag(field.number, WireType.LengthDelimited).uint32(element.length);
-    parts.push(head.finish(), element);
-  }
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
+    bytes.set(tag, at);
+    at = writeVarint(bytes, at + tag.length, element.length);
+    bytes.set(element, at);
+    at += element.length;
   }
   return bytes;
+}
+
+function varintSize(value: number): number {
+  let size = 1;
+  for (let rest = value; rest > 0x7f; rest >>>= 7) size++;
+  return size;
+}
+
+/** Returns the place behind it. */
+function writeVarint(bytes: Uint8Array, start: number, value: number): number {
+  let at = start;
+  let rest = value;
+  for (; rest > 0x7f; rest >>>= 7) bytes[at++] = (rest & 0x7f) | 0x80;
+  bytes[at++] = rest;
+  return at;
 }

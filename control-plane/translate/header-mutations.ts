@@ -16,6 +16,8 @@ import type { Service } from "#sluice/model/v1/service_pb.ts";
 export function toHeaderMutations(service: Service, route: Route) {
   const request = [route.requestHeaders, service.requestHeaders];
   const response = [route.responseHeaders, service.responseHeaders];
+  // As of most routes.
+  if ([...request, ...response].every((mutations) => mutations === undefined)) return {};
   return {
     requestHeadersToAdd: request.flatMap(options),
     requestHeadersToRemove: removed(request),

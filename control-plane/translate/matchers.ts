@@ -22,9 +22,21 @@ export interface Matchers {
   readonly queryParameters: QueryParameterMatcher[];
 }
 
-/** The methods of a route; none means every method. */
-export const methodMatchers = (methods: readonly string[]): HeaderMatcher[] =>
-  methods.length === 0 ? [] : [header(":method", { kind: "oneOf", values: [...methods].sort() }, false)];
+/** The methods of a route; none means every method. What comes back is shared with other routes. */
+export function methodMatchers(methods: readonly string[]): readonly HeaderMatcher[] {
+  if (methods.length === 0) return [];
+  const key = methods.join(" ");
+  let found = ofMethods.get(key);
+  if (found === undefined) {
+    found = [header(":method", { kind: "oneOf", values: [...methods].sort() }, false)];
+    if (ofMethods.size < OF_METHODS_MAX) ofMethods.set(key, found);
+  }
+  return found;
+}
+
+/** Of the few lists that most routes have, as they are written. */
+const ofMethods = new Map<string, readonly HeaderMatcher[]>();
+const OF_METHODS_MAX = 1_000;
 
 /** Conditions that must all hold. */
 export function conditionMatchers(conditions: readonly Condition[]): Matchers {

@@ -4,7 +4,8 @@ import { DeltaDiscoveryRequestSchema } from "#envoy/service/discovery/v3/discove
 
 import { Bodies } from "./bodies.ts";
 import { NameLists } from "./name-lists.ts";
-import type { StreamProtocol } from "./protocol.ts";
+import { plainAnswer } from "./plain-answer.ts";
+import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import { applyDelta, takeDelta } from "./subscription-delta.ts";
 import { encodeDeltaResponse } from "./wire.ts";
 
@@ -14,11 +15,25 @@ const nameLists = new NameLists(
   (bytes) => fromBinary(DeltaDiscoveryRequestSchema, bytes).resourceNamesSubscribe,
 );
 
+const nothingElse = {
+  resourceNamesSubscribe: [],
+  resourceNamesUnsubscribe: [],
+  initialResourceVersions: {},
+  refusal: undefined,
+} as const;
+
 /** Incremental streams: DeltaDiscoveryRequest in, DeltaDiscoveryResponse out. */
 export const delta: StreamProtocol = {
   name: "delta",
   lingers: false,
   decode(bytes) {
+    const answer = plainAnswer(bytes);
+    if (answer !== undefined) {
+      const { typeUrl, nonce: responseNonce } = answer;
+      const apply: IncomingRequest["apply"] = (sub, traits, nowMs) =>
+        applyDelta(sub, { ...nothingElse, responseNonce }, traits, nowMs);
+      return { node: undefined, typeUrl, nameLists: [], reconnects: false, apply };
+    }
     const { list, rest } = nameLists.cut(bytes);
     const request = fromBinary(DeltaDiscoveryRequestSchema, rest);
     const { resourceNamesUnsubscribe, initialResourceVersions } = request;
@@ -33,7 +48,19 @@ export const delta: StreamProtocol = {
       nameLists: [resourceNamesSubscribe, resourceNamesUnsubscribe, held],
       reconnects: held.length > 0,
       apply: (sub, traits, nowMs) =>
-        applyDelta(sub, { ...request, resourceNamesSubscribe, sharedNames, refusal }, traits, nowMs),
+        applyDelta(
+          sub,
+          {
+            resourceNamesSubscribe,
+            sharedNames,
+            resourceNamesUnsubscribe,
+            initialResourceVersions,
+            responseNonce: request.responseNonce,
+            refusal,
+          },
+          traits,
+          nowMs,
+        ),
     };
   },
   take: takeDelta,

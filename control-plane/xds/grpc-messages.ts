@@ -55,7 +55,23 @@ export class MessageReader {
 /** What goes before the bytes of an uncompressed message. */
 export function messagePrefix(length: number): Buffer {
   const prefix = Buffer.allocUnsafe(PREFIX_BYTES);
-  prefix[0] = 0;
-  prefix.writeUInt32BE(length, 1);
+  writePrefix(prefix, length);
   return prefix;
+}
+
+/** An uncompressed message with its prefix. @param length of all pieces together */
+export function joinedMessage(pieces: readonly Uint8Array[], length: number): Buffer {
+  const message = Buffer.allocUnsafe(PREFIX_BYTES + length);
+  writePrefix(message, length);
+  let at = PREFIX_BYTES;
+  for (const piece of pieces) {
+    message.set(piece, at);
+    at += piece.length;
+  }
+  return message;
+}
+
+function writePrefix(out: Buffer, length: number): void {
+  out[0] = 0;
+  out.writeUInt32BE(length, 1);
 }

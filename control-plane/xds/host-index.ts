@@ -22,13 +22,24 @@ function domainsOf(host: CachedResource): readonly string[] {
 /** The virtual hosts of a gateway group by their domains. It never changes: other domains make another one. */
 export class HostIndex {
   readonly #byDomain = new Map<string, string>();
+  /** How long what stands behind, or before, a "*" is in any domain; the longest first. */
+  readonly #suffixLengths: readonly number[];
+  readonly #prefixLengths: readonly number[];
 
   constructor(set: ResourceSet) {
+    const [suffixes, prefixes] = [new Set<number>(), new Set<number>()];
     for (const host of set.values()) {
       const routes = routeConfigurationOf(host.name);
       if (routes === undefined) continue;
-      for (const domain of domainsOf(host)) this.#byDomain.set(`${routes}/${domain}`, host.name);
+      for (const domain of domainsOf(host)) {
+        this.#byDomain.set(`${routes}/${domain}`, host.name);
+        if (domain.startsWith("*")) suffixes.add(domain.length - 1);
+        else if (domain.endsWith("*")) prefixes.add(domain.length - 1);
+      }
     }
+    const longestFirst = (lengths: Iterable<number>) => [...lengths].sort((a, b) => b - a);
+    this.#suffixLengths = longestFirst(suffixes);
+    this.#prefixLengths = longestFirst(prefixes);
   }
 
   equals(other: HostIndex): boolean {
@@ -48,24 +59,27 @@ export class HostIndex {
   }
 
   #find(routes: string, host: string): string | undefined {
-    for (const domain of candidates(host)) {
+    for (const domain of this.#candidates(host)) {
       const found = this.#byDomain.get(`${routes}/${domain}`);
       if (found !== undefined) return found;
     }
     return undefined;
   }
+
+  /** The domains that take a host, the most specific first (VirtualHost.domains): itself, the longest suffix, the longest prefix, all. */
+  *#candidates(host: string): Iterable<string> {
+    yield host;
+    // A "*" stands for one letter at least, where it isn't all of the domain.
+    for (const length of this.#suffixLengths) {
+      if (length > 0 && length < host.length) yield `*${host.slice(host.length - length)}`;
+    }
+    for (const length of this.#prefixLengths) if (length < host.length) yield `${host.slice(0, length)}*`;
+    yield "*";
+  }
 }
 
-/** Of a host (RFC 1035, 2.3.4) and a port. What is longer is none, and would cost a look for each of its letters. */
+/** Of a host (RFC 1035, 2.3.4) and a port. What is longer is none. */
 const HOST_LENGTH_MAX = 260;
-
-/** The domains that take a host, the most specific first (VirtualHost.domains): itself, the longest suffix, the longest prefix, all. */
-function* candidates(host: string): Iterable<string> {
-  yield host;
-  for (let at = 1; at < host.length; at++) yield `*${host.slice(at)}`;
-  for (let end = host.length - 1; end > 0; end--) yield `${host.slice(0, end)}*`;
-  yield "*";
-}
 
 const indexes = new WeakMap<ResourceSet, { readonly version: string; readonly index: HostIndex }>();
 

@@ -5,7 +5,7 @@
  */
 import { type HostIndex, hostIndexOf } from "./host-index.ts";
 import type { CachedResource, ResourceSet } from "./resource.ts";
-import type { Subscription } from "./subscription.ts";
+import { forget, type Subscription } from "./subscription.ts";
 import { withAliases } from "./wire.ts";
 
 /** What a client has asked for by host. */
@@ -14,6 +14,8 @@ export interface AskedHosts {
   readonly answered: Map<string, string>;
   /** The same by virtual host: all asked names that it stands for. */
   readonly aliases: Map<string, Set<string>>;
+  /** Virtual hosts that it has for that alone, and did not ask for by their own names. */
+  readonly implied: Set<string>;
   /** As of the last look. */
   index: HostIndex;
 }
@@ -28,22 +30,28 @@ export function findHosts(sub: Subscription, set: ResourceSet): void {
   const unknown = [...sub.names].filter((name) => !set.has(name) && !(sub.asked?.aliases.has(name) ?? false));
   if (unknown.length === 0 && sub.asked === undefined) return;
   const index = hostIndexOf(set);
-  const asked = (sub.asked ??= { answered: new Map(), aliases: new Map(), index });
-  for (const [name, host] of asked.answered) if (!sub.names.has(name)) forgetAlias(asked, name, host);
+  const asked = (sub.asked ??= { answered: new Map(), aliases: new Map(), implied: new Set(), index });
+  for (const [name, host] of asked.answered) if (!sub.names.has(name)) dropAlias(sub, asked, name, host);
   for (const name of unknown) {
     if (asked.index === index && !sub.forced.has(name) && !sub.dirty.has(name)) continue;
     const found = index.find(name);
     const before = asked.answered.get(name);
     if (before !== undefined && found !== before) forgetAlias(asked, name, before);
     if (found === undefined) continue;
-    const isAnswered = found === before && !sub.forced.has(name);
+    const isAsked = sub.forced.has(name);
     // What stands for it answers for it.
     for (const names of [sub.forced, sub.dirty, sub.gone, sub.missing, sub.sent]) names.delete(name);
-    if (isAnswered) continue;
+    if (found === before && !isAsked) continue;
     asked.answered.set(name, found);
     asked.aliases.set(found, (asked.aliases.get(found) ?? new Set()).add(name));
+    if (!sub.names.has(found)) asked.implied.add(found);
     sub.names.add(found);
-    sub.forced.add(found);
+    // What the client has in its newest version only lacks the name. Anything else goes with what changes besides: a host must leave one virtual
+    // host by the time it comes to another, or Envoy refuses both; and their clusters go before.
+    if (sub.sent.get(found) === set.get(found)?.version) sub.forced.add(found);
+    else sub.dirty.add(found);
+    // By the clock of streams (server.ts).
+    sub.waitingSinceMs ??= Math.floor(performance.timeOrigin + performance.now());
   }
   asked.index = index;
 }
@@ -51,6 +59,15 @@ export function findHosts(sub: Subscription, set: ResourceSet): void {
 function forgetAlias({ answered, aliases }: AskedHosts, name: string, host: string): void {
   answered.delete(name);
   aliases.get(host)?.delete(name);
+}
+
+/** The client no longer wants what it had asked for by this name. */
+function dropAlias(sub: Subscription, asked: AskedHosts, name: string, host: string): void {
+  forgetAlias(asked, name, host);
+  if (asked.aliases.get(host)?.size !== 0 || !asked.implied.delete(host)) return;
+  asked.aliases.delete(host);
+  sub.names.delete(host);
+  forget(sub, host);
 }
 
 /** The virtual hosts as the client gets them: with the names that it asked for them by. */

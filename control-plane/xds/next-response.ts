@@ -4,7 +4,7 @@ import type { Client } from "./client.ts";
 import { noteOrderSent, type Order, permit } from "./order.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import type { StreamContext } from "./stream-context.ts";
-import { noteIdle, noteSent, type Subscription } from "./subscription.ts";
+import { isWaiting, noteIdle, noteSent, type Subscription } from "./subscription.ts";
 import { budgetOf } from "./whole-routes.ts";
 import type { ResponseBytes } from "./wire.ts";
 
@@ -30,13 +30,17 @@ export function nextResponse(
   sub: Subscription,
   { nonce, endpoints, nowMs }: ResponseTime,
 ): ResponseBytes | undefined {
+  const { progress } = sub;
+  // Most types of most streams, most of the time: there is nothing to say, nor to note.
+  const isAtRest = !sub.fresh && sub.waitingSinceMs === undefined && !progress.comparing && progress.owed.size === 0;
+  if (isAtRest && !isWaiting(sub)) return undefined;
   const permission = permit(order, sub, limits, nowMs);
   const set = permission && servedSet(view, identity.gatewayGroup, sub);
   if (permission === undefined || set === undefined) return undefined;
   const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
   const push = protocol.take(sub, set, permission, budgetOf(sub, takesVirtualHosts, limits));
   if (push === undefined) {
-    const wasOwing = sub.progress.comparing || sub.progress.owed.size > 0;
+    const wasOwing = progress.comparing || progress.owed.size > 0;
     noteIdle(sub, set);
     // What waited turned out to be held already: nobody has to answer for it.
     if (wasOwing) connection.changed();

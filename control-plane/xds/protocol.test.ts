@@ -27,7 +27,7 @@ function play(protocol: StreamProtocol, requests: readonly Uint8Array[]): void {
   for (const bytes of requests) {
     let request: ReturnType<StreamProtocol["decode"]>;
     try {
-      request = protocol.decode(bytes);
+      request = protocol.decode(Buffer.from(bytes));
     } catch {
       continue;
     }

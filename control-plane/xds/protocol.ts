@@ -23,7 +23,7 @@ export interface StreamProtocol {
   /** Whether resources that are gone have to be kept until the client may lose them (W6). */
   readonly lingers: boolean;
   /** @throws Error on bytes that are no such request */
-  decode(bytes: Uint8Array): IncomingRequest;
+  decode(bytes: Buffer): IncomingRequest;
   take(sub: Subscription, set: ResourceSet, permission: Permission, budgetBytes: number): Push | undefined;
   encode(head: ResponseHead, push: Push): ResponseBytes;
 }

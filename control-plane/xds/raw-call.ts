@@ -6,7 +6,7 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 
 import { status } from "@grpc/grpc-js";
 
-import { MessageReader, messagePrefix, MessageTooLarge } from "./grpc-messages.ts";
+import { joinedMessage, MessageReader, messagePrefix, MessageTooLarge } from "./grpc-messages.ts";
 import { certificateOf, type Credentials, credentialsFrom } from "./join.ts";
 
 /** What happens to a call. Nothing happens any more once it was ended, or `gone` was called. */
@@ -78,15 +78,19 @@ export class RawCall {
     // Its "close" is on its way.
     if (this.#ended || stream.destroyed || stream.closed) return;
     if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true });
-    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const all = [messagePrefix(length), ...pieces];
-    const written = length <= JOINED_BYTES_MAX ? [Buffer.concat(all)] : all;
-    const last = written.pop();
-    stream.cork();
-    for (const piece of written) stream.write(piece);
-    stream.write(last, (error) => {
+    const written = (error: Error | null | undefined) => {
       if (error === null || error === undefined) sent();
-    });
+    };
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (length <= JOINED_BYTES_MAX) {
+      stream.write(joinedMessage(pieces, length), written);
+      return;
+    }
+    const last = pieces.at(-1);
+    stream.cork();
+    stream.write(messagePrefix(length));
+    for (const piece of pieces.slice(0, -1)) stream.write(piece);
+    stream.write(last, written);
     stream.uncork();
   }
 

@@ -79,8 +79,11 @@ export interface ConnectedStream {
 
 /** Who follows what becomes of single data planes, as it happens. Neither method may throw. */
 export interface NodeListener {
-  /** It has come, something of it has changed, or it has gone (then nothing is known of it). */
-  nodeChanged(node: NodeIdentity, outstanding: Outstanding | undefined): void;
+  /**
+   * It has come, something of it has changed, or it has gone.
+   * @param outstanding is to be asked at once, if at all; undefined: nothing is known of it
+   */
+  nodeChanged(node: NodeIdentity, outstanding: () => Outstanding | undefined): void;
   /** It refused a response; `nodeChanged` follows. @returns what the operator wrote that is refused by that, in words */
   nodeRefused(node: NodeIdentity, refusal: Refusal): readonly string[];
 }
@@ -246,7 +249,7 @@ export class NodeRegistry {
 
   #changed(entry: Entry): void {
     this.#generation++;
-    for (const listener of this.#nodeListeners) listener.nodeChanged(entry.identity, outstandingOf(entry));
+    for (const listener of this.#nodeListeners) listener.nodeChanged(entry.identity, () => outstandingOf(entry));
     if (this.#tellScheduled || this.#listeners.size === 0) return;
     this.#tellScheduled = true;
     setImmediate(() => {

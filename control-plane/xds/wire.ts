@@ -129,16 +129,20 @@ export function encodeDeltaResponse(
 
 /** The fields that both kinds of response begin with; type URL and nonce have one number in both. */
 function encodeHead(versionField: number, { version, typeUrl, nonce }: ResponseHead): Buffer {
-  const fields = discoveryResponse;
-  // Without a look at how long they are: three bytes of UTF-8 for a UTF-16 unit at most, and heads of fields.
-  const out = Buffer.allocUnsafe(3 * (version.length + typeUrl.length + nonce.length) + HEADS_BYTES_MAX);
-  let at = writeString(out, 0, versionField, version);
-  at = writeString(out, at, fields.typeUrl, typeUrl);
-  return out.subarray(0, writeString(out, at, fields.nonce, nonce));
+  return Buffer.concat([sharedHead(versionField, version, typeUrl), stringField(discoveryResponse.nonce, nonce)]);
 }
 
-/** Of three fields with small numbers. */
-const HEADS_BYTES_MAX = 3 * 6;
+/** What of heads was encoded last: a change goes to all streams under one version. */
+let lastHead = { versionField: 0, version: "", typeUrl: "", bytes: Buffer.alloc(0) };
+
+function sharedHead(versionField: number, version: string, typeUrl: string): Buffer {
+  const { versionField: lastField, version: lastVersion, typeUrl: lastUrl } = lastHead;
+  if (lastField !== versionField || lastVersion !== version || lastUrl !== typeUrl) {
+    const fields = [stringField(versionField, version), stringField(discoveryResponse.typeUrl, typeUrl)];
+    lastHead = { versionField, version, typeUrl, bytes: Buffer.concat(fields) };
+  }
+  return lastHead.bytes;
+}
 
 const inPieces = (head: Buffer, resources: Uint8Array, rest: readonly Buffer[]): ResponseBytes =>
   rest.length === 0 ? [head, resources] : [head, resources, Buffer.concat(rest)];

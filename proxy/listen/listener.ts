@@ -74,7 +74,7 @@ export interface ListeningSocket extends BindAddress {
  * a thousand busy connections a turn takes a tenth of a second: of a thousand clients that came at once the last waited for five seconds, connected as far as
  * they knew. The kernel deals connections out to all sockets of an address.
  */
-export const SOCKETS_PER_ADDRESS = 16;
+export const SOCKETS_PER_ADDRESS = 32;
 
 /** Binds a listener and serves its connections. Rejects with ListenError if an address can't be bound. */
 export async function startListener(options: ListenerOptions, context: ListenContext): Promise<RunningListener> {

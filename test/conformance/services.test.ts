@@ -212,6 +212,12 @@ test("O1 VHDS by host: the virtual host that takes it comes under its own name, 
   // D3: asked for again, it is answered again.
   client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: asked.slice(0, 1) });
   expect(aliasesOf((await client.next()).resources)).toEqual({ "default/service:two": asked.slice(0, 2) });
+  // D6: what it no longer asks for by any name, it is told nothing of.
+  client.send({ typeUrl: url("VHDS"), resourceNamesUnsubscribe: asked.slice(0, 2) });
+  const routes = (path: string) => [{ name: "all", paths: [path] }];
+  await own.apply([{ ...twoHosts, routes: routes("/v3") }]);
+  await own.apply([{ ...service("wild"), hosts: ["*.example.org"], routes: routes("/v4") }]);
+  expect(aliasesOf((await client.next()).resources)).toEqual({ "default/service:wild": asked.slice(2) });
 });
 
 test("O1 VHDS by host: a host that comes to be, moves to another virtual host, or goes, is told", async () => {

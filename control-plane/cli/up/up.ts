@@ -157,7 +157,7 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...(options.xdsInsecure === true ? ["--xds-insecure"] : []),
   ],
   // As the sluice script starts it.
-  execArgv: ["--max-semi-space-size=4", "--heap-growing-percent=30"],
+  execArgv: ["--max-semi-space-size=4", "--heap-growing-percent=100"],
   env: environment(options),
   stopMsMax: STOP_MS_MAX,
 });
