@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 
 import {
   type Endpoint,
@@ -9,54 +10,91 @@ import {
 
 import { DiscoveryError, ENDPOINTS_MAX } from "./source.ts";
 
+/** When and how something was said; data planes see nothing of it. */
+type Head = Pick<ServiceSnapshot, "revision" | "clusterIdentity" | "discontinuous"> & {
+  /** Milliseconds since 1970. */
+  readonly observedMs: number | undefined;
+};
+
 /**
- * A snapshot in the one form that all orders of the same endpoints have. It is kept as bytes, since most are looked at once in a while
- * only, and a hundred thousand endpoints take ten times the memory as objects.
+ * A snapshot in the one form that all orders of the same endpoints have. What data planes could see of it is kept as bytes, since most are
+ * looked at once in a while only, and a hundred thousand endpoints take ten times the memory as objects.
  */
 export class Canonical {
   /** What data planes could see of it, encoded: neither revision nor times. */
   readonly content: Uint8Array;
-  /** The rest of it, encoded; the two one after the other are a whole ServiceSnapshot (protobuf encoding guide, "Last One Wins"). */
-  readonly #head: Uint8Array;
-  readonly clusterIdentity: string;
-  /** As in ServiceSnapshot. */
-  readonly discontinuous: boolean;
+  readonly #head: Head;
   readonly unknownService: boolean;
   readonly endpointCount: number;
   /** How many of them requests could be sent to. */
   readonly usableCount: number;
 
-  constructor(snapshot: ServiceSnapshot) {
-    const { service, endpoints, unknownService, ...head } = snapshot;
+  private constructor(content: Uint8Array, head: Head, counts: Counts) {
+    this.content = content;
+    this.#head = head;
+    this.unknownService = counts.unknownService;
+    this.endpointCount = counts.endpointCount;
+    this.usableCount = counts.usableCount;
+  }
+
+  /** @param snapshot in its one form */
+  static of(snapshot: ServiceSnapshot): Canonical {
+    const { service, endpoints, unknownService, revision, clusterIdentity, discontinuous, observeTime } = snapshot;
     const said = { ...(service !== undefined && { service }), endpoints, unknownService };
-    this.content = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, said));
-    this.#head = toBinary(ServiceSnapshotSchema, { ...head, endpoints: [], unknownService: false });
-    this.clusterIdentity = snapshot.clusterIdentity;
-    this.discontinuous = snapshot.discontinuous;
-    this.unknownService = unknownService;
-    this.endpointCount = endpoints.length;
-    this.usableCount = endpoints.filter(isUsable).length;
+    const content = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, said));
+    const observedMs = observeTime && timestampMs(observeTime);
+    const counts = { endpointCount: endpoints.length, usableCount: endpoints.filter(isUsable).length };
+    return new Canonical(
+      content,
+      { revision, clusterIdentity, discontinuous, observedMs },
+      { ...counts, unknownService },
+    );
+  }
+
+  get clusterIdentity(): string {
+    return this.#head.clusterIdentity;
+  }
+
+  /** As in ServiceSnapshot. */
+  get discontinuous(): boolean {
+    return this.#head.discontinuous;
   }
 
   /** The whole of it, made anew for each call. */
   decode(): ServiceSnapshot {
-    return fromBinary(ServiceSnapshotSchema, this.encode());
+    return Object.assign(fromBinary(ServiceSnapshotSchema, this.content), this.#headFields());
   }
 
   /** The whole of it without what `content` is: when and in which revision it was said. */
   decodeHead(): ServiceSnapshot {
-    return fromBinary(ServiceSnapshotSchema, this.#head);
+    return create(ServiceSnapshotSchema, this.#headFields());
   }
 
-  /** The bytes of the whole of it. */
-  encode(): Uint8Array {
-    return Buffer.concat([this.#head, this.content]);
+  /** The bytes of the whole of it, in two parts: one after the other they are a ServiceSnapshot (protobuf encoding guide, "Last One Wins"). */
+  encode(): readonly [Uint8Array, Uint8Array] {
+    return [toBinary(ServiceSnapshotSchema, this.decodeHead()), this.content];
   }
 
   /** Whether data planes would see no difference. */
   isSameAs(other: Canonical): boolean {
-    return Buffer.compare(this.content, other.content) === 0;
+    return this.content === other.content || Buffer.compare(this.content, other.content) === 0;
   }
+
+  /** The same as `newer`, which data planes can't tell from this one, with the bytes that are here already. */
+  saidAgain(newer: Canonical): Canonical {
+    return new Canonical(this.content, newer.#head, newer);
+  }
+
+  #headFields() {
+    const { observedMs, ...head } = this.#head;
+    return { ...head, ...(observedMs !== undefined && { observeTime: timestampFromMs(observedMs) }) };
+  }
+}
+
+interface Counts {
+  readonly unknownService: boolean;
+  readonly endpointCount: number;
+  readonly usableCount: number;
 }
 
 /**
@@ -76,7 +114,7 @@ export function canonical(snapshot: ServiceSnapshot): Canonical {
     if (!first.has(key)) first.set(key, normal(endpoint));
   }
   const endpoints = [...first].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, endpoint]) => endpoint);
-  return new Canonical({ ...snapshot, endpoints });
+  return Canonical.of({ ...snapshot, endpoints });
 }
 
 /** Whether requests could be sent to it. A draining endpoint answers, so it counts. */

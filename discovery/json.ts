@@ -8,11 +8,12 @@ const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 /**
- * Parses JSON as registries send it: a long list, by itself or as a member of an object (a Kubernetes list), is parsed some items at a time,
- * and others have their turn between.
+ * Parses JSON as registries send it, in its turn: answers to a hundred questions may come at once. A long list, by itself or as a member of
+ * an object (a Kubernetes list), is parsed some items at a time, and others have their turn between.
  * @throws DiscoveryError "bad_answer" if it is no JSON
  */
 export async function parseJson(bytes: Buffer): Promise<unknown> {
+  await turn();
   try {
     if (bytes.length <= PIECE_BYTES) return JSON.parse(bytes.toString("utf8")) as unknown;
     return await parsePieces(bytes);

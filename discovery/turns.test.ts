@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers";
 
 import { expect, test } from "vitest";
 
-import { turn } from "./turns.ts";
+import { turn, turnToGoOn } from "./turns.ts";
 
 const PIECES = 20;
 const PIECE_MS = 3;
@@ -47,4 +47,20 @@ test("whoever comes while others wait, waits behind them", async () => {
   const last = piece("e");
   await Promise.all([...first, last]);
   expect(order).toEqual(["a", "b", "c", "d", "e"]);
+});
+
+test("whoever goes on with a piece of work comes before those who wait to begin one", async () => {
+  const order: string[] = [];
+  const piece = async (name: string) => {
+    await turn();
+    work();
+    order.push(`${name} begins`);
+    await turnToGoOn();
+    order.push(`${name} ends`);
+  };
+  await Promise.all(Array.from({ length: 50 }, (_, at) => piece(String(at))));
+  // Between the two there may be some microtasks, in which another one begins.
+  let halfDone = 0;
+  const counts = order.map((each) => (halfDone += each.endsWith("begins") ? 1 : -1));
+  expect(Math.max(...counts)).toBeLessThanOrEqual(4);
 });

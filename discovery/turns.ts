@@ -9,6 +9,8 @@ const STRETCH_MS = 5;
 
 const now = performance.now.bind(performance);
 const waiting: (() => void)[] = [];
+/** Those who go on with what somebody had a turn for. */
+const goingOn: (() => void)[] = [];
 let isDraining = false;
 /** When the work of this round of the event loop began; undefined: there was none yet. */
 let beganMs: number | undefined;
@@ -18,8 +20,20 @@ let beganMs: number | undefined;
  * other, in the order of the calls. The work is what the caller does before it waits for something else.
  */
 export function turn(): Promise<void> {
+  return join(waiting);
+}
+
+/**
+ * The same for the second half of a piece of work, which comes before all first halves: otherwise thousands of them would lie about half
+ * done, which is most of the memory.
+ */
+export function turnToGoOn(): Promise<void> {
+  return join(goingOn);
+}
+
+function join(queue: (() => void)[]): Promise<void> {
   return new Promise((resolve) => {
-    waiting.push(resolve);
+    queue.push(resolve);
     if (!isDraining) void drain();
   });
 }
@@ -28,13 +42,13 @@ async function drain(): Promise<void> {
   isDraining = true;
   // Others who come in this moment wait behind.
   await pause();
-  while (waiting.length > 0) {
+  while (waiting.length + goingOn.length > 0) {
     if (beganMs === undefined) {
       beganMs = now();
       setImmediate(() => (beganMs = undefined));
     }
     if (now() - beganMs < STRETCH_MS) {
-      waiting.shift()?.();
+      (goingOn.shift() ?? waiting.shift())?.();
       // Lets them do their work, before a look at the clock.
       await pause();
     } else {

@@ -1,12 +1,12 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 
-import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
+import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
 import { type Admitted, admit, release } from "./hold.ts";
 import { DiscoveryError, type Doubt, type Failure, type Source } from "./source.ts";
-import { turn } from "./turns.ts";
+import { turnToGoOn } from "./turns.ts";
 
 /** All that is known of one watched service; times in milliseconds since 1970. */
 export interface WatchView {
@@ -55,7 +55,7 @@ export class WatchedService implements WatchView {
   lastChangeMs: number | undefined;
   readonly counts = { events: 0, changes: 0, failures: 0 };
   readonly #options: WatchOptions;
-  readonly #closed = new AbortController();
+  #closed = false;
   readonly #done: Promise<void>;
   #run = new AbortController();
   #admitted: Admitted;
@@ -86,18 +86,18 @@ export class WatchedService implements WatchView {
 
   /** Ends the watch; resolves when the source holds nothing for it. */
   async close(): Promise<void> {
-    this.#closed.abort();
+    this.#closed = true;
     this.#run.abort();
     clearTimeout(this.#holdTimer);
     await this.#done;
   }
 
   async #watch(): Promise<void> {
-    while (!this.#closed.signal.aborted) {
+    while (!this.#closed) {
       this.#run = new AbortController();
       const startedMs = Date.now();
       const failure = await this.#watchOnce(this.#run.signal);
-      if (this.#closed.signal.aborted) return;
+      if (this.#closed) return;
       // Was restarted: at once.
       if (failure === undefined) continue;
       this.#fail(failure, Date.now() - startedMs >= STABLE_MS);
@@ -108,19 +108,30 @@ export class WatchedService implements WatchView {
   /** @returns why it ended; undefined if it was told to */
   async #watchOnce(signal: AbortSignal): Promise<unknown> {
     let first = true;
+    let iterator: AsyncIterator<ServiceSnapshot> | undefined;
     try {
-      for await (const snapshot of until(this.#options.source.watch(this.key, signal), signal)) {
-        await turn();
+      iterator = this.#options.source.watch(this.key, signal)[Symbol.asyncIterator]();
+      for (;;) {
+        const next = await nextUntil(iterator, signal);
+        if (next?.done === true && !signal.aborted) return new Error("the source ended by itself");
+        if (next === undefined || next.done === true) return undefined;
+        const snapshot = next.value;
+        // The source may have had a turn to make it.
+        await turnToGoOn();
         if (signal.aborted) return undefined;
-        const answer = canonical(snapshot);
+        const said = canonical(snapshot);
+        // What is served has the same bytes elsewhere too: a re-list would else double them.
+        const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
         // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
         snapshot.endpoints = [];
         this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
         first = false;
       }
-      return signal.aborted ? undefined : new Error("the source ended by itself");
     } catch (error) {
       return signal.aborted ? undefined : error;
+    } finally {
+      // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
+      void Promise.resolve(iterator?.return?.()).catch(() => undefined);
     }
   }
 
@@ -164,7 +175,7 @@ export class WatchedService implements WatchView {
   #setHoldTimer(): void {
     clearTimeout(this.#holdTimer);
     const held = this.#admitted.held;
-    if (held === undefined || this.#closed.signal.aborted) return;
+    if (held === undefined || this.#closed) return;
     this.#holdTimer = setTimeout(
       () => {
         const before = this.#admitted;
@@ -186,25 +197,22 @@ export class WatchedService implements WatchView {
   }
 }
 
-/** The same items until the signal is aborted, even if the source is slow to notice. */
-async function* until<Item>(items: AsyncIterable<Item>, signal: AbortSignal): AsyncGenerator<Item> {
-  const iterator = items[Symbol.asyncIterator]();
-  let stop = () => {};
-  const onAbort = () => stop();
-  signal.addEventListener("abort", onAbort);
-  try {
-    while (!signal.aborted) {
-      // A promise of its own each time: one that is raced again and again would remember every race.
-      const next = await new Promise<IteratorResult<Item> | undefined>((resolve, reject) => {
-        stop = () => resolve(undefined);
-        iterator.next().then(resolve, reject);
-      });
-      if (next === undefined || next.done === true) return;
-      yield next.value;
+/**
+ * The next item, or undefined as soon as the signal is aborted, even if the source is slow to notice. No generator of its own: a watch is one
+ * of thousands, most of which wait here.
+ */
+function nextUntil<Item>(
+  iterator: AsyncIterator<Item>,
+  signal: AbortSignal,
+): Promise<IteratorResult<Item> | undefined> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      resolve(undefined);
+      return;
     }
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
-    void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
+    const end = () => resolve(undefined);
+    signal.addEventListener("abort", end);
+    const forget = () => signal.removeEventListener("abort", end);
+    iterator.next().finally(forget).then(resolve, reject);
+  });
 }

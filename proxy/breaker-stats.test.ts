@@ -33,8 +33,12 @@ test("a breaker is open when it is in any worker, and what remains is the sum wh
   await setImmediate();
   const resources = new Map([cluster("a:b", true), cluster("c", false)].map((one) => [one.name, one]));
   const values = () => new Map(statsValues(breakerSamples(() => resources, 2, reader.gauges("cluster"))));
-  const at = (name: string) => `cluster.${name}.circuit_breakers.default`;
+  const at = (name: string, priority = "default") => `cluster.${name}.circuit_breakers.${priority}`;
+  const closed = (name: string) =>
+    Object.fromEntries(["cx", "cx_pool", "rq", "rq_pending"].map((what) => [`${at(name, "high")}.${what}_open`, 0]));
   expect(Object.fromEntries(values())).toEqual({
+    ...closed("a_b"),
+    ...closed("c"),
     [`${at("a_b")}.cx_pool_open`]: 0,
     [`${at("a_b")}.cx_open`]: 1,
     [`${at("a_b")}.remaining_cx`]: 2,
@@ -51,6 +55,10 @@ test("a breaker is open when it is in any worker, and what remains is the sum wh
   stores[0]?.cluster("a:b").upstream_cx_active.dec();
   expect(values().get(`${at("a_b")}.rq_open`)).toBe(1);
   expect(values().get(`${at("a_b")}.cx_open`)).toBe(0);
+  // What is of priority HIGH counts against its own limits only.
+  stores[1]?.cluster("a:b")["high.rq_active"].inc();
+  expect(values().get(`${at("a_b")}.rq_open`)).toBe(0);
+  expect(values().get(`${at("a_b", "high")}.rq_open`)).toBe(1);
 });
 
 test("a cluster is counted by its alt_stat_name; of two that share one the first is shown", async () => {

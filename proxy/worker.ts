@@ -114,6 +114,7 @@ function statusOf(cluster: Cluster): ClusterStatus {
     name: cluster.name,
     statName: cluster.settings.statName,
     breakers: cluster.settings.breakers,
+    highBreakers: cluster.settings.highBreakers,
     endpoints: Array.from(cluster.endpoints(), (endpoint) => ({
       address: endpoint.address,
       port: endpoint.port,

@@ -104,20 +104,20 @@ const { number: snapshotField } = SavedSnapshotSchema.field.snapshot;
 
 /** An encoded SavedEndpoints, piece by piece: others have their turn between them. */
 async function* chunksOf(all: Iterable<Saved>): AsyncGenerator<Uint8Array> {
-  let writer = new BinaryWriter();
+  // One for all of them, and nothing is put together before it is in there: each time that would be as many bytes for the garbage.
+  const writer = new BinaryWriter();
   let bytes = 0;
   for (const { gatewayGroup, registry, service, served } of all) {
     await turn();
-    const head = toBinary(SavedSnapshotSchema, create(SavedSnapshotSchema, { gatewayGroup, registry }));
+    const owner = toBinary(SavedSnapshotSchema, create(SavedSnapshotSchema, { gatewayGroup, registry }));
     const key = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, { service }));
+    const [head, content] = served.encode();
+    writer.tag(recordField, WireType.LengthDelimited).fork().raw(owner);
     // The same message in parts, one after the other, is the whole of it.
-    const snapshot = Buffer.concat([served.encode(), key]);
-    writer.tag(recordField, WireType.LengthDelimited).fork().raw(head);
-    writer.tag(snapshotField, WireType.LengthDelimited).bytes(snapshot).join();
-    bytes += snapshot.length;
+    writer.tag(snapshotField, WireType.LengthDelimited).fork().raw(head).raw(content).raw(key).join().join();
+    bytes += content.length;
     if (bytes < CHUNK_BYTES) continue;
     yield writer.finish();
-    writer = new BinaryWriter();
     bytes = 0;
   }
   yield writer.finish();

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 
 import { HealthStatus } from "#envoy/config/core/v3/health_check_pb.ts";
 import {
+  type LbEndpoint,
   LbEndpointSchema,
   type LocalityLbEndpoints,
   LocalityLbEndpointsSchema,
@@ -23,7 +24,7 @@ const healths: ReadonlyMap<EndpointHealth, HealthStatus> = new Map([
   [EndpointHealth.DRAINING, HealthStatus.DRAINING],
 ]);
 
-/** The endpoints found for an upstream, by locality; its nodes are the priorities behind them. */
+/** The endpoints found for an upstream, by the zones that they are there for; its nodes are the priorities behind them. */
 export function toDiscoveredAssignment(
   clusterName: string,
   upstream: Upstream,
@@ -31,26 +32,40 @@ export function toDiscoveredAssignment(
   snapshot: ServiceSnapshot,
 ): ClusterLoadAssignment {
   const assignment = toLoadAssignment(clusterName, upstream);
-  const chosen = snapshot.endpoints.filter((endpoint) => isChosen(endpoint, discovery));
-  const found = [...Map.groupBy(chosen, ({ region, zone, subZone }) => JSON.stringify([region, zone, subZone]))]
+  const usable = snapshot.endpoints.filter((endpoint) => isChosen(endpoint, discovery));
+  const heeded = hintsCount(usable);
+  const chosen = usable
+    .map((endpoint) => ({ endpoint, zone: zoneOf(endpoint, discovery.zones, heeded) }))
+    .filter(({ zone }) => discovery.zones.length === 0 || discovery.zones.includes(zone));
+  const scale = weightScale(chosen.map(({ endpoint }) => endpoint));
+  const places = Map.groupBy(chosen, ({ endpoint, zone }) =>
+    JSON.stringify([endpoint.region, zone, endpoint.subZone] satisfies Place),
+  );
+  const found = [...places]
     // By name, so that the same endpoints are the same bytes.
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, endpoints]) => locality(endpoints, discovery));
+    .map(([place, there]) =>
+      locality(
+        JSON.parse(place) as Place,
+        there.map(({ endpoint }) => lbEndpoint(endpoint, discovery, scale)),
+      ),
+    );
   if (found.length === 0) return assignment;
   for (const { ...fallback } of assignment.endpoints) found.push({ ...fallback, priority: fallback.priority + 1 });
   assignment.endpoints = found;
   return assignment;
 }
 
+type Place = [region: string, zone: string, subZone: string];
+
 /**
  * Whether an upstream sends to an endpoint. What the registry calls unhealthy is left out rather than marked: of a cluster that is mostly
  * unhealthy, data planes would use everything ("panic").
  */
 function isChosen(endpoint: Endpoint, discovery: Discovery): boolean {
-  const { zones, tags, metadata } = discovery;
+  const { tags, metadata } = discovery;
   if (endpoint.health === EndpointHealth.UNHEALTHY || endpoint.weight === 0) return false;
   if (portOf(endpoint, discovery) === undefined) return false;
-  if (zones.length > 0 && !zones.includes(endpoint.zone)) return false;
   if (!tags.every((tag) => endpoint.tags.includes(tag))) return false;
   return Object.entries(metadata).every(([name, value]) => endpoint.metadata[name] === value);
 }
@@ -60,22 +75,53 @@ function portOf({ port, ports }: Endpoint, { portSpecifier }: Discovery): number
   return chosen === undefined || chosen === 0 ? undefined : chosen;
 }
 
-function locality(endpoints: readonly Endpoint[], discovery: Discovery): LocalityLbEndpoints {
-  const { region = "", zone = "", subZone = "" } = endpoints[0] ?? {};
+/**
+ * Whether hints are heeded: Kubernetes' own proxies do only where every endpoint that takes requests has one, since a part of them would
+ * leave some zones with next to nothing (KEP-2433, "Kube-Proxy").
+ */
+function hintsCount(endpoints: readonly Endpoint[]): boolean {
+  const ready = endpoints.filter(({ health }) => health !== EndpointHealth.DRAINING);
+  return ready.length > 0 && ready.every(({ forZones }) => forZones.length > 0);
+}
+
+/** The zone that an endpoint is there for: by its hints, of several the wanted one or its own; without, where it is. */
+function zoneOf({ zone, forZones }: Endpoint, wanted: readonly string[], heeded: boolean): string {
+  if (!heeded || forZones.length === 0) return zone;
+  const among = forZones.filter((each) => wanted.length === 0 || wanted.includes(each));
+  return among.includes(zone) ? zone : (among[0] ?? forZones[0] ?? zone);
+}
+
+/** Endpoints of one place. Its weight, for data planes that share traffic among localities, is what its endpoints have together. */
+function locality([region, zone, subZone]: Place, lbEndpoints: readonly LbEndpoint[]): LocalityLbEndpoints {
   const isSomewhere = region !== "" || zone !== "" || subZone !== "";
   return create(LocalityLbEndpointsSchema, {
     ...(isSomewhere && { locality: { region, zone, subZone } }),
-    lbEndpoints: endpoints.map((endpoint) => {
-      const { address, hostname, weight, health, metadata } = endpoint;
-      const portValue = portOf(endpoint, discovery) ?? 0;
-      const socketAddress = { address, portSpecifier: { case: "portValue", value: portValue } } as const;
-      const value = { hostname, address: { address: { case: "socketAddress", value: socketAddress } } } as const;
-      return create(LbEndpointSchema, {
-        hostIdentifier: { case: "endpoint", value },
-        healthStatus: healths.get(health) ?? HealthStatus.UNKNOWN,
-        loadBalancingWeight: weight ?? 1,
-        ...(Object.keys(metadata).length > 0 && { metadata: { filterMetadata: { [LB_METADATA]: { ...metadata } } } }),
-      });
-    }),
+    loadBalancingWeight: lbEndpoints.reduce((sum, { loadBalancingWeight = 1 }) => sum + loadBalancingWeight, 0),
+    lbEndpoints: [...lbEndpoints],
+  });
+}
+
+const weightOf = ({ weight }: Endpoint) => weight ?? 1;
+
+/** What data planes accept as the sum of a locality's weights, and of a priority's (Envoy, endpoint_components.proto). */
+const WEIGHTS_MAX = 0xffff_ffff;
+
+/** What all weights are multiplied by, so that their sum is one that data planes accept; nearly always 1. */
+function weightScale(endpoints: readonly Endpoint[]): number {
+  const sum = endpoints.reduce((total, endpoint) => total + weightOf(endpoint), 0);
+  // None becomes less than 1, which adds up to one for each at most.
+  return sum <= WEIGHTS_MAX ? 1 : (WEIGHTS_MAX - endpoints.length) / sum;
+}
+
+function lbEndpoint(endpoint: Endpoint, discovery: Discovery, scale: number): LbEndpoint {
+  const { address, hostname, health, metadata } = endpoint;
+  const portValue = portOf(endpoint, discovery) ?? 0;
+  const socketAddress = { address, portSpecifier: { case: "portValue", value: portValue } } as const;
+  const value = { hostname, address: { address: { case: "socketAddress", value: socketAddress } } } as const;
+  return create(LbEndpointSchema, {
+    hostIdentifier: { case: "endpoint", value },
+    healthStatus: healths.get(health) ?? HealthStatus.UNKNOWN,
+    loadBalancingWeight: Math.max(1, Math.floor(weightOf(endpoint) * scale)),
+    ...(Object.keys(metadata).length > 0 && { metadata: { filterMetadata: { [LB_METADATA]: { ...metadata } } } }),
   });
 }

@@ -9,7 +9,8 @@ import { resourceType, servedType } from "#proto/resource-types.ts";
 
 import type { CachedResource, ResourceCache, ResourceSet } from "./cache.ts";
 import { cachedResource, versionOf } from "./resource.ts";
-import type { Subscription } from "./subscription.ts";
+import { AliasedSet, findHosts } from "./hosts-on-demand.ts";
+import { byHost, type Subscription } from "./subscription.ts";
 import { encodeBodiless } from "./wire.ts";
 
 /** What stands for a name that doesn't exist. */
@@ -87,9 +88,11 @@ const answers: ReadonlyMap<string, Answer> = new Map([
 export function servedSet(
   cache: Pick<ResourceCache, "resources">,
   group: string,
-  { view }: Pick<Subscription, "view">,
+  sub: Subscription,
 ): ResourceSet | undefined {
-  const set = cache.resources(group, view);
-  const answer = answers.get(view);
-  return set === undefined || answer === undefined ? set : new AnsweringSet(set, answer);
+  const set = cache.resources(group, sub.view);
+  const answer = answers.get(sub.view);
+  if (set === undefined || answer === undefined) return set;
+  if (byHost(sub.type)) findHosts(sub, set);
+  return new AnsweringSet(sub.asked === undefined ? set : new AliasedSet(set, sub.asked), answer);
 }

@@ -96,6 +96,51 @@ test("W2 in state of the world: only those of the clusters that changed", async 
   expect(endpoints?.resources.length).toBe(1);
 });
 
+test.each([
+  ["delta", "delta ADS", "DeltaClusters", undefined],
+  [
+    "delta",
+    "a service of their own",
+    "DeltaClusters",
+    "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints",
+  ],
+  ["sotw", "ADS", "StreamClusters", undefined],
+] as const)("W2 %s: clusters on a stream of their own, endpoints by %s", async (kind, _, clusterMethod, method) => {
+  await using rig = await startXdsRig([...gateway(), resource("CDS", "b"), resource("EDS", "b")]);
+  const open = (id: string) => {
+    const node = { id, cluster: "default" };
+    const byService = { node, method: `/envoy.service.cluster.v3.ClusterDiscoveryService/${clusterMethod}` };
+    const endpoints = { node, ...(method !== undefined && { method }) };
+    if (kind === "sotw") {
+      const clients = [rig.sotw(byService), rig.sotw(endpoints)] as const;
+      clients[0].subscribe(CDS);
+      clients[1].subscribe(EDS, ["a", "b"]);
+      return clients;
+    }
+    const clients = [rig.delta(byService), rig.delta(endpoints)] as const;
+    clients[0].send({ typeUrl: CDS });
+    clients[1].send({ typeUrl: EDS, resourceNamesSubscribe: ["a", "b"] });
+    return clients;
+  };
+  const [, endpoints] = open("one");
+  await endpoints.until(() => endpoints.held(EDS).size === 2);
+  await rig.nodesAre(([node]) => node?.state === "synced" && node.types.length === 2);
+  const [, others] = open("other");
+  await others.until(() => others.held(EDS).size === 2);
+  await rig.nodesAre((nodes) => nodes.length === 2 && nodes.every(({ state }) => state === "synced"));
+  const [before, othersBefore] = [endpoints.responses.length, others.responses.length];
+  rig.change(resource("CDS", "b", "2"));
+  // Its endpoints are as they were.
+  for (const [client, had] of [
+    [endpoints, before],
+    [others, othersBefore],
+  ] as const) {
+    await client.until(() => client.responses.length === had + 1);
+    const last = client.responses.at(-1);
+    expect([last?.typeUrl, last?.resources.length]).toEqual([EDS, 1]);
+  }
+});
+
 test("W3 a cluster without endpoints has an empty assignment", async () => {
   await using rig = await startXdsRig([resource("EDS", "a", "")]);
   const client = rig.delta();

@@ -123,9 +123,12 @@ const isRefusing = (sub: Subscription | undefined): boolean =>
 export function noteOrderSent(order: Order, sub: Subscription, endpoints: ResourceSet): void {
   const eds = order.subscriptions.get("EDS");
   if (sub.type.shortName !== "CDS" || !eds?.started) return;
-  for (const name of sub.inFlight?.changed ?? []) {
-    if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
-  }
+  forceAgain(eds, endpoints, sub.inFlight?.changed ?? []);
+}
+
+/** The endpoints of these clusters are sent again, as far as the client wants them and there are any (W2). */
+export function forceAgain(eds: Subscription, endpoints: ResourceSet, clusters: Iterable<string>): void {
+  for (const name of clusters) if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
 }
 
 /** The client has answered a response: clusters that it has now are waited for until it has their endpoints too. */

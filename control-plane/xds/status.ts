@@ -73,6 +73,8 @@ export interface ConnectedStream {
   outstanding(): Outstanding;
   /** @param typeUrl undefined: of all types */
   resources(typeUrl: string | undefined): Iterable<ResourceStatus>;
+  /** Its data plane has accepted clusters on another stream. */
+  clustersAccepted?(names: ReadonlySet<string>): void;
 }
 
 /** Who follows what becomes of single data planes, as it happens. Neither method may throw. */
@@ -92,6 +94,8 @@ export interface NodeConnection {
   changed(): void;
   /** The data plane refused a response. @returns what the operator wrote that is refused by that, in words */
   refused(refusal: Refusal): readonly string[];
+  /** The data plane accepted clusters on this stream, which its other streams may have the endpoints of. */
+  clustersAccepted(names: ReadonlySet<string>): void;
   /** The stream has ended; the entry keeps its last report. */
   close(): void;
 }
@@ -195,6 +199,9 @@ export class NodeRegistry {
       changed: () => this.#changed(held),
       refused: (refusal) =>
         [...this.#nodeListeners].flatMap((listener) => listener.nodeRefused(held.identity, refusal)),
+      clustersAccepted(names) {
+        for (const other of held.streams) if (other !== stream) other.clustersAccepted?.(names);
+      },
       close: () => this.#close(key, held, stream),
     };
   }

@@ -11,7 +11,7 @@ import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import type { Credentials } from "./join.ts";
 import { nextResponse } from "./next-response.ts";
-import { nextDeadline, pruneWarming } from "./order.ts";
+import { forceAgain, nextDeadline, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import type { RawCall } from "./raw-call.ts";
 import { Quiet } from "./quiet.ts";
@@ -144,6 +144,14 @@ export class XdsStream implements Watcher, ConnectedStream {
 
   resources(typeUrl: string | undefined): Iterable<ResourceStatus> {
     return this.#types.resources(typeUrl);
+  }
+
+  clustersAccepted(names: ReadonlySet<string>): void {
+    const endpoints = this.#types.get(EDS);
+    const set = this.#client?.view.resources(this.#client.identity.gatewayGroup, EDS);
+    if (endpoints === undefined || set === undefined) return;
+    forceAgain(endpoints, set, names);
+    this.#schedule();
   }
 
   #receive(bytes: Buffer): void {

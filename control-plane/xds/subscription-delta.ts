@@ -4,6 +4,7 @@ import { FirstAnswers } from "./first-answers.ts";
 import { WILDCARD } from "./interest.ts";
 import { noteDropped, noteReplaced } from "./progress.ts";
 import {
+  byHost,
   distrust,
   dropWildcard,
   forget,
@@ -52,6 +53,7 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   if (first) {
     sub.started = true;
     rescan = true;
+    if (byHost(sub.type)) watch.push(WILDCARD);
     // D9: what the client kept from an earlier stream. The names in it are no subscription.
     for (const [name, version] of Object.entries(request.initialResourceVersions)) {
       // What cannot be a version of ours need not be remembered.
@@ -96,7 +98,7 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
     if (name === WILDCARD) {
       if (!sub.wildcard) continue;
       dropWildcard(sub);
-      unwatch.push(WILDCARD);
+      if (!byHost(sub.type)) unwatch.push(WILDCARD);
       continue;
     }
     const named = sub.names.delete(name);

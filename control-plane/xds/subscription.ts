@@ -7,6 +7,7 @@ import { LayeredSet } from "./layered-set.ts";
 import { newProgress, noteAnswered, noteOwed, notePushed, type Progress } from "./progress.ts";
 import { refusalsIn } from "./refusals.ts";
 import type { PublicationRange } from "./delivery.ts";
+import type { AskedHosts } from "./hosts-on-demand.ts";
 import type { TypeStatus } from "./status.ts";
 
 /** A response that its client has neither accepted nor refused yet. */
@@ -68,6 +69,8 @@ export interface Subscription {
   waitingSinceMs: number | undefined;
   /** What is known of single resources, and of what belongs to publications. */
   readonly progress: Progress;
+  /** Virtual hosts only: what it has asked for by host (hosts-on-demand.ts). */
+  asked: AskedHosts | undefined;
   /** For status. */
   sentVersion: string;
   acceptedVersion: string;
@@ -102,6 +105,7 @@ export const newSubscription = (type: ServedType, view: string = type.typeUrl): 
   refused: false,
   waitingSinceMs: undefined,
   progress: newProgress(),
+  asked: undefined,
   sentVersion: "",
   acceptedVersion: "",
   nack: "",
@@ -281,10 +285,13 @@ export function distrust(sub: Subscription): void {
 }
 
 /** Every name that the client is to be told of, as the cache's index has them. */
-export function* watched({ wildcard, names }: Subscription): Iterable<string> {
-  if (wildcard) yield WILDCARD;
+export function* watched({ type, wildcard, names }: Subscription): Iterable<string> {
+  if (wildcard || byHost(type)) yield WILDCARD;
   yield* names;
 }
+
+/** Types of which names may stand for resources of other names, so that any change may concern whoever asked for one (O1). */
+export const byHost = ({ shortName }: ServedType): boolean => shortName === "VHDS";
 
 /** Closes a turn of taking: what nothing waits for any more is no longer fresh or late. */
 export function noteTaken(sub: Subscription): void {

@@ -31,4 +31,7 @@ export function noteVerdict(
   if (settled === undefined) return;
   metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
   noteOrderSettled(order, sub, settled, view.resources(gatewayGroup, EDS), now());
+  // W2, for a client that takes clusters on a stream of their own: by now it waits for their endpoints, wherever it takes those.
+  const hasEndpoints = order.subscriptions.get("EDS")?.started === true;
+  if (type === "CDS" && verdict === "ack" && !hasEndpoints) connection.clustersAccepted(settled.changed);
 }

@@ -24,6 +24,8 @@ export interface WantedResource {
 export function* wantedResources(sub: Subscription, set: ResourceSet | undefined): Iterable<WantedResource> {
   if (sub.wildcard) for (const resource of set?.values() ?? []) yield statusOf(sub, resource.name, resource);
   for (const name of sub.names) {
+    // What it stands for is listed under its own name.
+    if (sub.asked?.answered.has(name)) continue;
     const resource = set?.get(name);
     if (!sub.wildcard || resource === undefined) yield statusOf(sub, name, resource);
   }

@@ -51,6 +51,20 @@ test("instances become endpoints: weights and health by their checks, names by t
   expect(o1).toMatchObject({ metadata: { team: "shop" }, tags: ["v2", "live"] });
 });
 
+test("where an instance is comes from its locality, its node's, or the metadata of either", () => {
+  const meta = { region: "meta", zone: "meta-a" };
+  const place = (Service: object, Node: object) => {
+    const entry = { Node: { Address: "10.0.0.1", ...Node }, Service: { Port: 80, ...Service }, Checks: [] };
+    const [endpoint] = toSnapshot(key, entriesOf([entry]), new Map(), { passingOnly: false }).endpoints;
+    return [endpoint?.region, endpoint?.zone];
+  };
+  expect(place({ Locality: { Region: "eu", Zone: "eu-a" }, Meta: meta }, { Meta: meta })).toEqual(["eu", "eu-a"]);
+  expect(place({ Meta: meta }, { Locality: { Region: "eu" } })).toEqual(["eu", ""]);
+  expect(place({ Meta: meta }, { Meta: { zone: "node-a" } })).toEqual(["meta", "meta-a"]);
+  expect(place({ Meta: { team: "shop" } }, { Meta: { zone: "node-a" } })).toEqual(["", "node-a"]);
+  expect(place({ Meta: null }, { Locality: null })).toEqual(["", ""]);
+});
+
 test("an answer that is no list of instances is refused, whatever it is", () => {
   for (const body of [null, {}, "No cluster leader", [1], [{ Node: {} }]]) {
     expect(() => entriesOf(body)).toThrow("not a list of service instances");

@@ -15,7 +15,12 @@ import { DiscoveryError } from "../source.ts";
 
 /** What is read of an entry of /v1/health/service/NAME. */
 interface HealthEntry {
-  readonly Node: { readonly Node?: string; readonly Address?: string; readonly Locality?: Locality | null };
+  readonly Node: {
+    readonly Node?: string;
+    readonly Address?: string;
+    readonly Meta?: Readonly<Record<string, string>> | null;
+    readonly Locality?: Locality | null;
+  };
   readonly Service: {
     readonly ID?: string;
     readonly Address?: string;
@@ -72,10 +77,9 @@ export function toSnapshot(
 const addressOf = ({ Service, Node }: HealthEntry): string => Service.Address || Node.Address || "";
 
 function toEndpoint(entry: HealthEntry, address: string, { passingOnly }: ConvertOptions) {
-  const { Node, Service } = entry;
+  const { Service } = entry;
   const status = statusOf(entry);
   const weight = status === "warning" ? Service.Weights?.Warning : Service.Weights?.Passing;
-  const locality = Service.Locality ?? Node.Locality;
   const isHealthy = status === "passing" || (status === "warning" && !passingOnly);
   return {
     address,
@@ -83,11 +87,21 @@ function toEndpoint(entry: HealthEntry, address: string, { passingOnly }: Conver
     hostname: Service.ID ?? "",
     ...(weight !== undefined && { weight }),
     health: isHealthy ? EndpointHealth.HEALTHY : EndpointHealth.UNHEALTHY,
-    region: locality?.Region ?? "",
-    zone: locality?.Zone ?? "",
+    ...placeOf(entry),
     metadata: { ...Service.Meta },
     tags: [...(Service.Tags ?? [])],
   } satisfies MessageInitShape<typeof EndpointSchema>;
+}
+
+/**
+ * Where an instance is: its own locality or its node's, else what the metadata of either calls `region` and `zone`, where those keep it whose
+ * Consul knows no localities.
+ */
+function placeOf({ Node, Service }: HealthEntry): { region: string; zone: string } {
+  const locality = Service.Locality ?? Node.Locality;
+  if (locality) return { region: locality.Region ?? "", zone: locality.Zone ?? "" };
+  const meta = [Service.Meta, Node.Meta].find((each) => each?.["zone"] ?? each?.["region"]);
+  return { region: meta?.["region"] ?? "", zone: meta?.["zone"] ?? "" };
 }
 
 /** The worst of all checks of the instance and its node; maintenance is a critical check. Without checks it is passing. */

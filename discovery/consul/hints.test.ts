@@ -13,16 +13,18 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-/** Lists by their paths; a question that names the index waits for `set`. */
-async function start() {
-  const lists = new Map<string, { index: number; body: unknown; waiting: Set<ServerResponse> }>();
+/** Lists by their paths; a question that names the index waits for `set`. `bodies` are there from the beginning. */
+async function start(bodies: Readonly<Record<string, unknown>> = {}) {
+  const lists = new Map<string, { index: number; body: unknown; waiting: Set<ServerResponse>; told: number }>();
   const list = (path: string) => {
-    const found = lists.get(path) ?? { index: 1, body: path.endsWith("services") ? {} : [], waiting: new Set() };
+    const body = bodies[path] ?? (path.endsWith("services") ? {} : []);
+    const found = lists.get(path) ?? { index: 1, body, waiting: new Set(), told: 0 };
     lists.set(path, found);
     return found;
   };
   const tell = (path: string, response: ServerResponse) => {
     const { index, body } = list(path);
+    list(path).told++;
     response.writeHead(200, { "x-consul-index": String(index) }).end(JSON.stringify(body));
   };
   const server = createServer((request, response) => {
@@ -45,7 +47,7 @@ async function start() {
     await done;
   });
   const set = async (path: string, body: unknown) => {
-    await vi.waitUntil(() => list(path).waiting.size > 0, { timeout: 20_000 });
+    await vi.waitUntil(() => list(path).waiting.size > 0, { timeout: 60_000 });
     const it = list(path);
     it.index++;
     it.body = body;
@@ -53,7 +55,7 @@ async function start() {
     it.waiting.clear();
   };
   const hints = async (...expected: string[]) => {
-    await vi.waitUntil(() => hinted.length >= expected.length, { timeout: 20_000 });
+    await vi.waitUntil(() => hinted.length >= expected.length, { timeout: 60_000 });
     expect(hinted.splice(0).sort()).toEqual(expected);
   };
   return { list, set, hints };
@@ -90,4 +92,23 @@ test("a service that comes, goes or has other tags is hinted at", async () => {
   await hints("carts", "orders");
   await set("/v1/catalog/services", { orders: ["v1", "v2"], carts: [] });
   await hints("orders", "orders");
+});
+
+test("where something was registered, services with another number of instances or other nodes are hinted at", async () => {
+  const path = "/v1/internal/ui/services";
+  const summary = (Name: string, InstanceCount: number, ...Nodes: string[]) => ({ Name, InstanceCount, Nodes });
+  const [orders, carts, users] = [
+    summary("orders", 1, "n1"),
+    summary("carts", 2, "n1", "n2"),
+    summary("users", 1, "n1"),
+  ];
+  const { list, set, hints } = await start({ [path]: [orders, carts, users] });
+  await vi.waitUntil(() => list(path).told > 0, { timeout: 60_000 });
+  // The names stay the same; the order of nodes says nothing.
+  list(path).body = [summary("orders", 2, "n1"), summary("carts", 2, "n2", "n1"), summary("users", 1, "n2")];
+  await set("/v1/catalog/services", {});
+  await hints("orders", "users");
+  list(path).body = [summary("orders", 2, "n1"), summary("carts", 2, "n1", "n2")];
+  await set("/v1/catalog/services", {});
+  await hints("users");
 });

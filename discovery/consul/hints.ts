@@ -1,11 +1,12 @@
 /**
- * What can be learnt of many services with few questions: which services have checks that began or ceased to fail, and which came or went.
- * None of it is an answer; it says whom to ask first. Where it fails, services wait for their turn, so that failures need no telling.
+ * What can be learnt of many services with few questions: which have checks that began or ceased to fail, which came or went, and which have
+ * another number of instances or other nodes. None of it is an answer; it says whom to ask first. Where it fails, services wait for their turn, so that failures need no telling.
  */
 import { sleep } from "../backoff.ts";
 import type { ConsulClient } from "./client.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
+import { Summaries } from "./summaries.ts";
 import { nextIndex } from "./watch.ts";
 
 const ANSWER_MS_MAX = 10_000;
@@ -13,6 +14,10 @@ const WAIT_S = 240;
 /** A list of all that fails, or of all names, need not be read more often. */
 const INTERVAL_MS = 500;
 const RETRY_MS = 5_000;
+/** Summaries cost Consul more than all else that is asked here: so many times as long as one took, it has its rest. */
+const SUMMARY_REST = 20;
+/** Somebody may not have the right to see them, or a proxy in front of Consul may not let them through. */
+const SUMMARY_RETRY_MS = 60_000;
 
 /** Connections that `watchHints` holds. */
 export const HINT_CONNECTIONS = 3;
@@ -32,12 +37,28 @@ export async function watchHints(
       }
     }
   };
+  let registered = Promise.withResolvers<void>();
+  // The index of this list moves with every registration, also where the names stay the same.
   const names = async () => {
     for await (const changed of changes(client, settings, "/v1/catalog/services", serviceNames, signal)) {
       for (const { service } of changed) hint(service);
+      registered.resolve();
+    }
+    registered.resolve();
+  };
+  const counts = async () => {
+    const summaries = new Summaries(client, settings);
+    while (!signal.aborted) {
+      registered = Promise.withResolvers();
+      const askedMs = performance.now();
+      const changed = await summaries.changed(signal).catch(() => undefined);
+      for (const service of changed ?? []) hint(service);
+      const restMs = Math.max(INTERVAL_MS, (performance.now() - askedMs) * SUMMARY_REST);
+      await sleep(changed === undefined ? SUMMARY_RETRY_MS : restMs, signal);
+      await registered.promise;
     }
   };
-  await Promise.all([checks("critical"), checks("warning"), names()]);
+  await Promise.all([checks("critical"), checks("warning"), names(), counts()]);
 }
 
 /** Something in a list that comes or goes. */

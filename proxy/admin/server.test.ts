@@ -55,6 +55,7 @@ const source: AdminSource = {
         name: "a",
         statName: "a",
         breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
+        highBreakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 7 },
         endpoints: [
           { address: "::1", port: 9101, hostname: "h", weight: 3, priority: 0, healthy: true, activeRequests: 7 },
           { address: "10.0.0.1", port: 9102, hostname: "", weight: 1, priority: 0, healthy: false, activeRequests: 0 },
@@ -135,6 +136,7 @@ test.each(["/nothing", "/__proto__", "/constructor", "/ready/"])("%s is not foun
 test("/clusters in Envoy's lines and JSON", async () => {
   const lines = (await get("/clusters")).split("\n");
   expect(lines).toContain("a::default_priority::max_retries::3");
+  expect(lines).toContain("a::high_priority::max_retries::7");
   expect(lines).toContain("a::[::1]:9101::rq_active::7");
   expect(lines).toContain("a::10.0.0.1:9102::health_flags::/failed_eds_health");
   expect(await getJson("/clusters?format=json")).toMatchObject({

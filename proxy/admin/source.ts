@@ -1,5 +1,6 @@
 import type { ResourceType } from "#proto/resource-types.ts";
 
+import type { Breakers } from "../cluster/cluster.ts";
 import type { Sample } from "../observe/stats-reader.ts";
 import type { Resource } from "../xds/graph.ts";
 import type { RefusedVersion } from "../xds/configuration.ts";
@@ -24,12 +25,8 @@ export interface ClusterStatus {
   /** What its statistics call it. */
   readonly statName: string;
   /** Limits hold in each worker by itself. */
-  readonly breakers: {
-    readonly maxConnections: number;
-    readonly maxPendingRequests: number;
-    readonly maxRequests: number;
-    readonly maxRetries: number;
-  };
+  readonly breakers: Breakers;
+  readonly highBreakers: Breakers;
   readonly endpoints: readonly EndpointStatus[];
 }
 

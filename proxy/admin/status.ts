@@ -9,6 +9,7 @@ import { HealthStatus } from "#envoy/config/core/v3/health_check_pb.ts";
 import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 
+import type { Breakers } from "../cluster/cluster.ts";
 import { listenAddress } from "../xds/references.ts";
 import type { AdminSource, ClusterStatus, ServerState } from "./source.ts";
 
@@ -68,13 +69,11 @@ function listeners(source: Pick<AdminSource, "active" | "state">): { name: strin
 /** /clusters as Envoy's lines of "cluster::endpoint::what::value". */
 export function clustersText(clusters: readonly ClusterStatus[]): string {
   const lines: string[] = [];
-  for (const { name, statName, breakers, endpoints } of clusters) {
+  for (const { name, statName, breakers, highBreakers, endpoints } of clusters) {
     lines.push(
       `${name}::observability_name::${statName}`,
-      `${name}::default_priority::max_connections::${breakers.maxConnections}`,
-      `${name}::default_priority::max_pending_requests::${breakers.maxPendingRequests}`,
-      `${name}::default_priority::max_requests::${breakers.maxRequests}`,
-      `${name}::default_priority::max_retries::${breakers.maxRetries}`,
+      ...breakerLines(`${name}::default_priority`, breakers),
+      ...breakerLines(`${name}::high_priority`, highBreakers),
       `${name}::added_via_api::true`,
     );
     for (const { address, port, hostname, weight, priority, healthy, activeRequests } of endpoints) {
@@ -90,6 +89,13 @@ export function clustersText(clusters: readonly ClusterStatus[]): string {
   }
   return lines.join("\n");
 }
+
+const breakerLines = (at: string, breakers: Breakers) => [
+  `${at}::max_connections::${breakers.maxConnections}`,
+  `${at}::max_pending_requests::${breakers.maxPendingRequests}`,
+  `${at}::max_requests::${breakers.maxRequests}`,
+  `${at}::max_retries::${breakers.maxRetries}`,
+];
 
 /** envoy.admin.v3.Clusters. */
 export function clustersJson(clusters: readonly ClusterStatus[]): JsonValue {

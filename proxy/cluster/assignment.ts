@@ -7,6 +7,7 @@ import type { LbEndpoint } from "#envoy/config/endpoint/v3/endpoint_components_p
 import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 
 import type { Compiled, Place } from "../compile.ts";
+import { balancingMetadata, type Labels, transportLabels } from "./endpoint-metadata.ts";
 
 /** One endpoint as a ClusterLoadAssignment says it. */
 export interface AssignedEndpoint {
@@ -16,6 +17,12 @@ export interface AssignedEndpoint {
   readonly hostname: string;
   /** Further IP addresses, in order of preference. */
   readonly additionalAddresses: readonly string[];
+  /** Of its metadata: what decides on its transport socket. */
+  readonly labels: Labels;
+  /** Of its metadata: what consistent hashing knows it by; "": its address and port. */
+  readonly hashKey: string;
+  /** Of its metadata: whether it is a canary. */
+  readonly canary: boolean;
   /** At least 1. */
   readonly weight: number;
   readonly health: "healthy" | "degraded" | "unhealthy";
@@ -26,6 +33,8 @@ export interface AssignedLocality {
   readonly priority: number;
   /** 0: not set; where localities are weighted such a locality gets nothing. */
   readonly weight: number;
+  /** Of its metadata: what decides on its endpoints' transport sockets where their own labels don't. */
+  readonly labels: Labels;
   readonly endpoints: readonly AssignedEndpoint[];
 }
 
@@ -59,6 +68,7 @@ export function compileAssignment(message: ClusterLoadAssignment, names: boolean
     return {
       priority: locality.priority,
       weight: locality.loadBalancingWeight ?? 0,
+      labels: transportLabels(locality.metadata),
       endpoints: locality.lbEndpoints.flatMap((endpoint, n) => {
         const compiled = compileEndpoint(endpoint, names, at.item("lb_endpoints", n));
         return compiled === undefined ? [] : [compiled];
@@ -83,10 +93,10 @@ function compileEndpoint(message: LbEndpoint, names: boolean, place: Place): Ass
     place.refuse("endpoint must be set");
     return undefined;
   }
-  const { address, hostname, additionalAddresses } = message.hostIdentifier.value;
+  const { address, hostname, additionalAddresses: further } = message.hostIdentifier.value;
   const at = place.field("endpoint");
   const socket = compileSocketAddress(address, names, at.field("address"));
-  const more = additionalAddresses.flatMap((additional, n) => {
+  const additionalAddresses = further.flatMap((additional, n) => {
     const there = at.item("additional_addresses", n).field("address");
     const found = compileSocketAddress(additional.address, false, there);
     if (found !== undefined && found.port !== socket?.port)
@@ -97,7 +107,11 @@ function compileEndpoint(message: LbEndpoint, names: boolean, place: Place): Ass
   if (weight === 0) place.field("load_balancing_weight").refuse("must be at least 1");
   const health = healths[message.healthStatus];
   if (health === undefined) place.field("health_status").refuse("unknown value");
-  return socket && { ...socket, hostname, additionalAddresses: more, weight, health: health ?? "healthy" };
+  if (socket === undefined) return undefined;
+  const labels = transportLabels(message.metadata);
+  const { hashKey, canary } = balancingMetadata(message.metadata);
+  const more = { additionalAddresses, labels, hashKey, canary };
+  return { ...socket, ...more, hostname, weight, health: health ?? "healthy" };
 }
 
 /** A TCP address with a port. Undefined: a problem was reported. */

@@ -2,6 +2,7 @@ import type { TlsCertificate } from "../tls/certificate.ts";
 import type { TlsParameters } from "../tls/parameters.ts";
 import type { PeerValidation } from "../tls/validation.ts";
 import type { OwnOrSecret } from "../tls/validation-source.ts";
+import { hasLabels, type Labels } from "./endpoint-metadata.ts";
 
 /** A cluster with its endpoints, made ready for balancing (cluster/compile.ts makes it). The object lives as long as the cluster's name does in this worker; parts are replaced. */
 export interface Cluster {
@@ -12,24 +13,26 @@ export interface Cluster {
    * `hash` decides in ring hash and Maglev; `avoid` are endpoints already tried, to be avoided for `attempts` draws.
    */
   pick(hash: bigint | undefined, avoid?: ReadonlySet<Endpoint>, attempts?: number): Endpoint | undefined;
+  /** Counts each pick of all endpoints, healthy or not, since too few are; set by whoever has the cluster's statistics. */
+  panics: { inc(): void } | undefined;
   /** All endpoints, for /clusters. */
   endpoints(): Iterable<Endpoint>;
-  /** Requests and connections under way here, against the circuit breakers. */
+  /** Requests and connections under way here, against the circuit breakers of the default priority, and against those of priority HIGH. */
   readonly load: ClusterLoad;
+  readonly highLoad: ClusterLoad;
 }
 
 export interface ClusterSettings {
   /** What statistics, logs and traces call the cluster: its alt_stat_name, or its name. */
   readonly statName: string;
   readonly connectTimeoutMs: number;
+  /** Of endpoints that no match is for; undefined: plain text. Ask {@link tlsOf}. */
   readonly tls: UpstreamTls | undefined;
-  /** Of the default priority; Envoy's default is 1024 each, 3 for retries. */
-  readonly breakers: {
-    readonly maxConnections: number;
-    readonly maxPendingRequests: number;
-    readonly maxRequests: number;
-    readonly maxRetries: number;
-  };
+  /** transport_socket_matches: the first that an endpoint's labels fit; undefined: there are none. */
+  readonly tlsMatches?: readonly TlsMatch[] | undefined;
+  /** Of the default priority, and of HIGH; Envoy's default is 1024 each, 3 for retries. */
+  readonly breakers: Breakers;
+  readonly highBreakers: Breakers;
   /** An idle upstream connection is closed after this; 0: never. Default 1 h. */
   readonly idleTimeoutMs: number;
   /** 0: no limit. */
@@ -42,6 +45,20 @@ export interface ClusterSettings {
   readonly http2: Http2Options;
   /** Idle ms before TCP looks whether the other side is still there; undefined: it doesn't. */
   readonly tcpKeepaliveMs: number | undefined;
+}
+
+/** The TLS, or without it the plain text, of endpoints that have certain labels. */
+export interface TlsMatch {
+  readonly labels: Labels;
+  readonly tls: UpstreamTls | undefined;
+}
+
+/** The limits of one routing priority; they hold in each worker by itself. */
+export interface Breakers {
+  readonly maxConnections: number;
+  readonly maxPendingRequests: number;
+  readonly maxRequests: number;
+  readonly maxRetries: number;
 }
 
 /** Envoy's Http2ProtocolOptions, as far as a client has use for them. */
@@ -96,7 +113,12 @@ export interface Endpoint {
   /** "address:port", IPv6 in brackets. */
   readonly key: string;
   readonly hostname: string;
-  /** Replaced by updates. */
+  /** What decides on its transport socket: its own labels, then those of its locality. Replaced by updates, as what follows. */
+  labels: readonly [own: Labels, ofLocality: Labels];
+  /** What consistent hashing knows it by: its key, unless its metadata says otherwise. */
+  hashKey: string;
+  /** Whether requests to it are counted as a canary's, too. */
+  canary: boolean;
   weight: number;
   priority: number;
   healthy: boolean;
@@ -105,4 +127,13 @@ export interface Endpoint {
   activeRequests: number;
   /** The upstream pool's own; nothing else touches it. */
   pool: unknown;
+}
+
+/** How a cluster's connections to an endpoint are secured; undefined: they aren't (Envoy TransportSocketMatcherImpl::resolve). */
+export function tlsOf({ tls, tlsMatches }: ClusterSettings, endpoint: Endpoint): UpstreamTls | undefined {
+  if (tlsMatches === undefined) return tls;
+  for (const labels of endpoint.labels) {
+    for (const match of tlsMatches) if (hasLabels(labels, match.labels)) return match.tls;
+  }
+  return tls;
 }

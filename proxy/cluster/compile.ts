@@ -15,10 +15,10 @@ import { random } from "./balance/random.ts";
 import { ringHash } from "./balance/ring-hash.ts";
 import { roundRobin } from "./balance/round-robin.ts";
 import { breakersOf } from "./breakers.ts";
-import type { ClusterSettings } from "./cluster.ts";
+import type { Breakers, ClusterSettings } from "./cluster.ts";
 import type { HostSetOptions } from "./host-set.ts";
 import { compileProtocolOptions } from "./protocol-options.ts";
-import { compileTransportSocket } from "./tls.ts";
+import { compileTransportSockets } from "./tls.ts";
 
 /** Envoy's defaults (proxy-parity 3.8, 3.9 and part 4). */
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
@@ -62,13 +62,19 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
   const connectTimeoutMs = durationMs(message.connectTimeout, CONNECT_TIMEOUT_MS_DEFAULT);
   if (connectTimeoutMs <= 0) place.field("connect_timeout").refuse("must be greater than 0");
   const { sni, ...protocol } = compileProtocolOptions(message, place);
+  const sockets = compileTransportSockets(message, sni, place);
+  // As in Envoy: what can't choose by ALPN would never get to speak HTTP/2.
+  if (protocol.protocol === "auto" && sockets.tlsMatches?.some(({ tls }) => tls === undefined) === true) {
+    place.field("transport_socket_matches").refuse("must all be TLS, whose ALPN decides on the protocol (auto_config)");
+  }
   return place.result({
     name: message.name,
     settings: {
       statName: statNameOf(message),
       connectTimeoutMs,
-      tls: compileTransportSocket(message.transportSocket, sni, place),
-      breakers: compileBreakers(message),
+      ...sockets,
+      breakers: compileBreakers(message, RoutingPriority.DEFAULT),
+      highBreakers: compileBreakers(message, RoutingPriority.HIGH),
       ...protocol,
       tcpKeepaliveMs: compileTcpKeepalive(message, place),
     },
@@ -84,10 +90,9 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
 /** What statistics, logs and traces call a cluster. */
 export const statNameOf = ({ name, altStatName }: Pick<Cluster, "name" | "altStatName">): string => altStatName || name;
 
-function compileBreakers({ circuitBreakers }: Cluster): ClusterSettings["breakers"] {
-  // Routes of HIGH priority are refused, so that their thresholds have nothing to guard.
-  return breakersOf(circuitBreakers?.thresholds.find(({ priority }) => priority === RoutingPriority.DEFAULT));
-}
+/** Of several thresholds for a priority the first counts, as in Envoy. */
+const compileBreakers = ({ circuitBreakers }: Cluster, wanted: RoutingPriority): Breakers =>
+  breakersOf(circuitBreakers?.thresholds.find(({ priority }) => priority === wanted));
 
 /** Seconds before the first probe where only the probes themselves are configured: Linux' own default. */
 const KEEPALIVE_TIME_S_DEFAULT = 7200;

@@ -3,6 +3,7 @@ import { afterEach, expect, test } from "vitest";
 
 import type { Assignment } from "./assignment.ts";
 import type { DnsOptions } from "./compile.ts";
+import { NO_LABELS } from "./endpoint-metadata.ts";
 import { DnsWatch } from "./dns.ts";
 
 const assignmentOf = (...names: string[]): Assignment => ({
@@ -11,10 +12,14 @@ const assignmentOf = (...names: string[]): Assignment => ({
     {
       priority: 0,
       weight: 0,
+      labels: NO_LABELS,
       endpoints: names.map((address) => ({
         address,
         port: 80,
         additionalAddresses: [],
+        labels: NO_LABELS,
+        hashKey: "",
+        canary: false,
         hostname: "",
         weight: 1,
         health: "healthy",

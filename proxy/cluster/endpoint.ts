@@ -1,5 +1,6 @@
 import type { AssignedEndpoint } from "./assignment.ts";
 import type { Endpoint } from "./cluster.ts";
+import { NO_LABELS } from "./endpoint-metadata.ts";
 
 /** An endpoint of a cluster in this worker. */
 export class LiveEndpoint implements Endpoint {
@@ -8,6 +9,9 @@ export class LiveEndpoint implements Endpoint {
   readonly key: string;
   hostname = "";
   additionalAddresses: readonly string[] = [];
+  labels: Endpoint["labels"] = [NO_LABELS, NO_LABELS];
+  hashKey: string;
+  canary = false;
   weight = 1;
   priority = 0;
   health: AssignedEndpoint["health"] = "healthy";
@@ -19,6 +23,7 @@ export class LiveEndpoint implements Endpoint {
     this.address = address;
     this.port = port;
     this.key = endpointKey({ address, port });
+    this.hashKey = this.key;
   }
 
   get healthy(): boolean {

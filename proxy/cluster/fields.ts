@@ -20,11 +20,18 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     upstream_connection_options: "used",
     common_lb_config: "used",
     transport_socket: "used",
+    transport_socket_matches: "used",
     alt_stat_name: "used",
     // A description.
     metadata: "ignored",
     // There are no health checks whose verdict a removal could wait for.
     ignore_health_on_host_removal: "ignored",
+  },
+  "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
+    // For logs, and a counter of how often it was chosen.
+    name: "ignored",
+    match: "used",
+    transport_socket: "used",
   },
   "envoy.config.cluster.v3.Cluster.EdsClusterConfig": { eds_config: "used", service_name: "used" },
   "envoy.config.core.v3.ConfigSource": {
@@ -134,7 +141,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.endpoint.v3.LocalityLbEndpoints": {
     // Names the group of endpoints; groups are kept apart as they are listed.
     locality: "ignored",
-    metadata: "ignored",
+    metadata: "used",
     lb_endpoints: "used",
     load_balancing_weight: "used",
     priority: "used",
@@ -142,9 +149,11 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   "envoy.config.endpoint.v3.LbEndpoint": {
     endpoint: "used",
     health_status: "used",
-    metadata: "ignored",
+    metadata: "used",
     load_balancing_weight: "used",
   },
+  // Read of endpoints: envoy.transport_socket_match, and envoy.lb's hash_key and canary. What else there is describes them.
+  "envoy.config.core.v3.Metadata": { filter_metadata: "used", typed_filter_metadata: "ignored" },
   "envoy.config.endpoint.v3.Endpoint": { address: "used", hostname: "used", additional_addresses: "used" },
   "envoy.config.endpoint.v3.Endpoint.AdditionalAddress": { address: "used" },
   "envoy.config.core.v3.Address": { socket_address: "used" },

@@ -10,6 +10,8 @@ import { priorityLoads } from "./priorities.ts";
 interface Target {
   readonly end: number;
   readonly balancer: Balancer;
+  /** Whether it takes endpoints that are not healthy, too, because too few are. */
+  readonly panic: boolean;
 }
 
 /**
@@ -19,6 +21,8 @@ interface Target {
 export class LiveCluster implements Cluster {
   readonly name: string;
   readonly load: ClusterLoad = { connections: 0, pending: 0, requests: 0, retries: 0 };
+  readonly highLoad: ClusterLoad = { connections: 0, pending: 0, requests: 0, retries: 0 };
+  panics: Cluster["panics"] = undefined;
   #config: ClusterConfig;
   #assignment: Assignment = NO_ENDPOINTS;
   #endpoints = new Map<string, LiveEndpoint>();
@@ -71,13 +75,18 @@ export class LiveCluster implements Cluster {
 
   #draw(hash: bigint | undefined, attempt: number): Endpoint | undefined {
     const targets = this.#targets;
-    if (targets.length === 1) return targets[0]?.balancer.pick(hash, attempt);
+    if (targets.length === 1) return this.#drawFrom(targets[0] as Target, hash, attempt);
     // The hash decides on the priority, too, so that a client stays where it is (Envoy choosePriority).
     const drawn = hash === undefined ? Math.floor(Math.random() * 100) : Number(hash % 100n);
-    for (const { end, balancer } of targets) {
-      if (drawn < end) return balancer.pick(hash, attempt);
+    for (const target of targets) {
+      if (drawn < target.end) return this.#drawFrom(target, hash, attempt);
     }
     return undefined;
+  }
+
+  #drawFrom({ balancer, panic }: Target, hash: bigint | undefined, attempt: number): Endpoint | undefined {
+    if (panic) this.panics?.inc();
+    return balancer.pick(hash, attempt);
   }
 
   /** The endpoints' objects by priority and locality. An address that comes twice counts once, as in Envoy. */
@@ -93,6 +102,9 @@ export class LiveCluster implements Cluster {
         const endpoint = before.get(key) ?? new LiveEndpoint(assigned.address, assigned.port);
         endpoint.hostname = assigned.hostname;
         endpoint.additionalAddresses = assigned.additionalAddresses;
+        endpoint.labels = [assigned.labels, locality.labels];
+        endpoint.hashKey = assigned.hashKey || key;
+        endpoint.canary = assigned.canary;
         endpoint.weight = assigned.weight;
         endpoint.priority = locality.priority;
         endpoint.health = assigned.health;
@@ -117,7 +129,8 @@ export class LiveCluster implements Cluster {
         const set = sets[priority];
         if (percent === 0 || set === undefined) return;
         end += percent;
-        targets.push({ end, balancer: set.balancer(loads.panic[priority] === true ? "all" : kind) });
+        const panic = loads.panic[priority] === true;
+        targets.push({ end, panic, balancer: set.balancer(panic ? "all" : kind) });
       });
     }
     this.#targets = targets;

@@ -1,3 +1,4 @@
+import type { Cluster } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import type { TransportSocket } from "#envoy/config/core/v3/base_pb.ts";
 import {
   type CommonTlsContext,
@@ -10,19 +11,36 @@ import type { Place } from "../compile.ts";
 import { compileTlsCertificate } from "../tls/certificate.ts";
 import { compileTlsParameters } from "../tls/parameters.ts";
 import { compileValidationSources, secretOf } from "../tls/validation-source.ts";
-import type { UpstreamTls } from "./cluster.ts";
+import type { ClusterSettings, TlsMatch, UpstreamTls } from "./cluster.ts";
+import { labelsOf } from "./endpoint-metadata.ts";
 import type { SniOptions } from "./protocol-options.ts";
 
 const RAW_BUFFER = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer";
 
-/** Compiles a cluster's transport_socket: TLS, or undefined for plain text (none, or raw_buffer). */
-export function compileTransportSocket(
+/** Compiles a cluster's transport_socket and transport_socket_matches. */
+export function compileTransportSockets(
+  { transportSocket, transportSocketMatches: matches }: Cluster,
+  sni: SniOptions,
+  place: Place,
+): Pick<ClusterSettings, "tls" | "tlsMatches"> {
+  const tls = compileTransportSocket(transportSocket, sni, place.field("transport_socket"));
+  if (matches.length === 0) return { tls, tlsMatches: undefined };
+  const tlsMatches = matches.map(({ match, transportSocket: own }, index): TlsMatch => {
+    const at = place.item("transport_socket_matches", index).field("transport_socket");
+    if (own === undefined) at.refuse("must be set");
+    return { labels: labelsOf(match), tls: compileTransportSocket(own, sni, at) };
+  });
+  return { tls, tlsMatches };
+}
+
+/** TLS, or undefined for plain text (none, or raw_buffer). */
+function compileTransportSocket(
   socket: TransportSocket | undefined,
   sni: SniOptions,
   place: Place,
 ): UpstreamTls | undefined {
   if (socket === undefined) return undefined;
-  const at = place.field("transport_socket").field("typed_config");
+  const at = place.field("typed_config");
   const { configType } = socket;
   if (configType.case !== "typedConfig") {
     at.refuse("must be set");

@@ -55,7 +55,8 @@ function forward(stream: Stream, found: Route, action: ForwardAction): UpstreamR
     return undefined;
   }
   const choice = action.choose?.(head);
-  const cluster = findCluster(listener.runtime, choice === undefined ? action.cluster(head) : choice.name);
+  const name = choice === undefined ? action.cluster(head) : choice.name;
+  const cluster = findCluster(listener.runtime, name, action.isHighPriority === true);
   if (cluster === undefined) {
     listener.stats.no_cluster.inc();
     stream.reply(clusterNotFound(action.clusterNotFoundStatus));

@@ -113,6 +113,7 @@ export const clusterStatNames = {
     "upstream_cx_rx_bytes_total",
     "upstream_cx_tx_bytes_total",
     "upstream_cx_none_healthy",
+    "lb_healthy_panic",
     "upstream_rq_total",
     "upstream_rq_completed",
     "upstream_rq_1xx",
@@ -138,8 +139,13 @@ export const clusterStatNames = {
     "upstream_cx_active",
     "upstream_rq_active",
     "upstream_rq_pending_active",
+    // What of these is of priority HIGH; not shown, since Envoy has no such names.
+    "high.cx_active",
+    "high.rq_active",
+    "high.rq_pending_active",
     // The other breakers' are made of the gauges above (breaker-stats.ts).
     "circuit_breakers.default.rq_retry_open",
+    "circuit_breakers.high.rq_retry_open",
   ],
   histograms: ["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
 } as const;
@@ -160,9 +166,16 @@ export interface ExportStats {
 
 export type AddressStats = Named<typeof addressStatNames>;
 
+/** What is counted by itself: of internal clients and of canaries once more, and what is tried again only there. */
+export type RequestKind = "internal" | "canary" | "retry";
+
 export interface ClusterStats extends Named<typeof clusterStatNames> {
   /** Counts one response under its very code, `upstream_rq_<status>`. */
   status(status: number): void;
+  /** Counts one response as `<kind>.upstream_rq_<status>`, `<kind>.upstream_rq_2xx` and `<kind>.upstream_rq_completed`. */
+  statusOf(kind: RequestKind, status: number): void;
+  /** Counts the time of one request as `<kind>.upstream_rq_time`. */
+  timeOf(kind: RequestKind, timeMs: number): void;
 }
 
 /**

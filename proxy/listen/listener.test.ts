@@ -6,12 +6,13 @@ import {
   clusterOf,
   DataPath,
   endpointAt,
+  exchange,
   RawClient,
   TestServer,
   TestStats,
   until,
 } from "../../test/support/data-path.ts";
-import { ListenError, startListener } from "./listener.ts";
+import { ListenError, SOCKETS_PER_ADDRESS, startListener } from "./listener.ts";
 
 test("a port that is taken is a clear error", async () => {
   await using path = await DataPath.start({});
@@ -24,6 +25,21 @@ test("a port that is taken is a clear error", async () => {
   const second = startListener({ ...path.options(), port: path.port }, { runtime });
   await expect(second).rejects.toThrow(ListenError);
   await expect(second).rejects.toThrow(`listener test: cannot listen on 127.0.0.1:${path.port}: the port is taken`);
+});
+
+test("a worker accepts on several sockets of one address, on any of which clients are answered", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("ok") } });
+  const listener = await startListener(path.options(), { runtime: path.runtime, reusePort: true });
+  try {
+    const sockets = listener.sockets();
+    expect(new Set(sockets.map(({ fd }) => fd)).size).toBe(SOCKETS_PER_ADDRESS);
+    expect(new Set(sockets.map(({ port }) => port))).toEqual(new Set([listener.port]));
+    const request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    const answers = await Promise.all(Array.from({ length: 100 }, () => exchange(listener.port, request)));
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 200 OK/);
+  } finally {
+    await listener.close();
+  }
 });
 
 test("whatever clients send and origins answer, the data path goes on and keeps nothing", async () => {

@@ -69,6 +69,13 @@ export interface ListeningSocket extends BindAddress {
   readonly fd: number;
 }
 
+/**
+ * How many sockets a worker listens with on each address that it shares with others. libuv accepts one connection from each in a turn of the event loop, and with
+ * a thousand busy connections a turn takes a tenth of a second: of a thousand clients that came at once the last waited for five seconds, connected as far as
+ * they knew. The kernel deals connections out to all sockets of an address.
+ */
+export const SOCKETS_PER_ADDRESS = 32;
+
 /** Binds a listener and serves its connections. Rejects with ListenError if an address can't be bound. */
 export async function startListener(options: ListenerOptions, context: ListenContext): Promise<RunningListener> {
   const listener = new TcpListener(options, context);
@@ -107,10 +114,14 @@ class TcpListener implements RunningListener {
     const { reusePort = false, inherited } = this.#context;
     const onSocket = (socket: Socket) => this.#accept(socket);
     try {
-      for (const at of [this.#options, ...additionalAddresses]) {
-        const fds = inherited?.(at) ?? [];
-        for (const fd of fds.length === 0 ? [undefined] : fds) {
-          const server = await bind(at, { name, backlog, reusePort, fd, patient: reusePort }, onSocket);
+      for (const { address, port } of [this.#options, ...additionalAddresses]) {
+        const fds = inherited?.({ address, port }) ?? [];
+        const sockets = Math.max(fds.length, reusePort ? SOCKETS_PER_ADDRESS : 1);
+        let at = { address, port };
+        for (let i = 0; i < sockets; i++) {
+          const server = await bind(at, { name, backlog, reusePort, fd: fds[i], patient: reusePort }, onSocket);
+          // Where any port would do, that of the first.
+          at = { address, port: (server.address() as AddressInfo).port };
           this.#servers.push({ server, at });
         }
       }

@@ -53,7 +53,9 @@ test("one that is paused, or whose stream holds bytes, stays as it is", async ()
   await once(socket, "readable");
 
   expect(readInto(socket, () => {})).toBe(false);
-  const [bytes] = (await Promise.all([once(socket, "data"), socket.resume()]))[0] as [Buffer];
+  const data = once(socket, "data");
+  socket.resume();
+  const [bytes] = (await data) as [Buffer];
   expect(bytes.toString()).toBe("held");
   socket.pause();
   expect(readInto(socket, () => {})).toBe(false);

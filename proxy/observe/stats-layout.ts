@@ -47,6 +47,8 @@ export interface StatsBlock {
   readonly name: string;
   /** A counter outside of the layout, such as upstream_rq_200. */
   readonly counter?: string;
+  /** A histogram outside of the layout. */
+  readonly histogram?: string;
   readonly segment: number;
   readonly offset: number;
 }

@@ -36,7 +36,9 @@ interface ScopeSums {
   readonly scope: ScopeKind;
   readonly name: string;
   readonly slots: Float64Array;
+  /** What is outside of the layout. */
   readonly counters: Map<string, number>;
+  readonly histograms: Map<string, Float64Array>;
 }
 
 /** The main thread's end of {@link StatsStore}: reads all workers' memory and sums it up. Reading disturbs no worker. */
@@ -72,8 +74,8 @@ export class StatsReader {
   *gauges(kind: ScopeKind): Generator<ScopeGauges> {
     const { counters, gauges } = scopeLayouts[kind];
     for (const [worker, { segments, blocks }] of this.#workers) {
-      for (const { scope, name, counter, segment, offset } of blocks) {
-        if (scope !== kind || counter !== undefined) continue;
+      for (const { scope, name, counter, histogram, segment, offset } of blocks) {
+        if (scope !== kind || counter !== undefined || histogram !== undefined) continue;
         const first = offset + counters.length;
         yield {
           worker,
@@ -88,7 +90,8 @@ export class StatsReader {
   *samples(): Generator<Sample> {
     const sums = new Map<string, ScopeSums>();
     for (const [key, past] of this.#past) {
-      sums.set(key, { ...past, slots: past.slots.slice(), counters: new Map(past.counters) });
+      const histograms = new Map(Array.from(past.histograms, ([name, slots]) => [name, slots.slice()]));
+      sums.set(key, { ...past, slots: past.slots.slice(), counters: new Map(past.counters), histograms });
     }
     for (const memory of this.#workers.values()) addUp(sums, memory);
     for (const scope of sums.values()) yield* samplesOf(scope);
@@ -96,11 +99,12 @@ export class StatsReader {
 }
 
 function addUp(sums: Map<string, ScopeSums>, { segments, blocks }: WorkerMemory): void {
-  for (const { scope, name, counter, segment, offset } of blocks) {
+  for (const { scope, name, counter, histogram, segment, offset } of blocks) {
     const key = `${scope}.${name}`;
     let into = sums.get(key);
     if (into === undefined) {
-      into = { scope, name, slots: new Float64Array(scopeLayouts[scope].slots), counters: new Map() };
+      const slots = new Float64Array(scopeLayouts[scope].slots);
+      into = { scope, name, slots, counters: new Map(), histograms: new Map() };
       sums.set(key, into);
     }
     const memory = segments[segment];
@@ -109,25 +113,52 @@ function addUp(sums: Map<string, ScopeSums>, { segments, blocks }: WorkerMemory)
       into.counters.set(counter, (into.counters.get(counter) ?? 0) + (memory[offset] ?? 0));
       continue;
     }
-    for (let slot = 0; slot < into.slots.length; slot++) {
-      into.slots[slot] = (into.slots[slot] ?? 0) + (memory[offset + slot] ?? 0);
+    let slots = into.slots;
+    if (histogram !== undefined) {
+      slots = into.histograms.get(histogram) ?? new Float64Array(HISTOGRAM_SLOTS);
+      into.histograms.set(histogram, slots);
+    }
+    for (let slot = 0; slot < slots.length; slot++) {
+      slots[slot] = (slots[slot] ?? 0) + (memory[offset + slot] ?? 0);
     }
   }
 }
 
-function* samplesOf({ scope, name, slots, counters }: ScopeSums): Generator<Sample> {
+function* samplesOf(sums: ScopeSums): Generator<Sample> {
+  const { scope, name, slots, counters, histograms } = sums;
   const layout = scopeLayouts[scope];
   let slot = 0;
-  for (const counter of layout.counters) {
-    yield { kind: "counter", ...names(scope, name, counter), value: slots[slot++] ?? 0 };
+  for (const counter of layout.counters) yield* counted(sums, counter, slots[slot++] ?? 0);
+  for (const gauge of layout.gauges) {
+    const value = slots[slot++] ?? 0;
+    if (!gauge.startsWith("high.")) yield { kind: "gauge", ...names(scope, name, gauge), value };
   }
-  for (const gauge of layout.gauges) yield { kind: "gauge", ...names(scope, name, gauge), value: slots[slot++] ?? 0 };
   for (const histogram of layout.histograms) {
-    const counts = [...slots.subarray(slot, slot + histogramBoundsMs.length + 1)];
+    const own = slots.subarray(slot, slot + HISTOGRAM_SLOTS);
     slot += HISTOGRAM_SLOTS;
-    yield { kind: "histogram", ...names(scope, name, histogram), counts, sum: slots[slot - 1] ?? 0 };
+    yield distribution(sums, histogram, own);
+    if (histogram !== "upstream_rq_time") continue;
+    const internal = histograms.get(`internal.${histogram}`);
+    const external = own.map((value, at) => value - (internal?.[at] ?? 0));
+    if (external.some((value) => value > 0)) yield distribution(sums, `external.${histogram}`, external);
   }
-  for (const [counter, value] of counters) yield { kind: "counter", ...names(scope, name, counter), value };
+  for (const [counter, value] of counters) yield* counted(sums, counter, value);
+  for (const [histogram, own] of histograms) yield distribution(sums, histogram, own);
+}
+
+/** What Envoy counts once more for external requests: all that are not internal, so that nobody has to count them. */
+const BY_ORIGIN = /^upstream_rq_(completed|[1-5]xx|[1-5][0-9]{2})$/;
+
+function* counted({ scope, name, counters }: ScopeSums, counter: string, value: number): Generator<Sample> {
+  yield { kind: "counter", ...names(scope, name, counter), value };
+  if (scope !== "cluster" || !BY_ORIGIN.test(counter)) return;
+  const external = value - (counters.get(`internal.${counter}`) ?? 0);
+  if (external > 0) yield { kind: "counter", ...names(scope, name, `external.${counter}`), value: external };
+}
+
+function distribution({ scope, name }: ScopeSums, histogram: string, slots: Float64Array): Sample {
+  const counts = [...slots.subarray(0, histogramBoundsMs.length + 1)];
+  return { kind: "histogram", ...names(scope, name, histogram), counts, sum: slots[HISTOGRAM_SLOTS - 1] ?? 0 };
 }
 
 /** Envoy's dotted name (":" would end it), and the metric with the tags that Envoy extracts from it. */
@@ -135,18 +166,14 @@ function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name
   const tag = [scopeLayouts[scope].tag, name.replaceAll(":", "_")] as const;
   const dotted = `${scope}.${tag[1]}.${stat}`;
   if (tag[0] === "") return { name: dotted, metric: `envoy_${dotted.replaceAll(".", "_")}`, tags: [] };
-  const group = /^(.*)_([1-5])xx$/.exec(stat);
-  if (group !== null) {
-    const tags = [["envoy_response_code_class", group[2] ?? ""], tag] as const;
-    return { name: dotted, metric: `envoy_${scope}_${group[1]}_xx`, tags };
+  const base = `envoy_${scope}_${stat.replaceAll(".", "_")}`;
+  const group = /_([1-5])xx$/.exec(stat)?.[1];
+  if (group !== undefined) {
+    const tags = [["envoy_response_code_class", group], tag] as const;
+    return { name: dotted, metric: `${base.slice(0, -3)}xx`, tags };
   }
-  const code = /^(.*)_([1-9][0-9]{2})$/.exec(stat);
-  if (code !== null) {
-    return {
-      name: dotted,
-      metric: `envoy_${scope}_${code[1]}`,
-      tags: [["envoy_response_code", code[2] ?? ""], tag],
-    };
-  }
-  return { name: dotted, metric: `envoy_${scope}_${stat.replaceAll(".", "_")}`, tags: [tag] };
+  const code = /_([1-9][0-9]{2})$/.exec(stat)?.[1];
+  if (code !== undefined)
+    return { name: dotted, metric: base.slice(0, -4), tags: [["envoy_response_code", code], tag] };
+  return { name: dotted, metric: base, tags: [tag] };
 }

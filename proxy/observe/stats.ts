@@ -8,6 +8,7 @@ import type {
   Histogram,
   LimitStats,
   ListenerStats,
+  RequestKind,
 } from "../listen/context.ts";
 import {
   HISTOGRAM_SLOTS,
@@ -70,8 +71,29 @@ export class StatsStore implements DataPathStats {
         if (code < 100 || code > 999) return;
         (byStatus[code] ??= this.#counter("cluster", name, `upstream_rq_${code}`)).inc();
       };
-      return { ...stats, status } as unknown as ClusterStats;
+      return { ...stats, status, ...this.#byKind(name) } as unknown as ClusterStats;
     });
+  }
+
+  /** Few clusters have such requests, so that the memory for them is taken with the first. */
+  #byKind(name: string): Pick<ClusterStats, "statusOf" | "timeOf"> {
+    const counters = new Map<string, Counter>();
+    const times: Partial<Record<RequestKind, Histogram>> = {};
+    const count = (stat: string) => {
+      let counter = counters.get(stat);
+      if (counter === undefined) counters.set(stat, (counter = this.#counter("cluster", name, stat)));
+      counter.inc();
+    };
+    return {
+      statusOf(kind, code) {
+        if (code < 100 || code > 599) return;
+        count(`${kind}.upstream_rq_completed`);
+        count(`${kind}.upstream_rq_${Math.floor(code / 100)}xx`);
+        count(`${kind}.upstream_rq_${code}`);
+      },
+      timeOf: (kind, timeMs) =>
+        (times[kind] ??= this.#histogram("cluster", name, `${kind}.upstream_rq_time`)).record(timeMs),
+    };
   }
 
   #scope<Stats extends Scope>(
@@ -101,8 +123,13 @@ export class StatsStore implements DataPathStats {
     return new SharedCounter(memory, offset);
   }
 
+  #histogram(scope: ScopeKind, name: string, histogram: string): Histogram {
+    const { memory, offset } = this.#allocate({ scope, name, histogram }, HISTOGRAM_SLOTS);
+    return new SharedHistogram(memory, offset);
+  }
+
   #allocate(
-    block: Pick<StatsBlock, "scope" | "name" | "counter">,
+    block: Pick<StatsBlock, "scope" | "name" | "counter" | "histogram">,
     slots: number,
   ): { memory: Float64Array; offset: number } {
     if (this.#used + slots > this.#segment.length) {

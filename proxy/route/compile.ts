@@ -103,7 +103,9 @@ interface Shared extends RouteSettings {
 
 function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Place): VirtualHostRoutes {
   const retry = virtualHost.retryPolicy && compileRetryPolicy(virtualHost.retryPolicy, place.field("retry_policy"));
-  const context = { ...shared, retry };
+  const { includeRequestAttemptCount: inRequest, includeAttemptCountInResponse: inResponse } = virtualHost;
+  const attemptCount = inRequest || inResponse ? { inRequest, inResponse } : undefined;
+  const context = { ...shared, retry, attemptCount };
   const hostMutations = compileMutations(virtualHost, place);
   const routes = new VirtualHostRoutes(compileTlsRequirement(virtualHost.requireTls, place.field("require_tls")));
   virtualHost.routes.forEach((route, index) => {

@@ -31,6 +31,8 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     routes: "used",
     require_tls: "used",
     retry_policy: "used",
+    include_request_attempt_count: "used",
+    include_attempt_count_in_response: "used",
     ...mutations,
     metadata: "ignored",
   },

@@ -30,6 +30,8 @@ export interface ForwardContext {
   readonly clusters: Set<string>;
   /** The virtual host's; for routes that have none. */
   readonly retry: RetryPolicy | undefined;
+  /** The virtual host's. */
+  readonly attemptCount: ForwardAction["attemptCount"];
 }
 
 /** Compiles a RouteAction. Undefined: a problem was reported. */
@@ -40,10 +42,11 @@ export function compileForward(
   place: Place,
 ): ForwardAction | undefined {
   const cluster = compileCluster(action, context.clusters, place);
-  if (action.priority !== RoutingPriority.DEFAULT) place.field("priority").refuse("only DEFAULT is supported");
   if (cluster === undefined) return undefined;
   return {
     ...cluster,
+    attemptCount: context.attemptCount,
+    isHighPriority: action.priority === RoutingPriority.HIGH,
     clusterNotFoundStatus: clusterNotFoundStatus(action.clusterNotFoundResponseCode, place),
     timeoutMs: durationMs(action.timeout, TIMEOUT_MS_DEFAULT),
     streamDuration: compileStreamDuration(action, place),

@@ -30,6 +30,10 @@ export interface ForwardAction {
   cluster(head: RequestHead): string;
   /** In place of `cluster` where weighted clusters have settings of their own; a cluster is drawn anew on each call. */
   readonly choose?: ((head: RequestHead) => ClusterChoice) | undefined;
+  /** Whether upstream, and the client, are told which attempt it is, in x-envoy-attempt-count. */
+  readonly attemptCount?: { readonly inRequest: boolean; readonly inResponse: boolean } | undefined;
+  /** Whether requests have priority HIGH: breakers and connections of their own. */
+  readonly isHighPriority?: boolean;
   /** What Envoy answers when the cluster doesn't exist: 503, or 404 if so configured. */
   readonly clusterNotFoundStatus: number;
   /** For the whole answer after the request is complete, retries included, in ms; 0: none. */

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import type { TLSSocket } from "node:tls";
 
+import { tlsOf } from "../cluster/cluster.ts";
 import { type BodySink, BodyReader } from "../http1/body.ts";
 import type { FieldLimits } from "../http1/fields.ts";
 import { HeadReader } from "../http1/head-reader.ts";
@@ -10,11 +10,11 @@ import { parseResponseHead, ResponseMessage } from "../http1/response-head.ts";
 import { Violation, violations } from "../http1/violation.ts";
 import { holdClock, now, releaseClock } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
-import { describeFailure, openSocket } from "./dial.ts";
+import type { Dial } from "./dial.ts";
 import type { EndpointPool } from "./pool.ts";
 import { startResponseBody } from "./response-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
-import { type ClientTls, clientTls } from "./tls.ts";
+import type { ClientTls } from "./tls.ts";
 
 /** Envoy's defaults for responses. */
 const RESPONSE_HEAD_BYTES_MAX = 60 * 1024;
@@ -22,18 +22,11 @@ const RESPONSE_LIMITS: FieldLimits = { maxHeadersCount: 100, headersWithUndersco
 /** More 1xx responses than this before the one is a flood. */
 const INFORMATIONAL_MAX = 16;
 
-const CONNECTING = 0;
-const OPEN = 1;
-const CLOSED = 2;
-
-const HTTP1_ONLY = ["http/1.1"];
-const BOTH = ["h2", "http/1.1"];
-
 /** One HTTP/1.1 connection to an endpoint: one request at a time, kept for the next one if both sides agree. */
 export class ClientConnection implements BodySink, TimerOwner {
   readonly isHttp2 = false;
-  /** Local "address:port", once connected. */
-  localAddress: string | undefined = undefined;
+  /** Local "address:port". */
+  readonly localAddress: string;
   /** Requests sent so far. */
   requests = 0;
   /** Whether anything of the current response has arrived. */
@@ -48,9 +41,9 @@ export class ClientConnection implements BodySink, TimerOwner {
   readonly #out: Outbox;
   readonly #head = new HeadReader(false);
   readonly #body = new BodyReader();
-  readonly #timer: Timer;
-  readonly #openedAt = performance.now();
-  #state = CONNECTING;
+  readonly #timer = new Timer(this, 0);
+  readonly #openedAt: number;
+  #closed = false;
   #receiver: ResponseReceiver | undefined = undefined;
   #method = "";
   #requestDone = true;
@@ -61,45 +54,36 @@ export class ClientConnection implements BodySink, TimerOwner {
   /** Where the body begins behind the head that was read last. */
   #bodyAt = 0;
   #upgrade = "";
-  #error = "";
   /** Whether the socket has ended, failed or been destroyed; what its own getters say, at the cost of a field. */
   #gone = false;
   #paused = false;
 
-  constructor(pool: EndpointPool) {
+  constructor(pool: EndpointPool, socket: Socket, { options, startedAt }: Dial) {
     this.#pool = pool;
-    this.tls = pool.cluster.cluster.settings.tls;
-    const { settings } = pool.cluster.cluster;
-    this.#secrets = settings.tls && clientTls(pool.cluster, settings.tls);
-    this.#socket = openSocket({
-      endpoint: pool.endpoint,
-      tls: this.#secrets,
-      serverName: pool.serverName,
-      alpn: pool.onHttp2 === undefined ? HTTP1_ONLY : BOTH,
-      keepaliveMs: settings.tcpKeepaliveMs,
-      onReady: () => this.#onConnect(),
-      onRead: (bytes, length) => this.#onRead(bytes, length),
-    });
-    this.#out = new Outbox(this.#socket);
-    this.#timer = new Timer(this, 0);
-    timers.schedule(this.#timer, settings.connectTimeoutMs);
-    this.#socket
-      .on("error", (error: NodeJS.ErrnoException) => {
+    this.#secrets = options.tls;
+    this.tls = options.tls?.settings;
+    this.#openedAt = startedAt;
+    this.#socket = socket
+      .on("error", () => {
         this.#gone = true;
-        this.#error = describeFailure(error);
       })
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onClose())
       .on("drain", () => this.#receiver?.onUpstreamWritable());
+    if (options.reader !== undefined) options.reader.onRead = (bytes, length) => this.#onRead(bytes, length);
+    this.#out = new Outbox(socket);
+    this.localAddress = `${socket.localAddress}:${socket.localPort}`;
+    const { stats } = pool.cluster;
+    stats.upstream_cx_connect_ms.record(performance.now() - startedAt);
+    stats.upstream_cx_http1_total.inc();
   }
 
   /** Whether it can take a request now. */
   get usable(): boolean {
     return (
-      this.#state === OPEN &&
       !this.#gone &&
       this.#pool.endpoint.alive &&
-      this.tls === this.#pool.cluster.cluster.settings.tls &&
+      this.tls === tlsOf(this.#pool.cluster.cluster.settings, this.#pool.endpoint) &&
       (this.#secrets === undefined || this.#secrets.current) &&
       !this.tooOld
     );
@@ -147,7 +131,7 @@ export class ClientConnection implements BodySink, TimerOwner {
   }
 
   flush(): void {
-    if (this.#state === OPEN) this.#out.flush();
+    if (!this.#closed) this.#out.flush();
   }
 
   pause(): void {
@@ -169,26 +153,6 @@ export class ClientConnection implements BodySink, TimerOwner {
   destroy(): void {
     this.#gone = true;
     this.#socket.destroy();
-  }
-
-  #onConnect(): void {
-    timers.cancel(this.#timer);
-    if (this.#pool.onHttp2 !== undefined && (this.#socket as TLSSocket).alpnProtocol === "h2") return this.#handOver();
-    this.#state = OPEN;
-    const { localAddress, localPort } = this.#socket;
-    this.localAddress = `${localAddress}:${localPort}`;
-    const { stats } = this.#pool.cluster;
-    stats.upstream_cx_connect_ms.record(performance.now() - this.#openedAt);
-    stats.upstream_cx_http1_total.inc();
-    this.#pool.onConnected(this);
-  }
-
-  /** The endpoint chose HTTP/2: the socket goes on without us. */
-  #handOver(): void {
-    this.#state = CLOSED;
-    this.#gone = true;
-    for (const event of ["error", "end", "close", "drain"]) this.#socket.removeAllListeners(event);
-    this.#pool.onNegotiatedHttp2(this.#socket);
   }
 
   #onRead(bytes: Buffer, length: number): void {
@@ -304,12 +268,6 @@ export class ClientConnection implements BodySink, TimerOwner {
   }
 
   onTimer(): void {
-    if (this.#state === CONNECTING) {
-      this.#pool.cluster.stats.upstream_cx_connect_timeout.inc();
-      this.#state = CLOSED;
-      this.#pool.onConnectFailed("connection timeout", "");
-      return this.destroy();
-    }
     // Using the connection doesn't touch its timer: whether it has idled long enough is found out here.
     if (this.#receiver !== undefined) return;
     const { idleTimeoutMs } = this.#pool.cluster.cluster.settings;
@@ -347,9 +305,8 @@ export class ClientConnection implements BodySink, TimerOwner {
 
   #onClose(): void {
     timers.cancel(this.#timer);
-    const was = this.#state;
-    this.#state = CLOSED;
-    if (was === CONNECTING) this.#pool.onConnectFailed("remote connection failure", this.#error);
+    this.#closed = true;
+    this.#gone = true;
     const { stats } = this.#pool.cluster;
     stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
     stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);

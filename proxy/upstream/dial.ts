@@ -1,117 +1,109 @@
-import { connect, isIP, type OnReadOpts, Socket } from "node:net";
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
+import { isIP, type Socket } from "node:net";
+import { performance } from "node:perf_hooks";
 
 import type { Endpoint } from "../cluster/cluster.ts";
-import { readBuffer } from "../listen/read-buffer.ts";
-import type { ClientTls } from "./tls.ts";
-import { handshakeFailure, verifyFailure } from "./tls-failure.ts";
+import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import type { ResetReason } from "../reply.ts";
+import { describeFailure, openSocket, type SocketOptions } from "./open-socket.ts";
 
-/** What to connect to, and whom to tell. */
-export interface DialOptions {
-  readonly endpoint: Endpoint;
-  readonly tls: ClientTls | undefined;
-  /** The name to ask the TLS server for in place of the configured one; "": that one. */
-  readonly serverName: string;
-  /** Protocols to offer by ALPN. */
-  readonly alpn: readonly string[];
-  readonly keepaliveMs: number | undefined;
-  /** Connected, with TLS: shaken hands with the endpoint that is meant. On failure the socket has "error" and "close". */
-  readonly onReady: () => void;
-  /** With TLS: a connection that is there already, to shake hands over. */
-  readonly over?: Socket | undefined;
-  /** Takes what was read, the first `length` bytes of the buffer, valid during the call only. Undefined: the socket is read as a stream. */
-  readonly onRead?: (bytes: Buffer, length: number) => void;
+/** How to connect to an endpoint, and for how long to try, whichever of its addresses. */
+export interface DialOptions extends Omit<SocketOptions, "over"> {
+  readonly connectTimeoutMs: number;
 }
 
-const TLS_READ_BYTES = 16_384;
+/** Who wants a connection. One of the two is called, once, and not before the Dial is made. */
+export interface Dialler {
+  /** Connected, and with TLS shaken hands. From here on the socket is the dialler's. */
+  onDialled(socket: Socket, dial: Dial): void;
+  /** `transportFailure`: why, in the words of {@link describeFailure}; "": nothing more is known. */
+  onDialFailed(reason: ResetReason, transportFailure: string, dial: Dial): void;
+}
 
-/** How long one of several addresses is waited for before the next one is tried (Envoy's delay; RFC 8305, 5 recommends 250). */
+const ON_TIMEOUT = 0;
+const ON_DELAY = 1;
+
+/** How long one of several addresses has to itself before the next one is tried, too (Envoy's delay; RFC 8305, 5 recommends 250). */
 const ATTEMPT_DELAY_MS = 300;
 
-/** Begins to connect to an endpoint. The socket keeps its half open when the other is closed; the caller closes it. */
-export function openSocket(options: DialOptions): Socket {
-  const { tls, keepaliveMs, onReady } = options;
-  let socket: Socket;
-  if (tls === undefined) {
-    socket = connect({ ...target(options), ...reading(options, readBuffer), noDelay: true, allowHalfOpen: true });
-    socket.once("connect", onReady);
-  } else if (tls.context === undefined) {
-    socket = new Socket();
-    socket.destroy(new Error("TLS_error:_Secret_is_not_supplied_by_SDS"));
-  } else socket = openTls(options, tls);
-  if (keepaliveMs !== undefined) socket.setKeepAlive(true, keepaliveMs);
-  return socket;
-}
+/**
+ * Connects to an endpoint. Of several addresses each gets a start of its own, when the one before it has failed or had its time; those under way
+ * go on, the first that is ready wins, and the others are closed (RFC 8305, 5: happy eyeballs). For breakers and statistics all of it is one
+ * connection, as in Envoy.
+ */
+export class Dial implements TimerOwner {
+  readonly options: DialOptions;
+  readonly startedAt = performance.now();
 
-function openTls(options: DialOptions, tls: ClientTls): TLSSocket {
-  const { endpoint, serverName, alpn, onReady } = options;
-  const { sni, alpnProtocols } = tls.settings;
-  const wanted = serverName || sni || (isIP(endpoint.hostname) === 0 ? endpoint.hostname : "");
-  const key = `${endpoint.key} ${wanted}`;
-  const session = tls.session(key);
-  const settings: ConnectionOptions & Partial<{ onread: OnReadOpts }> & { allowHalfOpen: boolean } = {
-    ...(options.over === undefined ? target(options) : { socket: options.over }),
-    ...(options.onRead && reading(options, Buffer.allocUnsafeSlow(TLS_READ_BYTES))),
-    ...(tls.context && { secureContext: tls.context }),
-    // RFC 6066, 3: an address is no server name.
-    ...(wanted !== "" && isIP(wanted) === 0 && { servername: wanted }),
-    ...(session !== undefined && { session }),
-    // We look ourselves, at more than the chain and the name.
-    rejectUnauthorized: false,
-    checkServerIdentity: () => undefined,
-    ALPNProtocols: [...(alpnProtocols.length > 0 ? alpnProtocols : alpn)],
-    allowHalfOpen: true,
-  };
-  const socket = connectTls(settings);
-  socket.setNoDelay(true);
-  socket.once("secureConnect", () => {
-    const problem = tls.problem(socket, wanted);
-    if (problem !== undefined) {
-      socket.destroy(new Error(verifyFailure(problem)));
-      return;
+  readonly #dialler: Dialler;
+  readonly #addresses: readonly string[];
+  readonly #attempts = new Set<Socket>();
+  readonly #timeout = new Timer(this, ON_TIMEOUT);
+  #delay: Timer | undefined = undefined;
+  #tried = 0;
+  #failure = "";
+  #done = false;
+
+  constructor(options: DialOptions, dialler: Dialler) {
+    this.options = options;
+    this.#dialler = dialler;
+    this.#addresses = familiesInTurn(options.endpoint);
+    timers.schedule(this.#timeout, options.connectTimeoutMs);
+    this.#attempt();
+  }
+
+  /** Gives up. The dialler hears no more of it. */
+  cancel(): void {
+    this.#done = true;
+    timers.cancel(this.#timeout);
+    if (this.#delay !== undefined) timers.cancel(this.#delay);
+    for (const socket of this.#attempts) socket.destroy();
+  }
+
+  #attempt(): void {
+    const address = this.#addresses[this.#tried++] as string;
+    if (this.#tried < this.#addresses.length) {
+      timers.schedule((this.#delay ??= new Timer(this, ON_DELAY)), ATTEMPT_DELAY_MS);
     }
-    // Only a verified one is kept, since a resumed one isn't looked at again. In TLS 1.3 they come after the handshake.
-    if (socket.getProtocol() === "TLSv1.3") socket.on("session", (ticket) => tls.keepSession(key, ticket));
-    else tls.keepSession(key, socket.getSession());
-    onReady();
-  });
-  return socket;
+    const onError = (error: NodeJS.ErrnoException) => {
+      this.#failure = describeFailure(error);
+    };
+    const onClose = () => this.#onFailed(socket);
+    const socket = openSocket(this.options, address, () => {
+      if (this.#done) return;
+      socket.off("error", onError).off("close", onClose);
+      this.#attempts.delete(socket);
+      this.cancel();
+      this.#dialler.onDialled(socket, this);
+    });
+    socket.on("error", onError).on("close", onClose);
+    this.#attempts.add(socket);
+  }
+
+  #onFailed(socket: Socket): void {
+    this.#attempts.delete(socket);
+    if (this.#done) return;
+    if (this.#tried < this.#addresses.length) return this.#attempt();
+    if (this.#attempts.size === 0) this.#fail("remote connection failure", this.#failure);
+  }
+
+  #fail(reason: ResetReason, transportFailure: string): void {
+    this.cancel();
+    this.#dialler.onDialFailed(reason, transportFailure, this);
+  }
+
+  onTimer(kind: number): void {
+    if (kind === ON_DELAY) return this.#attempt();
+    this.#fail("connection timeout", "");
+  }
 }
 
-/** Where to connect. Several addresses are tried one after the other, families in turn, by Node. */
-function target({ endpoint }: DialOptions) {
-  const { address, port, additionalAddresses } = endpoint;
-  if (additionalAddresses.length === 0) return { host: address, port };
-  return {
-    host: "endpoint.invalid",
-    port,
-    autoSelectFamily: true,
-    autoSelectFamilyAttemptTimeout: ATTEMPT_DELAY_MS,
-    lookup: (_name: string, _options: unknown, found: (error: null, addresses: Address[]) => void) =>
-      found(
-        null,
-        [address, ...additionalAddresses].map((one) => ({ address: one, family: isIP(one) })),
-      ),
-  };
-}
-
-interface Address {
-  readonly address: string;
-  readonly family: number;
-}
-
-function reading({ onRead }: DialOptions, buffer: Buffer): { readonly onread?: OnReadOpts } {
-  if (onRead === undefined) return {};
-  const callback = (length: number, bytes: Uint8Array): boolean => {
-    onRead(bytes as Buffer, length);
-    return true;
-  };
-  return { onread: { buffer, callback } };
-}
-
-/** As Envoy words it in logs, with "_" for spaces and without addresses. */
-export function describeFailure(error: NodeJS.ErrnoException): string {
-  const { code = "", message } = error;
-  if (code === "ECONNREFUSED") return "delayed_connect_error:_Connection_refused";
-  return (handshakeFailure(code, message) ?? (code || message)).replaceAll(" ", "_");
+/** All addresses, the families in turn, beginning with the first one's (RFC 8305, 4; Envoy HappyEyeballsConnectionProvider::sortAddresses). */
+function familiesInTurn({ address, additionalAddresses }: Endpoint): readonly string[] {
+  const all = [address, ...additionalAddresses];
+  if (all.length === 1) return all;
+  const family = isIP(address);
+  const own = all.filter((one) => isIP(one) === family);
+  const others = all.filter((one) => isIP(one) !== family);
+  const turns = Array.from({ length: Math.max(own.length, others.length) }, (_, at) => [own[at], others[at]]);
+  return turns.flat().filter((one) => one !== undefined);
 }

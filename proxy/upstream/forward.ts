@@ -1,6 +1,6 @@
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
-import type { Headers } from "../headers.ts";
+import { type Headers, NumberField } from "../headers.ts";
 import type { ResponseMessage } from "../http1/response-head.ts";
 import { now } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
@@ -16,6 +16,8 @@ import type { ResponseReceiver } from "./response-receiver.ts";
 import { isIdempotent, RetryState, retriesReset, retriesResponse } from "./retry.ts";
 import { TryTimes } from "./try-times.ts";
 import type { Carrier, Pool, PoolUser } from "./waiting-pool.ts";
+
+const attemptCount = new NumberField("x-envoy-attempt-count");
 
 const ON_TRY_TIMEOUT = 0;
 const ON_BACK_OFF = 1;
@@ -45,6 +47,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   /** Whether the codec is still handing over what it has just read of the request; it flushes by itself when it is done. */
   #starting = true;
   #ended = false;
+  /** Whether the endpoint that answered is a canary: by its metadata, or as it says itself. */
+  #isCanary = false;
 
   constructor(stream: Stream, action: ForwardAction, cluster: ClusterContext, hash: HashResult | undefined) {
     this.#stream = stream;
@@ -55,14 +59,15 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   start(): void {
-    const { cluster, stats } = this.#cluster;
-    if (cluster.load.requests >= cluster.settings.breakers.maxRequests) {
+    const { cluster, stats, load, breakers, isHigh } = this.#cluster;
+    if (load.requests >= breakers.maxRequests) {
       stats.upstream_rq_pending_overflow.inc();
       this.#ended = true;
       return this.#stream.reply(upstreamReset("overflow", "", false));
     }
-    cluster.load.requests++;
+    load.requests++;
     stats.upstream_rq_active.inc();
+    if (isHigh) stats["high.rq_active"].inc();
     this.#stream.record.upstreamCluster = this.#cluster.statName;
     this.#stream.record.upstreamClusterRaw = cluster.name;
     this.#try();
@@ -122,6 +127,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     endpoint.activeRequests++;
     record.upstreamHost = endpoint.key;
     record.attempts++;
+    if (this.#action.attemptCount?.inRequest === true) attemptCount.set(this.#stream.head.headers, record.attempts);
     this.#cluster.stats.upstream_rq_total.inc();
     this.#pool = poolOf(this.#cluster, endpoint, record.protocol === "HTTP/2", this.#stream.head.authority);
     if (this.#stream.requestPassed) this.#tryTimes?.start();
@@ -229,11 +235,15 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   onResponseHead(message: ResponseMessage, end: boolean): void {
     const { stream } = this;
     const { status, headers } = message;
-    this.#endpointAnswered(status);
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
     const retry = this.#action.retry;
-    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) return;
+    if (retry !== undefined && retriesResponse(retry, status, headers) && this.#retry()) {
+      // As in Envoy, what nobody gets to see counts here alone.
+      this.#cluster.stats.statusOf("retry", status);
+      return;
+    }
+    this.#endpointAnswered(status, headers);
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
@@ -245,16 +255,20 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
       stream.responseDueAt = Number.POSITIVE_INFINITY;
       return stream.onUpstreamUpgrade(headers, message.upgrade);
     }
+    if (this.#action.attemptCount?.inResponse === true) attemptCount.set(headers, stream.record.attempts);
     if (end) this.#end();
     stream.onUpstreamHead(status, headers, end);
   }
 
-  #endpointAnswered(status: number): void {
+  #endpointAnswered(status: number, headers: Headers): void {
     const { stats, byClass } = this.#cluster;
     this.#stream.record.responseHeadAt = now();
     stats.upstream_rq_completed.inc();
     stats.status(status);
     byClass[Math.floor(status / 100)]?.inc();
+    if (isInternal(this.#stream)) stats.statusOf("internal", status);
+    this.#isCanary = this.#endpoint?.canary === true || headers.get("x-envoy-upstream-canary") === "true";
+    if (this.#isCanary) stats.statusOf("canary", status);
   }
 
   onResponseData(bytes: Buffer, from: number, to: number): void {
@@ -334,10 +348,14 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { cluster, stats } = this.#cluster;
-    cluster.load.requests--;
+    const { load, stats, isHigh } = this.#cluster;
+    load.requests--;
     stats.upstream_rq_active.dec();
-    stats.upstream_rq_time.record(now() - this.#stream.record.startedAt);
+    if (isHigh) stats["high.rq_active"].dec();
+    const timeMs = now() - this.#stream.record.startedAt;
+    stats.upstream_rq_time.record(timeMs);
+    if (isInternal(this.#stream)) stats.timeOf("internal", timeMs);
+    if (this.#isCanary) stats.timeOf("canary", timeMs);
     this.#retries?.release();
     if (this.#backOffTimer !== undefined) timers.cancel(this.#backOffTimer);
     this.#stream.responseDueAt = Number.POSITIVE_INFINITY;
@@ -345,3 +363,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     this.#body.release();
   }
 }
+
+/** Whether the client is an internal one, where the listener tells them apart; only then is the field our own. */
+const isInternal = ({ options, head }: Stream): boolean =>
+  options.identity?.isInternal !== undefined && head.headers.has("x-envoy-internal");

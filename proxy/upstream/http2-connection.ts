@@ -7,22 +7,21 @@ import {
 } from "node:http2";
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import type { TLSSocket } from "node:tls";
 
+import { tlsOf } from "../cluster/cluster.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import type { ResetReason } from "../reply.ts";
-import { describeFailure, openSocket } from "./dial.ts";
+import type { Dial } from "./dial.ts";
 import { RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-fields.ts";
 import type { Http2Pool } from "./http2-pool.ts";
 import { Http2ClientStream, isBrokenProtocol } from "./http2-stream.ts";
-import { type ClientTls, clientTls } from "./tls.ts";
+import type { ClientTls } from "./tls.ts";
 import type { PoolUser } from "./waiting-pool.ts";
 
-const ON_CONNECT_TIMEOUT = 0;
-const ON_IDLE = 1;
-const ON_MAX_DURATION = 2;
-const ON_PING = 3;
-const ON_PING_TIMEOUT = 4;
+const ON_IDLE = 0;
+const ON_MAX_DURATION = 1;
+const ON_PING = 2;
+const ON_PING_TIMEOUT = 3;
 
 /** What Node may hold for one connection; above, it refuses new streams. */
 const SESSION_MEMORY_MB = 64;
@@ -38,8 +37,8 @@ interface UntypedOptions {
 /** One HTTP/2 connection to an endpoint, which carries as many requests as both sides allow. */
 export class Http2Connection implements TimerOwner {
   readonly pool: Http2Pool;
-  /** Local "address:port", once connected. */
-  localAddress: string | undefined = undefined;
+  /** Local "address:port". */
+  readonly localAddress: string;
   /** Requests sent so far. */
   requests = 0;
   /** Why it ended, once it did. */
@@ -48,52 +47,46 @@ export class Http2Connection implements TimerOwner {
   goneAway = false;
 
   readonly #tls: ClientTls | undefined;
-  readonly #configuredTls: unknown;
   readonly #socket: Socket;
-  readonly #openedAt = performance.now();
+  readonly #openedAt: number;
   readonly #streams = new Set<Http2ClientStream>();
-  readonly #connectTimer = new Timer(this, ON_CONNECT_TIMEOUT);
   readonly #idleTimer = new Timer(this, ON_IDLE);
   readonly #durationTimer = new Timer(this, ON_MAX_DURATION);
   readonly #pingTimer = new Timer(this, ON_PING);
   readonly #pingTimeout = new Timer(this, ON_PING_TIMEOUT);
-  #session: ClientHttp2Session | undefined = undefined;
+  readonly #session: ClientHttp2Session;
   /** What the endpoint allows, once it has said so. */
   #remote: Settings | undefined = undefined;
   /** Upgrades that wait for the endpoint's SETTINGS. */
   #upgrades: PoolUser[] = [];
-  #connected = false;
   #draining = false;
-  #error = "";
 
-  /** Connects, or goes on with a connection on which HTTP/2 was agreed. */
-  constructor(pool: Http2Pool, adopted: Socket | undefined) {
+  constructor(pool: Http2Pool, socket: Socket, { options, startedAt }: Dial) {
     this.pool = pool;
-    const { cluster, endpoint, serverName } = pool;
-    const { settings } = cluster.cluster;
-    this.#configuredTls = settings.tls;
-    this.#tls = settings.tls && clientTls(cluster, settings.tls);
-    const alpn = pool.onHttp1 === undefined ? ["h2"] : ["h2", "http/1.1"];
-    const onReady = () => this.#onConnect();
-    this.#socket =
-      adopted ??
-      openSocket({ endpoint, tls: this.#tls, serverName, alpn, keepaliveMs: settings.tcpKeepaliveMs, onReady });
+    this.#tls = options.tls;
+    this.#socket = socket;
+    this.#openedAt = startedAt;
+    this.localAddress = `${socket.localAddress}:${socket.localPort}`;
     // Before the session's own listeners, which close its streams.
-    this.#socket
-      .on("error", (error: NodeJS.ErrnoException) => {
-        this.#error = describeFailure(error);
-      })
-      .on("close", () => this.#onClose());
-    if (adopted === undefined) timers.schedule(this.#connectTimer, settings.connectTimeoutMs);
-    else this.#onConnect();
+    socket.on("error", () => {}).on("close", () => this.#onClose());
+    const { stats, cluster } = pool.cluster;
+    stats.upstream_cx_connect_ms.record(performance.now() - startedAt);
+    stats.upstream_cx_http2_total.inc();
+    this.#session = this.#startSession();
+    const { maxConnectionDurationMs, http2 } = cluster.settings;
+    if (maxConnectionDurationMs > 0) timers.schedule(this.#durationTimer, maxConnectionDurationMs);
+    if (http2.keepalive !== undefined && http2.keepalive.intervalMs > 0) {
+      timers.schedule(this.#pingTimer, http2.keepalive.intervalMs);
+    }
+    this.#awaitUse();
   }
 
   /** Whether it can carry another request now. */
   get takesRequest(): boolean {
-    if (this.#draining || !this.#connected) return false;
+    if (this.#draining) return false;
     const { endpoint, cluster } = this.pool;
     const { settings } = cluster.cluster;
-    const current = settings.tls === this.#configuredTls && (settings.tls === undefined || this.#tls?.current === true);
+    const current = tlsOf(settings, endpoint) === this.#tls?.settings && (this.#tls === undefined || this.#tls.current);
     if (!endpoint.alive || !current) {
       this.drain();
       return false;
@@ -129,7 +122,7 @@ export class Http2Connection implements TimerOwner {
 
   /** The session, to open a stream of it; undefined: it is gone. */
   get session(): ClientHttp2Session | undefined {
-    return this.#session?.destroyed === false && !this.#session.closed ? this.#session : undefined;
+    return this.#session.destroyed || this.#session.closed ? undefined : this.#session;
   }
 
   /** A stream of it has ended. */
@@ -151,32 +144,6 @@ export class Http2Connection implements TimerOwner {
     this.pool.cluster.stats.upstream_cx_protocol_error.inc();
     this.ended ??= "protocol error";
     this.#socket.destroy();
-  }
-
-  #onConnect(): void {
-    timers.cancel(this.#connectTimer);
-    const { alpnProtocol } = this.#socket as Partial<TLSSocket>;
-    const { stats, cluster } = this.pool.cluster;
-    if (this.#tls !== undefined && alpnProtocol === "http/1.1" && this.pool.onHttp1 !== undefined) {
-      this.ended = "connection termination";
-      this.#connected = true;
-      this.pool.onNegotiatedHttp1();
-      this.#socket.destroy();
-      return;
-    }
-    this.#connected = true;
-    const { localAddress, localPort } = this.#socket;
-    this.localAddress = `${localAddress}:${localPort}`;
-    stats.upstream_cx_connect_ms.record(performance.now() - this.#openedAt);
-    stats.upstream_cx_http2_total.inc();
-    this.#session = this.#startSession();
-    const { maxConnectionDurationMs, http2 } = cluster.settings;
-    if (maxConnectionDurationMs > 0) timers.schedule(this.#durationTimer, maxConnectionDurationMs);
-    if (http2.keepalive !== undefined && http2.keepalive.intervalMs > 0) {
-      timers.schedule(this.#pingTimer, http2.keepalive.intervalMs);
-    }
-    this.#awaitUse();
-    this.pool.onConnected(this);
   }
 
   #startSession(): ClientHttp2Session {
@@ -203,7 +170,6 @@ export class Http2Connection implements TimerOwner {
     return (
       session
         .on("error", (error: NodeJS.ErrnoException) => {
-          this.#error = describeFailure(error);
           if (isBrokenProtocol(error.code)) this.fail();
           else this.#socket.destroy();
         })
@@ -235,8 +201,7 @@ export class Http2Connection implements TimerOwner {
     if (this.#streams.size > 0 || this.#upgrades.length > 0) return;
     this.ended ??= "connection termination";
     // GOAWAY, then the end.
-    if (this.#session === undefined) this.#socket.destroy();
-    else this.#session.close();
+    this.#session.close();
   }
 
   #awaitUse(): void {
@@ -247,11 +212,6 @@ export class Http2Connection implements TimerOwner {
   onTimer(kind: number): void {
     const { stats, cluster } = this.pool.cluster;
     switch (kind) {
-      case ON_CONNECT_TIMEOUT:
-        stats.upstream_cx_connect_timeout.inc();
-        this.ended = "connection timeout";
-        this.#socket.destroy();
-        return;
       case ON_IDLE:
         stats.upstream_cx_idle_timeout.inc();
         return this.drain();
@@ -278,10 +238,9 @@ export class Http2Connection implements TimerOwner {
   }
 
   #onClose(): void {
-    const all = [this.#connectTimer, this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout];
-    for (const timer of all) timers.cancel(timer);
+    for (const timer of [this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout])
+      timers.cancel(timer);
     const { stats } = this.pool.cluster;
-    if (!this.#connected) this.pool.onConnectFailed(this.ended ?? "remote connection failure", this.#error);
     this.ended ??= "connection termination";
     this.#draining = true;
     stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
@@ -289,7 +248,7 @@ export class Http2Connection implements TimerOwner {
     stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);
     for (const stream of [...this.#streams]) stream.onConnectionEnded(this.ended);
     for (const user of this.#upgrades.splice(0)) user.onPoolFailure("remote connection failure", "");
-    this.#session?.destroy(undefined, constants.NGHTTP2_NO_ERROR);
+    this.#session.destroy(undefined, constants.NGHTTP2_NO_ERROR);
     this.pool.onClosed(this);
   }
 }

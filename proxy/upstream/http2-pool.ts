@@ -1,19 +1,24 @@
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { ClusterContext } from "./cluster-context.ts";
+import type { Dial } from "./dial.ts";
 import { Http2Connection } from "./http2-connection.ts";
 import { type PoolUser, WaitingPool } from "./waiting-pool.ts";
+
+const HTTP2_ONLY = ["h2"];
+const BOTH = ["h2", "http/1.1"];
 
 /** The HTTP/2 connections of this worker to one endpoint; requests share them. */
 export class Http2Pool extends WaitingPool {
   /** Called when the endpoint, offered both by ALPN, chose HTTP/1.1; undefined: only HTTP/2 is offered. */
-  readonly onHttp1: (() => void) | undefined;
+  readonly #onHttp1: (() => void) | undefined;
   readonly #connections: Http2Connection[] = [];
 
   constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string, onHttp1?: () => void) {
     super(cluster, endpoint, serverName);
-    this.onHttp1 = onHttp1;
+    this.#onHttp1 = onHttp1;
   }
 
   acquire(user: PoolUser): void {
@@ -29,21 +34,26 @@ export class Http2Pool extends WaitingPool {
   }
 
   /** Goes on with a connection on which HTTP/2 was agreed. */
-  adopt(socket: Socket): void {
+  adopt(socket: Socket, dial: Dial): void {
     this.takeOver();
-    new Http2Connection(this, socket);
+    this.#use(socket, dial);
   }
 
-  onConnected(connection: Http2Connection): void {
+  onDialled(socket: Socket, dial: Dial): void {
+    if (this.#onHttp1 === undefined || (socket as TLSSocket).alpnProtocol !== "http/1.1")
+      return this.#use(socket, dial);
+    // The endpoint chose HTTP/1.1, whose connections read in another way than this one.
     this.connecting--;
+    socket.on("error", () => {}).destroy();
+    this.#onHttp1();
+    this.discount();
+  }
+
+  #use(socket: Socket, dial: Dial): void {
+    this.connecting--;
+    const connection = new Http2Connection(this, socket, dial);
     this.#connections.push(connection);
     this.onCapacity(connection);
-  }
-
-  /** The endpoint chose HTTP/1.1 for a connection that is closed now. */
-  onNegotiatedHttp1(): void {
-    this.connecting--;
-    this.onHttp1?.();
   }
 
   /** A connection can take requests, or some again. */
@@ -61,9 +71,10 @@ export class Http2Pool extends WaitingPool {
     if (at >= 0) this.#connections.splice(at, 1);
   }
 
-  override onClosed(connection: Http2Connection): void {
+  /** A connection is gone. */
+  onClosed(connection: Http2Connection): void {
     this.onDraining(connection);
-    super.onClosed(connection);
+    this.discount();
   }
 
   closeIdle(): void {
@@ -78,6 +89,6 @@ export class Http2Pool extends WaitingPool {
   }
 
   protected connect(): void {
-    new Http2Connection(this, undefined);
+    this.dial(this.#onHttp1 === undefined ? HTTP2_ONLY : BOTH);
   }
 }

@@ -108,9 +108,9 @@ class Mirror implements PoolUser, ResponseReceiver, TimerOwner {
   }
 
   start(): void {
-    const { cluster, stats } = this.#cluster;
+    const { cluster, load, breakers, stats } = this.#cluster;
     const { head, record } = this.#stream;
-    if (cluster.load.requests >= cluster.settings.breakers.maxRequests) {
+    if (load.requests >= breakers.maxRequests) {
       stats.upstream_rq_pending_overflow.inc();
       this.#ended = true;
       return;
@@ -121,7 +121,7 @@ class Mirror implements PoolUser, ResponseReceiver, TimerOwner {
       this.#ended = true;
       return;
     }
-    cluster.load.requests++;
+    load.requests++;
     stats.upstream_rq_active.inc();
     stats.upstream_rq_total.inc();
     this.#endpoint = endpoint;
@@ -228,8 +228,8 @@ class Mirror implements PoolUser, ResponseReceiver, TimerOwner {
     if (this.#ended) return;
     this.#ended = true;
     timers.cancel(this.#timer);
-    const { cluster, stats } = this.#cluster;
-    cluster.load.requests--;
+    const { load, stats } = this.#cluster;
+    load.requests--;
     stats.upstream_rq_active.dec();
     stats.upstream_rq_time.record(performance.now() - this.#startedAt);
     if (this.#endpoint !== undefined) this.#endpoint.activeRequests--;

@@ -8,12 +8,12 @@ import { findCluster } from "./cluster-context.ts";
 import { EndpointPool } from "./pool.ts";
 import { type Carrier, CONNECTING_MAX } from "./waiting-pool.ts";
 
-const CROWD = 2 * CONNECTING_MAX + 50;
+const CROWD = CONNECTING_MAX + 50;
 
 /** `firstReturns`: whether who is served first gives its connection back at once. */
 function crowdAt(port: number, firstReturns = false) {
   const endpoint = endpointAt(port);
-  const cluster = clusterOf([endpoint]);
+  const cluster = clusterOf([endpoint], { connectTimeoutMs: 60_000 });
   const stats = new TestStats();
   const runtime = { stats, secret: () => undefined, cluster: () => cluster, routeTable: () => undefined };
   const context = findCluster(runtime, cluster.name);

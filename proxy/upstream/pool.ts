@@ -1,20 +1,30 @@
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 
 import type { Endpoint } from "../cluster/cluster.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { ClientConnection } from "./connection.ts";
+import type { Dial } from "./dial.ts";
 import { CONNECTING_MAX, type PoolUser, WaitingPool } from "./waiting-pool.ts";
+
+const HTTP1_ONLY = ["http/1.1"];
+const BOTH = ["h2", "http/1.1"];
 
 /** The HTTP/1 connections of this worker to one endpoint. */
 export class EndpointPool extends WaitingPool {
   /** Takes a connection whose endpoint chose HTTP/2 by ALPN; undefined: it isn't offered. */
-  readonly onHttp2: ((socket: Socket) => void) | undefined;
+  readonly #onHttp2: ((socket: Socket, dial: Dial) => void) | undefined;
   /** The last one used is used next, so that those not needed grow old and close. */
   readonly #idle: ClientConnection[] = [];
 
-  constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string, onHttp2?: (socket: Socket) => void) {
+  constructor(
+    cluster: ClusterContext,
+    endpoint: Endpoint,
+    serverName: string,
+    onHttp2?: (socket: Socket, dial: Dial) => void,
+  ) {
     super(cluster, endpoint, serverName);
-    this.onHttp2 = onHttp2;
+    this.#onHttp2 = onHttp2;
   }
 
   acquire(user: PoolUser): void {
@@ -26,18 +36,17 @@ export class EndpointPool extends WaitingPool {
     this.enqueue(user);
   }
 
-  onConnected(connection: ClientConnection): void {
+  onDialled(socket: Socket, dial: Dial): void {
     const heldBack = this.connecting >= CONNECTING_MAX;
     this.connecting--;
-    this.release(connection);
-    if (heldBack) this.connectIfNeeded();
-  }
-
-  /** The endpoint chose HTTP/2: the connection is no longer ours. */
-  onNegotiatedHttp2(socket: Socket): void {
-    this.connecting--;
+    if (this.#onHttp2 === undefined || (socket as TLSSocket).alpnProtocol !== "h2") {
+      this.release(new ClientConnection(this, socket, dial));
+      if (heldBack) this.connectIfNeeded();
+      return;
+    }
+    // The endpoint chose HTTP/2: the connection is no longer ours.
     this.handOver();
-    this.onHttp2?.(socket);
+    this.#onHttp2(socket, dial);
   }
 
   /** A connection is free: the one who waited longest gets it. */
@@ -59,10 +68,11 @@ export class EndpointPool extends WaitingPool {
     connection.onIdle();
   }
 
-  override onClosed(connection: ClientConnection): void {
+  /** A connection is gone. */
+  onClosed(connection: ClientConnection): void {
     const at = this.#idle.indexOf(connection);
     if (at >= 0) this.#idle.splice(at, 1);
-    super.onClosed(connection);
+    this.discount();
   }
 
   closeIdle(): void {
@@ -74,6 +84,6 @@ export class EndpointPool extends WaitingPool {
   }
 
   protected connect(): void {
-    new ClientConnection(this);
+    this.dial(this.#onHttp2 === undefined ? HTTP1_ONLY : BOTH, { onRead: () => {} });
   }
 }

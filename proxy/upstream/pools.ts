@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 
-import type { Endpoint } from "../cluster/cluster.ts";
+import { type Endpoint, tlsOf } from "../cluster/cluster.ts";
 import type { ClusterContext } from "./cluster-context.ts";
+import type { Dial } from "./dial.ts";
 import { Http2Pool } from "./http2-pool.ts";
 import { EndpointPool } from "./pool.ts";
 import type { Pool, PoolUser } from "./waiting-pool.ts";
@@ -9,7 +10,13 @@ import type { Pool, PoolUser } from "./waiting-pool.ts";
 /** Names of TLS servers that one endpoint has pools for at most: with auto_sni, clients choose them. */
 const SERVER_NAMES_MAX = 100;
 
-/** The pools of this worker to one endpoint, for one name of its TLS server; kept in Endpoint.pool. */
+/** What is kept in Endpoint.pool: the pools of this worker, by priority. */
+interface PoolsByPriority {
+  default: EndpointPools | undefined;
+  high: EndpointPools | undefined;
+}
+
+/** The pools of this worker to one endpoint, for one name of its TLS server. */
 class EndpointPools {
   readonly #cluster: ClusterContext;
   readonly #endpoint: Endpoint;
@@ -65,9 +72,13 @@ export function poolOf(
   clientSpeaksHttp2: boolean,
   authority: string,
 ): Pool {
-  let pools = (endpoint.pool ??= new EndpointPools(cluster, endpoint, "")) as EndpointPools;
-  const { protocol, tls } = cluster.cluster.settings;
-  if (tls?.autoSni === true) pools = pools.named(hostOf(authority));
+  const both = (endpoint.pool ??= { default: undefined, high: undefined }) as PoolsByPriority;
+  let pools = cluster.isHigh
+    ? (both.high ??= new EndpointPools(cluster, endpoint, ""))
+    : (both.default ??= new EndpointPools(cluster, endpoint, ""));
+  const { settings } = cluster.cluster;
+  const { protocol } = settings;
+  if (tlsOf(settings, endpoint)?.autoSni === true) pools = pools.named(hostOf(authority));
   switch (protocol) {
     case "http1":
       return pools.http1;
@@ -94,7 +105,7 @@ class AutoPool implements Pool {
   #speaksHttp2 = false;
 
   constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string) {
-    this.#http1 = new EndpointPool(cluster, endpoint, serverName, (socket) => this.#onHttp2(socket));
+    this.#http1 = new EndpointPool(cluster, endpoint, serverName, (socket, dial) => this.#onHttp2(socket, dial));
     this.#http2 = new Http2Pool(cluster, endpoint, serverName, () => this.#onHttp1());
   }
 
@@ -111,9 +122,9 @@ class AutoPool implements Pool {
     this.#http2.cancel(user);
   }
 
-  #onHttp2(socket: Socket): void {
+  #onHttp2(socket: Socket, dial: Dial): void {
     this.#speaksHttp2 = true;
-    this.#http2.adopt(socket);
+    this.#http2.adopt(socket, dial);
     for (const user of this.#http1.takeWaiting()) this.#http2.acquire(user);
   }
 

@@ -5,6 +5,7 @@ import type { RetryPolicy } from "../route/route.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 
 const RETRY_OPEN = "circuit_breakers.default.rq_retry_open";
+const HIGH_RETRY_OPEN = "circuit_breakers.high.rq_retry_open";
 
 /** The retries of one request against its policy and the cluster's breaker. */
 export class RetryState {
@@ -22,19 +23,19 @@ export class RetryState {
 
   /** Takes one more retry and returns the ms to wait before it; "limit" or "overflow" when there may be none. */
   take(): number | "limit" | "overflow" {
-    const { cluster, stats } = this.#cluster;
+    const { load, breakers, stats } = this.#cluster;
     this.release();
     if (this.count >= this.#policy.numRetries) {
       stats.upstream_rq_retry_limit_exceeded.inc();
       return "limit";
     }
-    if (cluster.load.retries >= cluster.settings.breakers.maxRetries) {
+    if (load.retries >= breakers.maxRetries) {
       stats.upstream_rq_retry_overflow.inc();
       return "overflow";
     }
     this.count++;
     this.#held = true;
-    cluster.load.retries++;
+    load.retries++;
     this.#showBreaker();
     stats.upstream_rq_retry.inc();
     return backOffMs(this.#policy, this.count);
@@ -44,17 +45,18 @@ export class RetryState {
   release(): void {
     if (!this.#held) return;
     this.#held = false;
-    this.#cluster.cluster.load.retries--;
+    this.#cluster.load.retries--;
     this.#showBreaker();
   }
 
   #showBreaker(): void {
-    const { cluster, stats, retryBreaker } = this.#cluster;
-    const open = cluster.load.retries >= cluster.settings.breakers.maxRetries;
+    const { load, breakers, stats, retryBreaker, isHigh } = this.#cluster;
+    const open = load.retries >= breakers.maxRetries;
     if (open === retryBreaker.open) return;
     retryBreaker.open = open;
-    if (open) stats[RETRY_OPEN].inc();
-    else stats[RETRY_OPEN].dec();
+    const gauge = stats[isHigh ? HIGH_RETRY_OPEN : RETRY_OPEN];
+    if (open) gauge.inc();
+    else gauge.dec();
   }
 }
 

@@ -1,12 +1,11 @@
 import type { Socket } from "node:net";
 
-import type { Endpoint } from "../cluster/cluster.ts";
+import { type Endpoint, tlsOf } from "../cluster/cluster.ts";
 import type { Stream } from "../filters/stream.ts";
 import { Headers } from "../headers.ts";
-import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ClusterContext } from "./cluster-context.ts";
-import { describeFailure, openSocket } from "./dial.ts";
+import { Dial, type Dialler } from "./dial.ts";
 import { clientTls } from "./tls.ts";
 import type { UpstreamRequest } from "./upstream-request.ts";
 
@@ -16,15 +15,13 @@ const OK = 200;
  * A CONNECT that ends here (Envoy's connect_config): the client gets 200 once there is a connection to an endpoint of the cluster, and from then on
  * its bytes go to that connection as they are. The connection serves this one tunnel.
  */
-export class TcpTunnel implements UpstreamRequest, TimerOwner {
+export class TcpTunnel implements UpstreamRequest, Dialler {
   readonly #stream: Stream;
   readonly #cluster: ClusterContext;
   readonly #hash: bigint | undefined;
-  readonly #timer = new Timer(this, 0);
   #endpoint: Endpoint | undefined = undefined;
+  #dial: Dial | undefined = undefined;
   #socket: Socket | undefined = undefined;
-  #open = false;
-  #failure = "";
   #ended = false;
 
   constructor(stream: Stream, cluster: ClusterContext, hash: bigint | undefined) {
@@ -34,11 +31,11 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
   }
 
   start(): void {
-    const { cluster, statName, stats } = this.#cluster;
+    const { cluster, statName, stats, load, breakers, isHigh } = this.#cluster;
     const { record } = this.#stream;
     record.upstreamCluster = statName;
     record.upstreamClusterRaw = cluster.name;
-    if (cluster.load.connections >= cluster.settings.breakers.maxConnections) {
+    if (load.connections >= breakers.maxConnections) {
       stats.upstream_cx_overflow.inc();
       this.#ended = true;
       return this.#stream.reply(upstreamReset("overflow", "", false));
@@ -51,34 +48,46 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
     }
     this.#endpoint = endpoint;
     endpoint.activeRequests++;
-    cluster.load.connections++;
+    load.connections++;
     stats.upstream_cx_total.inc();
     stats.upstream_cx_active.inc();
+    if (isHigh) stats["high.cx_active"].inc();
     record.upstreamHost = endpoint.key;
     record.attempts = 1;
     const { settings } = cluster;
-    timers.schedule(this.#timer, settings.connectTimeoutMs);
-    this.#socket = openSocket({
+    const tls = tlsOf(settings, endpoint);
+    const options = {
       endpoint,
-      tls: settings.tls && clientTls(this.#cluster, settings.tls),
+      tls: tls && clientTls(this.#cluster, tls),
       serverName: "",
       alpn: [],
       keepaliveMs: settings.tcpKeepaliveMs,
-      onReady: () => this.#onConnect(),
-      onRead: (bytes, length) => this.#onRead(bytes, length),
-    })
-      .on("error", (error) => (this.#failure = describeFailure(error)))
+      connectTimeoutMs: settings.connectTimeoutMs,
+      reader: { onRead: (bytes: Buffer, length: number) => this.#onRead(bytes, length) },
+    };
+    this.#dial = new Dial(options, this);
+  }
+
+  onDialled(socket: Socket): void {
+    this.#dial = undefined;
+    this.#socket = socket
+      .on("error", () => {})
       .on("drain", () => this.#stream.resumeRequest())
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onClose());
-  }
-
-  #onConnect(): void {
-    timers.cancel(this.#timer);
-    if (this.#ended) return;
-    this.#open = true;
     this.#stream.onUpstreamConnected(new Headers(), OK);
     this.#stream.flushResponse();
+  }
+
+  onDialFailed(reason: ResetReason, transportFailure: string): void {
+    const { stats } = this.#cluster;
+    this.#dial = undefined;
+    this.#ended = true;
+    this.#release();
+    stats.upstream_cx_connect_fail.inc();
+    if (reason === "connection timeout") stats.upstream_cx_connect_timeout.inc();
+    if (transportFailure !== "") this.#stream.record.upstreamTransportFailure = transportFailure;
+    this.#stream.reply(upstreamReset(reason, transportFailure, false));
   }
 
   #onRead(bytes: Buffer, length: number): void {
@@ -93,7 +102,7 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
 
   onRequestEnd(): void {
     // Also called when the head, which is all of a CONNECT, is there.
-    if (this.#open) this.#socket?.end();
+    this.#socket?.end();
   }
 
   onDownstreamWritable(): void {
@@ -107,16 +116,14 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
   abort(): void {
     this.#ended = true;
     this.#socket?.destroy();
+    if (this.#dial === undefined) return;
+    this.#dial.cancel();
+    this.#dial = undefined;
+    this.#release();
   }
 
   /** No time is given for a response: there is none. */
   onResponseOverdue(): void {}
-
-  onTimer(): void {
-    this.#cluster.stats.upstream_cx_connect_timeout.inc();
-    this.#fail("connection timeout");
-    this.#socket?.destroy();
-  }
 
   #onEnd(): void {
     if (this.#ended) return;
@@ -124,24 +131,20 @@ export class TcpTunnel implements UpstreamRequest, TimerOwner {
     this.#stream.flushResponse();
   }
 
-  #fail(reason: ResetReason): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#cluster.stats.upstream_cx_connect_fail.inc();
-    if (this.#failure !== "") this.#stream.record.upstreamTransportFailure = this.#failure;
-    this.#stream.reply(upstreamReset(reason, this.#failure, false));
-  }
-
   #onClose(): void {
-    timers.cancel(this.#timer);
-    const { cluster, stats } = this.#cluster;
-    cluster.load.connections--;
-    if (this.#endpoint !== undefined) this.#endpoint.activeRequests--;
-    stats.upstream_cx_active.dec();
-    stats.upstream_cx_destroy.inc();
-    if (!this.#open) return this.#fail("remote connection failure");
+    this.#release();
     if (this.#ended) return;
     this.#ended = true;
     this.#stream.onUpstreamCut("connection termination");
+  }
+
+  /** The connection, or the attempt at one, counts no more. */
+  #release(): void {
+    const { load, stats, isHigh } = this.#cluster;
+    load.connections--;
+    if (this.#endpoint !== undefined) this.#endpoint.activeRequests--;
+    stats.upstream_cx_active.dec();
+    if (isHigh) stats["high.cx_active"].dec();
+    stats.upstream_cx_destroy.inc();
   }
 }

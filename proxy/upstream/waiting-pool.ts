@@ -1,9 +1,15 @@
-import type { Endpoint } from "../cluster/cluster.ts";
+import type { Socket } from "node:net";
+import { performance } from "node:perf_hooks";
+
+import { type Endpoint, tlsOf } from "../cluster/cluster.ts";
 import { Timer, timers } from "../listen/timers.ts";
 import type { ResetReason } from "../reply.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import type { ClientConnection } from "./connection.ts";
+import { Dial, type Dialler } from "./dial.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
+import type { SocketReader } from "./open-socket.ts";
+import { clientTls } from "./tls.ts";
 
 /** What carries one request: an HTTP/1 connection, or a stream of an HTTP/2 one. */
 export type Carrier = ClientConnection | Http2ClientStream;
@@ -28,10 +34,10 @@ export interface Pool {
  * from a queue that often has room for 511 (nginx, Node) or 128; what overflows it counts as connected for us, and loses what it sent for a second or
  * more. Those who wait are served by whichever connection is ready or free first.
  */
-export const CONNECTING_MAX = 100;
+export const CONNECTING_MAX = 256;
 
 /** What pools of both protocols share: the queue of those who wait, the breakers that bound it, and the count of connections. */
-export abstract class WaitingPool implements Pool {
+export abstract class WaitingPool implements Pool, Dialler {
   readonly cluster: ClusterContext;
   readonly endpoint: Endpoint;
   /** The name that TLS connections ask for and expect, "" for the one that is configured. */
@@ -55,22 +61,26 @@ export abstract class WaitingPool implements Pool {
   /** Closes the connections that serve no request. */
   abstract closeIdle(): void;
 
-  /** Begins to connect. */
+  /** Begins to connect, by dial(). */
   protected abstract connect(): void;
+
+  /** There is a connection; it is counted already, as one that connects. */
+  abstract onDialled(socket: Socket, dial: Dial): void;
 
   /** How many of those who wait one new connection can serve. */
   protected abstract get requestsPerConnection(): number;
 
   /** Lets the user wait, within the breaker's bound. */
   protected enqueue(user: PoolUser): void {
-    const { cluster, stats } = this.cluster;
-    if (cluster.load.pending >= cluster.settings.breakers.maxPendingRequests) {
+    const { load, breakers, stats, isHigh } = this.cluster;
+    if (load.pending >= breakers.maxPendingRequests) {
       stats.upstream_rq_pending_overflow.inc();
       return user.onPoolFailure("overflow", "");
     }
-    cluster.load.pending++;
+    load.pending++;
     stats.upstream_rq_pending_total.inc();
     stats.upstream_rq_pending_active.inc();
+    if (isHigh) stats["high.rq_pending_active"].inc();
     this.waiting.push(user);
     this.connectIfNeeded();
   }
@@ -89,23 +99,36 @@ export abstract class WaitingPool implements Pool {
     return user;
   }
 
+  protected dial(alpn: readonly string[], reader?: SocketReader): void {
+    const { cluster, endpoint, serverName } = this;
+    const { settings } = cluster.cluster;
+    const { tcpKeepaliveMs, connectTimeoutMs } = settings;
+    const tls = tlsOf(settings, endpoint);
+    const secrets = tls && clientTls(cluster, tls);
+    new Dial({ endpoint, serverName, tls: secrets, alpn, reader, keepaliveMs: tcpKeepaliveMs, connectTimeoutMs }, this);
+  }
+
   /**
    * Fails as many as the connection would have served; the others may still get a connection, or the failure of theirs. Where not all who wait have one, all
    * fail, as in Envoy: they would wait for one failure after the other.
    */
-  onConnectFailed(reason: ResetReason, transportFailure: string): void {
+  onDialFailed(reason: ResetReason, transportFailure: string, { startedAt }: Dial): void {
+    const { stats } = this.cluster;
     const failing = this.connecting >= CONNECTING_MAX ? this.waiting.length : this.requestsPerConnection;
     this.connecting--;
-    this.cluster.stats.upstream_cx_connect_fail.inc();
+    stats.upstream_cx_connect_fail.inc();
+    if (reason === "connection timeout") stats.upstream_cx_connect_timeout.inc();
+    stats.upstream_cx_length_ms.record(performance.now() - startedAt);
     for (const user of this.waiting.splice(0, failing)) {
       this.#unwait();
-      this.cluster.stats.upstream_rq_pending_failure_eject.inc();
+      stats.upstream_rq_pending_failure_eject.inc();
       user.onPoolFailure(reason, transportFailure);
     }
+    this.discount();
   }
 
   /** A connection is gone. */
-  onClosed(_connection: unknown): void {
+  protected discount(): void {
     this.handOver();
     this.cluster.stats.upstream_cx_destroy.inc();
     this.connectIfNeeded();
@@ -114,8 +137,10 @@ export abstract class WaitingPool implements Pool {
   /** A connection is no longer counted here. */
   protected handOver(): void {
     this.#open--;
-    this.cluster.cluster.load.connections--;
-    this.cluster.stats.upstream_cx_active.dec();
+    const { load, stats, isHigh } = this.cluster;
+    load.connections--;
+    stats.upstream_cx_active.dec();
+    if (isHigh) stats["high.cx_active"].dec();
     if (this.#open === 0) pools.delete(this);
   }
 
@@ -123,8 +148,10 @@ export abstract class WaitingPool implements Pool {
   protected takeOver(): void {
     this.#open++;
     this.connecting++;
-    this.cluster.cluster.load.connections++;
-    this.cluster.stats.upstream_cx_active.inc();
+    const { load, stats, isHigh } = this.cluster;
+    load.connections++;
+    stats.upstream_cx_active.inc();
+    if (isHigh) stats["high.cx_active"].inc();
     pools.add(this);
     if (sweep.tick < 0) timers.schedule(sweep, SWEEP_MS);
   }
@@ -139,9 +166,9 @@ export abstract class WaitingPool implements Pool {
   protected connectIfNeeded(): void {
     if (this.waiting.length <= this.connecting * this.requestsPerConnection || this.connecting >= CONNECTING_MAX)
       return;
-    const { cluster, stats } = this.cluster;
+    const { load, breakers, stats } = this.cluster;
     // A pool without any connection may open one whatever the limit, or its requests would wait for nothing (as in Envoy).
-    if (cluster.load.connections >= cluster.settings.breakers.maxConnections && this.#open > 0) {
+    if (load.connections >= breakers.maxConnections && this.#open > 0) {
       stats.upstream_cx_overflow.inc();
       return;
     }
@@ -151,8 +178,10 @@ export abstract class WaitingPool implements Pool {
   }
 
   #unwait(): void {
-    this.cluster.cluster.load.pending--;
-    this.cluster.stats.upstream_rq_pending_active.dec();
+    const { load, stats, isHigh } = this.cluster;
+    load.pending--;
+    stats.upstream_rq_pending_active.dec();
+    if (isHigh) stats["high.rq_pending_active"].dec();
   }
 }
 

@@ -9,7 +9,7 @@ import { RuntimeSchema } from "#envoy/service/runtime/v3/rtds_pb.ts";
 import { servedType, type ServedType } from "#proto/resource-types.ts";
 
 import { startXdsRig } from "../support/xds-rig.ts";
-import { clusterOf, namesIn, reason, type Running, startRunning } from "./running.ts";
+import { clusterOf, namesIn, reason, type Running, service, startRunning } from "./running.ts";
 
 let running: Running;
 beforeAll(async () => {
@@ -177,6 +177,79 @@ test("O1 VHDS: a host that doesn't exist is a resource without a body that has t
   expect(removedResources).toEqual([]);
   expect(resources).toMatchObject([{ name, aliases: [name] }]);
   expect(resources[0]?.resource).toBeUndefined();
+});
+
+/** Waits until a virtual host is served. */
+async function hostIsServed(own: Running, name: string): Promise<void> {
+  const watcher = own.delta({ node: { id: "watcher", cluster: "default" } });
+  watcher.send({ typeUrl: url("VHDS") });
+  await watcher.until(() => watcher.held(url("VHDS")).has(name));
+}
+
+test("O1 VHDS by host: the virtual host that takes it comes under its own name, once, with all that was asked for as its aliases", async () => {
+  await using own = await startRunning();
+  const twoHosts = { ...service("two"), hosts: ["a.example.com", "b.example.com"] };
+  await own.apply([twoHosts, { ...service("wild"), hosts: ["*.example.org"] }]);
+  await hostIsServed(own, "default/service:wild");
+  const client = own.delta();
+  const asked = ["default/a.example.com", "default/b.example.com:8080", "default/x.y.example.org"];
+  client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: asked });
+  const { resources, removedResources } = await client.next();
+  expect(removedResources).toEqual([]);
+  const aliasesOf = (list: typeof resources) =>
+    Object.fromEntries(list.map(({ name, aliases }) => [name, aliases.toSorted()]));
+  expect(aliasesOf(resources)).toEqual({
+    "default/service:two": asked.slice(0, 2),
+    "default/service:wild": asked.slice(2),
+  });
+  for (const { name, resource } of resources) {
+    expect(fromBinary(VirtualHostSchema, resource?.value ?? new Uint8Array()).name).toBe(name);
+  }
+  // Its changes come with the same aliases, and those of others don't come.
+  await own.apply([service("other"), { ...twoHosts, routes: [{ name: "all", paths: ["/v2"] }] }]);
+  const changed = await client.next();
+  expect(aliasesOf(changed.resources)).toEqual({ "default/service:two": asked.slice(0, 2) });
+  // D3: asked for again, it is answered again.
+  client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: asked.slice(0, 1) });
+  expect(aliasesOf((await client.next()).resources)).toEqual({ "default/service:two": asked.slice(0, 2) });
+  // D6: what it no longer asks for by any name, it is told nothing of.
+  client.send({ typeUrl: url("VHDS"), resourceNamesUnsubscribe: asked.slice(0, 2) });
+  const routes = (path: string) => [{ name: "all", paths: [path] }];
+  await own.apply([{ ...twoHosts, routes: routes("/v3") }]);
+  await own.apply([{ ...service("wild"), hosts: ["*.example.org"], routes: routes("/v4") }]);
+  expect(aliasesOf((await client.next()).resources)).toEqual({ "default/service:wild": asked.slice(2) });
+});
+
+test("O1 VHDS by host: a host that comes to be, moves to another virtual host, or goes, is told", async () => {
+  await using own = await startRunning(["shop"]);
+  await hostIsServed(own, "default/service:shop");
+  const client = own.delta();
+  const asked = "default/late.example.com";
+  client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: [asked] });
+  expect((await client.next()).resources).toMatchObject([{ name: asked, aliases: [asked] }]);
+  const late = { ...service("late"), hosts: ["late.example.com"] };
+  await own.apply([late]);
+  expect((await client.next()).resources).toMatchObject([{ name: "default/service:late", aliases: [asked] }]);
+  await own.apply([
+    { ...late, hosts: ["elsewhere.example.com"] },
+    { ...service("heir"), hosts: ["late.example.com"] },
+  ]);
+  await client.until(() => client.held(url("VHDS")).has("default/service:heir"));
+  const moved = client.responses.flatMap(({ resources }) => resources).slice(2);
+  expect(Object.fromEntries(moved.map(({ name, aliases }) => [name, aliases]))).toEqual({
+    "default/service:heir": [asked],
+    "default/service:late": [],
+  });
+  await own.apply([service("shop")], true);
+  const removed = () => client.responses.flatMap(({ removedResources }) => removedResources);
+  await client.until(() => removed().length === 2);
+  expect(removed().toSorted()).toEqual(["default/service:heir", "default/service:late"]);
+  const seen = client.responses.length;
+  client.send({ typeUrl: url("VHDS"), resourceNamesSubscribe: [asked] });
+  await client.until(() => client.responses.length > seen);
+  const last = client.responses.at(-1)?.resources;
+  expect(last?.[0]?.resource).toBeUndefined();
+  expect(last).toMatchObject([{ name: asked, aliases: [asked] }]);
 });
 
 test("O2 a cluster on demand, beside the wildcard: the one that is there comes, the one that isn't is removed", async () => {

@@ -74,6 +74,8 @@ test("instances that come, change and go are followed", async () => {
   await rig.answers("two", "/all");
   const seen = await rig.state("orders", WatchState.FRESH);
   expect(seen).toMatchObject({ endpointCount: 2, usableCount: 1, users: ["orders/all"] });
+  const { stdout } = await rig.control.sluice("discovery", "endpoints", "orders");
+  expect([stdout.match(/ healthy +1 /g)?.length, stdout.match(/ unhealthy +1 /g)?.length]).toEqual([1, 1]);
   await write({ orders: {} });
   await rig.answers("503", "/all");
   await write({ orders: { one: {} } });

@@ -1,9 +1,10 @@
-/** A gateway group that is deleted stops no traffic: its data planes keep what they have, and show up as nodes of an unknown group. */
+/** A gateway group that is deleted stops no traffic: its data planes keep what they have. They wait where it is not there yet; both show as nodes of an unknown group. */
 import { afterEach, expect, test } from "vitest";
 
 import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";
+import { Program, sluicePath } from "../support/processes.ts";
 import { type Echo, startUpstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -50,4 +51,33 @@ test("traffic goes on without its gateway group, and follows it again when it co
   await waitFor("the new group's upstream", async () => (await answeredBy()) === "second", 60_000);
   await waitFor("the node to be in step", async () => (await state()) === "SYNCED", 60_000);
   expect(kept).toBe("first");
+});
+
+test("a proxy whose gateway group doesn't exist isn't ready, shows as such, and serves once the group comes", {
+  timeout: 180_000,
+}, async () => {
+  const dir = await temporaryDir();
+  cleanup.defer(() => dir.remove());
+  const upstream = await startUpstream("first");
+  cleanup.defer(() => upstream.close());
+  const plane = await ControlPlane.start(`${dir.path}/data`);
+  cleanup.defer(() => plane.program.stop());
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const program = new Program(sluicePath, [
+    ...["proxy", "--xds", `127.0.0.1:${plane.xdsPort}`, "--group", "late", "--node-id", "waiting"],
+    ...["--admin", `127.0.0.1:${adminPort}`, "--workers", "1"],
+  ]);
+  cleanup.defer(() => program.stop());
+  const node = async () => /^.*\bwaiting\b.*$/m.exec((await plane.sluice("status")).stdout)?.[0] ?? "";
+  await waitFor("the node to be seen", async () => /unknown group/i.test(await node()), 60_000);
+  expect(await ask(adminPort, { path: "/ready" })).toMatchObject({ status: 503, body: "PRE_INITIALIZING\n" });
+
+  const listeners = [{ name: "http", address: "127.0.0.1", port }];
+  await plane.call("GatewayGroupService/CreateGatewayGroup", { gatewayGroup: { name: "late", listeners } });
+  const upstreams = [{ name: "default", nodes: [{ host: "127.0.0.1", port: upstream.port }] }];
+  const service = { name: "s", gatewayGroup: "late", upstreams, routes: [{ name: "all", paths: ["/*"] }] };
+  await plane.call("ServiceService/CreateService", { service });
+  await waitFor("traffic", async () => (await ask(port)).status === 200, 60_000);
+  expect((await ask(adminPort, { path: "/ready" })).status).toBe(200);
+  await waitFor("the node to be in step", async () => (await node()).includes("SYNCED"), 60_000);
 });

@@ -81,7 +81,23 @@ test("status, resources and client status of a data plane are told by the contro
     createGrpcTransport({ baseUrl: two.plane.url, interceptors: [authorized()] }),
   );
   const { config } = await csds.fetchClientStatus(create(ClientStatusRequestSchema));
-  expect(config.map(({ node }) => node?.id).sort()).toEqual(["a", "b", "c"]);
+  expect(new Set(config.map(({ node }) => node?.id))).toEqual(new Set(["a", "b", "c"]));
+});
+
+test("whoever lost the database for a while knows the others again", async () => {
+  const { one, two, storeUrl } = await twoReplicas();
+  await using _one = one;
+  await using _two = two;
+  await one.apply({ gatewayGroups: [{ name: "default" }], services: [aService("pay")] });
+  await one.dataPlane("a");
+  await two.dataPlane("b");
+  for (let time = 0; time < 3; time++) {
+    await postgres.breakConnections(storeUrl);
+    for (const rig of [one, two]) {
+      await waitFor("all", async () => (await nodesOf(rig)).join() === "a SYNCED,b SYNCED", 60_000);
+      await countIs(rig, 2);
+    }
+  }
 });
 
 test("a rollout is over when the data planes of all control planes have answered, and tells who refused", async () => {

@@ -1,13 +1,15 @@
 /**
  * A gateway that changes all the time under mixed load fails no request: routes, endpoints, clusters, certificates, listeners, access log,
- * a hot restart. CI runs it with few changes; SLUICE_CHANGES=1000 SLUICE_LOAD_CONNECTIONS=64 is the whole of it.
+ * a hot restart; GET and POST over HTTP/1.1 and HTTP/2, gRPC calls, WebSockets over both. CI runs it with few changes;
+ * SLUICE_CHANGES=1000 SLUICE_LOAD_CONNECTIONS=64 is the whole of it.
  *
- * An HTTP/2 request that a closing connection refuses unseen (RFC 9113, 8.7) is sent again and told, as clients do.
+ * An HTTP/2 request that a closing connection refuses unseen (RFC 9113, 8.7) is sent again and told, as clients do; of gRPC the library does
+ * so by itself.
  *
  * The one exception is a worker that crashes: what is under way on its connections is lost. It is counted by loads of its own moment: at
  * most one request for each connection, all of them broken connections, never an answer that is wrong.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import fc from "fast-check";
@@ -17,38 +19,52 @@ import { upstreamConfig } from "../load/nginx-configs.ts";
 import { startNginx } from "../load/peers.ts";
 import { TestAuthority, type TestCertificate } from "../support/certificates.ts";
 import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
-import { ask } from "../support/http.ts";
+import { type GrpcEcho, startGrpcEcho } from "../support/grpc-echo.ts";
+import { type Ask, ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";
 import type { Program } from "../support/processes.ts";
+import { startSteadyGrpcLoad } from "../support/steady-grpc.ts";
 import { startSteadyHttp2Load } from "../support/steady-http2.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
+import { startSteadyWebSockets } from "../support/steady-websockets.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
-import { startWrk } from "../support/wrk-load.ts";
+import { postEvery, startWrk } from "../support/wrk-load.ts";
 
 const SEED = Number(process.env["SLUICE_LOAD_SEED"] ?? 20261121);
 const CHANGES = Number(process.env["SLUICE_CHANGES"] ?? 150);
 const CONNECTIONS = Number(process.env["SLUICE_LOAD_CONNECTIONS"] ?? 16);
+/** Of each kind of load whose answers are checked. They pause, since most of the rate is the bulk's, and they share this process. */
 const STEADY_CLIENTS = 4;
+const PAUSE = { pauseMs: 10 };
 const HOST = "a.test";
 const BULK_HOST = "bulk.test";
+const GRPC_HOST = "grpc.test";
 
 const cleanup = new AsyncDisposableStack();
 const authority = new TestAuthority();
 let control: ControlPlane;
 let proxy: { program: Program; adminPort: number };
 let echoes: Upstream[];
+let grpcEchoes: GrpcEcho[];
+let bulkScript: string;
 const bulkPorts: number[] = [];
 const ports = { plain: 0, secure: 0, other: 0 };
 let certificates: TestCertificate[];
 
 beforeAll(async () => {
   cleanup.defer(() => authority[Symbol.dispose]());
-  certificates = Array.from({ length: 4 }, () => authority.issue({ name: HOST, altNames: [`DNS:${HOST}`] }));
+  certificates = Array.from({ length: 4 }, () =>
+    authority.issue({ name: HOST, altNames: [`DNS:${HOST}`, `DNS:${GRPC_HOST}`] }),
+  );
   const dir = await temporaryDir();
   cleanup.defer(() => dir.remove());
   echoes = [await startUpstream("one"), await startUpstream("two")];
   for (const echo of echoes) cleanup.defer(() => echo.close());
+  grpcEchoes = [await startGrpcEcho(), await startGrpcEcho()];
+  for (const echo of grpcEchoes) cleanup.defer(() => echo.close());
+  bulkScript = join(dir.path, "bulk.lua");
+  await writeFile(bulkScript, postEvery(4, 2_000));
   for (const name of ["bulk-one", "bulk-two"]) {
     const port = await freePort();
     bulkPorts.push(port);
@@ -63,6 +79,7 @@ beforeAll(async () => {
   await control.call("GatewayGroupService/UpdateGatewayGroup", { gatewayGroup: group(0) });
   await control.call("ServiceService/CreateService", { service: service(0, 2) });
   await control.call("ServiceService/CreateService", { service: bulk(0) });
+  await control.call("ServiceService/CreateService", { service: grpc(0) });
   proxy = await startProxy(control.xdsPort, {
     workers: 2,
     data: join(dir.path, "proxy"),
@@ -110,7 +127,7 @@ const service = (n: number, nodes: number) => ({
     },
   ],
   routes: [
-    { name: "all", paths: ["/*"] },
+    { name: "all", paths: ["/*"], websocket: true },
     ...Array.from({ length: n % 7 }, (_, i) => ({ name: `extra-${n}-${i}`, paths: [`/extra/${n}/${i}/*`] })),
   ],
 });
@@ -129,9 +146,26 @@ const bulk = (n: number) => ({
   routes: [{ name: "all", paths: ["/*"], responseHeaders: { set: { "x-revision": String(n) } } }],
 });
 
-type Change = { readonly kind: "routes" | "endpoints" | "bulk" | "certificate" | "group"; readonly n: number };
+/** The same for gRPC. */
+const grpc = (n: number) => ({
+  name: "grpc",
+  hosts: [GRPC_HOST],
+  upstreams: [
+    {
+      name: "default",
+      protocol: "UPSTREAM_PROTOCOL_GRPC",
+      balance: balances[n % 3],
+      nodes: grpcEchoes
+        .map(({ port }) => ({ host: "127.0.0.1", port, weight: 1 + (n % 4) }))
+        .filter((_, at) => n % 3 === 2 || at === n % 3),
+    },
+  ],
+  routes: [{ name: "all", paths: ["/*"], responseHeaders: { set: { "x-revision": String(n) } } }],
+});
+
+type Change = { readonly kind: "routes" | "endpoints" | "bulk" | "grpc" | "certificate" | "group"; readonly n: number };
 const change: fc.Arbitrary<Change> = fc.record({
-  kind: fc.constantFrom("routes", "endpoints", "bulk", "certificate", "group"),
+  kind: fc.constantFrom("routes", "endpoints", "bulk", "grpc", "certificate", "group"),
   n: fc.nat(1_000),
 });
 const made = { routes: 0, endpoints: 2 };
@@ -141,32 +175,59 @@ async function make({ kind, n }: Change): Promise<void> {
     await control.call("CertificateService/UpdateCertificate", { certificate: certificate(n) });
   } else if (kind === "group") await control.call("GatewayGroupService/UpdateGatewayGroup", { gatewayGroup: group(n) });
   else if (kind === "bulk") await control.call("ServiceService/UpdateService", { service: bulk(n) });
+  else if (kind === "grpc") await control.call("ServiceService/UpdateService", { service: grpc(n) });
   else {
     made[kind] = n;
     await control.call("ServiceService/UpdateService", { service: service(made.routes, made.endpoints) });
   }
 }
 
-/** HTTP/1.1 as fast as it goes, HTTP/1.1 with answers that are checked, and HTTP/2 over TLS with answers that are checked. */
+/** GETs, and POSTs of both framings. */
+let posts = 0;
+function mixed(): Ask {
+  const headers = { host: HOST };
+  switch (posts++ % 3) {
+    case 0:
+      return { headers };
+    case 1:
+      return { headers, method: "POST", body: "b".repeat(3_000) };
+    default:
+      return { headers: { ...headers, "transfer-encoding": "chunked" }, method: "POST", body: "c".repeat(70_000) };
+  }
+}
+
+/** HTTP/1.1 as fast as it goes, and every other kind of request with answers that are checked. */
 async function startLoads() {
   const startedAt = performance.now();
-  const fast = await startWrk(ports.plain, BULK_HOST, CONNECTIONS);
-  const http1 = startSteadyLoad(ports.plain, STEADY_CLIENTS, () => ({ headers: { host: HOST } }));
-  const http2 = startSteadyHttp2Load(ports.secure, HOST, authority.cert, STEADY_CLIENTS);
-  const answered = () => http1.answered + http2.answered;
+  const fast = await startWrk(ports.plain, BULK_HOST, CONNECTIONS, bulkScript);
+  const ca = authority.cert;
+  const resending = [
+    startSteadyHttp2Load(ports.secure, HOST, ca, STEADY_CLIENTS, PAUSE),
+    startSteadyWebSockets({ port: ports.secure, host: HOST, ca }, STEADY_CLIENTS, PAUSE),
+  ];
+  const checked = [
+    startSteadyLoad(ports.plain, STEADY_CLIENTS, mixed, PAUSE),
+    startSteadyGrpcLoad(ports.secure, GRPC_HOST, ca, STEADY_CLIENTS, PAUSE),
+    startSteadyWebSockets({ port: ports.plain, host: HOST }, STEADY_CLIENTS, PAUSE),
+    ...resending,
+  ];
   return {
-    answered,
+    kinds: checked.length,
     /** Waits until every checked load got further. */
     async goesOn() {
-      const before = [http1.answered, http2.answered] as const;
-      await waitFor("answers", () => http1.answered > before[0] + 8 && http2.answered > before[1] + 8, 60_000);
+      const before = checked.map(({ answered }) => answered);
+      const further = () => checked.every(({ answered }, at) => answered > (before[at] ?? 0) + 8);
+      await waitFor("answers", further, 60_000);
     },
     async stop() {
-      await Promise.all([http1.stop(), http2.stop()]);
+      await Promise.all(checked.map((load) => load.stop()));
       const { requests, refused, broken } = await fast.stop();
+      const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
       return {
-        ...{ refused, broken, resent: http2.refused, failures: [...http1.failures, ...http2.failures] },
-        ...{ requests: requests + answered(), seconds: (performance.now() - startedAt) / 1000 },
+        ...{ refused, broken, resent: sum(resending.map((load) => load.refused)) },
+        failures: checked.flatMap(({ failures }) => failures),
+        requests: requests + sum(checked.map(({ answered }) => answered)),
+        seconds: (performance.now() - startedAt) / 1000,
       };
     },
   };
@@ -211,8 +272,8 @@ test("a worker that crashes loses what was under way on its connections, and not
   expect(refused).toBe(0);
   // One request per connection at most; about half of the connections were the other worker's.
   expect(broken).toBeLessThanOrEqual(CONNECTIONS);
-  expect(failures.length).toBeLessThanOrEqual(2 * STEADY_CLIENTS);
-  for (const failure of failures) expect(failure).toMatch(/ECONNRESET|socket hang up|EPIPE|: 0 , reset/);
+  expect(failures.length).toBeLessThanOrEqual(loads.kinds * STEADY_CLIENTS);
+  for (const failure of failures) expect(failure).toMatch(/ECONNRESET|socket hang up|EPIPE|: 0 , reset|: 14 /);
   expect(failures.length + broken).toBeGreaterThan(0);
   const after = await startLoads();
   await after.goesOn();

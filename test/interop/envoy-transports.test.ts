@@ -143,6 +143,7 @@ async function followsChanges(
     await served(name);
   };
   await moveTo(plane, "second");
+  await changesCluster(plane, file("gateway.yaml"), adminPort);
   await plane.program.stop("SIGKILL");
   const { data, adminPort: admin, xdsPort } = plane;
   const again = await ControlPlane.start(data, { adminPort: admin, xdsPort, args: serverArgs });
@@ -160,6 +161,19 @@ async function followsChanges(
   }
   const { body: rejected } = await ask(adminPort, { path: "/stats?filter=update_rejected$" });
   expect(rejected.match(/: [1-9]/)).toBeNull();
+}
+
+/** W2: a cluster that changed is warm as soon as its endpoints have come again; Envoy counts those that it waited for in vain. */
+async function changesCluster(plane: ControlPlane, path: string, adminPort: number): Promise<void> {
+  const text = await readFile(path, "utf8");
+  await writeFile(path, text.replace("{ name: default, nodes:", "{ name: default, timeouts: { connect: 3s }, nodes:"));
+  expect((await plane.sluice("apply", "-f", path)).stderr).toBe("");
+  const stat = async (name: string) =>
+    Number(/: (\d+)/.exec((await ask(adminPort, { path: `/stats?filter=^${name}$` })).body)?.[1]);
+  await waitFor("the changed cluster", async () => (await stat("cluster_manager.cluster_modified")) > 0, START_MS_MAX);
+  await waitFor("it to be warm", async () => (await stat("cluster_manager.warming_clusters")) === 0, START_MS_MAX);
+  const { body } = await ask(adminPort, { path: "/stats?filter=init_fetch_timeout$" });
+  expect(body.match(/: [1-9]/)).toBeNull();
 }
 
 const toCluster = (cluster: string) => ({ match: { prefix: "/" }, route: { cluster } });

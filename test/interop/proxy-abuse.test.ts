@@ -43,13 +43,16 @@ const active = () => rig.stat("http.http.downstream_cx_active");
 const bystandersOnly = () => waitFor("the connections to be gone", async () => (await active()) <= 2);
 
 test("1,000 connections opened and closed leave nothing behind", async () => {
+  // Each worker has listening sockets of its own.
+  const started = async () => (await rig.stat("listener_manager.workers_started")) === 1;
+  await waitFor("all workers to be there", started, 60_000);
   const before = await rig.openFiles();
   for (let i = 0; i < 10; i++) {
     const sockets = await connections(100);
     sockets.forEach((socket, at) => (at % 2 === 0 ? socket.resetAndDestroy() : socket.end()));
   }
   await bystandersOnly();
-  await waitFor("the files to be closed", async () => (await rig.openFiles()) <= before + 8);
+  await waitFor("the files to be closed", async () => (await rig.openFiles()) <= before + 8, 60_000);
 });
 
 test("sec 10 slow heads and bodies hold nobody up, and a slow head is given up", async () => {

@@ -1,6 +1,8 @@
 /** More services than a real Consul, with its own limits, allows connections to one client. */
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
+import { ConsulClient } from "../../discovery/consul/client.ts";
+import { watchHints } from "../../discovery/consul/hints.ts";
 import type { ConsulSettings } from "../../discovery/consul/settings.ts";
 import { ConsulSource } from "../../discovery/consul/source.ts";
 import { RegistrySupervisor } from "../../discovery/supervise.ts";
@@ -68,7 +70,6 @@ test.each([
     await waitFor("the failing check", () => all.report("s7")?.served?.usableCount === 0, PATIENCE_MS);
     await consul.registerInCatalog("s7", "10.1.0.7", 80);
     await waitFor("its recovery", () => all.report("s7")?.served?.usableCount === 1, PATIENCE_MS);
-    // Nothing hints at an instance without a failing check; its service's turn comes.
     await consul.registerInCatalog("s8", "10.2.0.1", 80);
     await waitFor("another instance", () => all.report("s8")?.served?.endpointCount === 2, PATIENCE_MS);
     await consul.deregisterFromCatalog("s8", "10.2.0.1", 80);
@@ -78,3 +79,37 @@ test.each([
     expect(all.failures()).toEqual([]);
   },
 );
+
+test("each registration hints at its service, also without a check, and a removal does", async () => {
+  const settings = { addresses: [consul.url] };
+  const client = new ConsulClient(settings);
+  const end = new AbortController();
+  const hinted = new Set<string>();
+  const watching = watchHints(client, settings, (service) => hinted.add(service), end.signal);
+  cleanups.push(async () => {
+    end.abort();
+    await client.close();
+    await watching;
+  });
+  const register = (service: string, id: string) =>
+    consul.call("PUT", "/v1/catalog/register", {
+      ...{ Node: "elsewhere", Address: "10.0.0.1", SkipNodeUpdate: true },
+      Service: { ID: id, Service: service, Address: "10.3.0.1", Port: 80 },
+    });
+  // Until the lists are known there is nothing to compare with: until then each round is one of many.
+  await waitFor(
+    "the first hint",
+    async () => {
+      await register("s1", `first-${Math.random()}`);
+      return hinted.has("s1");
+    },
+    PATIENCE_MS,
+  );
+  await register("s9", "another");
+  await waitFor("a hint at the service of an instance without a check", () => hinted.has("s9"), PATIENCE_MS);
+  await consul.registerInCatalog("s10", "10.4.0.1", 80);
+  await waitFor("a hint at the service of an instance with a check", () => hinted.has("s10"), PATIENCE_MS);
+  hinted.clear();
+  await consul.call("PUT", "/v1/catalog/deregister", { Node: "elsewhere", ServiceID: "another" });
+  await waitFor("a hint at its removal", () => hinted.has("s9"), PATIENCE_MS);
+});

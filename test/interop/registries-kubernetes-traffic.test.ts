@@ -7,6 +7,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
+import { startDataPlanes } from "../support/data-planes.ts";
 import { ControlPlane, startEnvoy, startProxy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { Kube } from "../support/kube.ts";
@@ -165,3 +166,102 @@ services:
     expect(load.failures).toEqual([]);
   },
 );
+
+/** The zone of each endpoint of Envoy's cluster, by port. */
+async function zones(adminPort: number, cluster: string): Promise<ReadonlyMap<number, string>> {
+  const { body } = await ask(adminPort, { path: "/clusters?format=json" });
+  interface Host {
+    readonly address: { readonly socket_address: { readonly port_value: number } };
+    readonly locality?: { readonly zone?: string };
+  }
+  const { cluster_statuses } = JSON.parse(body) as {
+    readonly cluster_statuses: readonly { readonly name: string; readonly host_statuses?: readonly Host[] }[];
+  };
+  const hosts = cluster_statuses.find(({ name }) => name === cluster)?.host_statuses ?? [];
+  return new Map(hosts.map(({ address, locality }) => [address.socket_address.port_value, locality?.zone ?? ""]));
+}
+
+test("zones reach data planes as localities, and hints as the zones that instances are lent to", async () => {
+  const near = await startInstance("near");
+  const lent = await startInstance("lent");
+  const far = await startInstance("far");
+  const put = async ({ name, port }: Instance, zone: string, ...forZones: string[]) => {
+    const hints = forZones.length > 0 ? { hints: { forZones: forZones.map((each) => ({ name: each })) } } : {};
+    const slice = {
+      metadata: { name, namespace: "default", labels: { "kubernetes.io/service-name": "hinted" } },
+      addressType: "IPv4",
+      ports: [{ name: "http", port }],
+      endpoints: [{ addresses: [machineAddress()], conditions: { ready: true }, zone, ...hints }],
+    };
+    await kube.putSlice("default", slice);
+  };
+  await kube.call("POST", "/api/v1/namespaces/default/services", serviceOf("hinted"));
+  await put(near, "a", "a");
+  await put(lent, "b", "a");
+  await put(far, "b", "b");
+  const kubeconfig = await kube.kubeconfig();
+  const discovery = "registry: kube, service: hinted, namespace: default";
+  const planes = await startDataPlanes(
+    (group, port) => `
+gatewayGroups: [{ name: ${group}, listeners: [{ name: http, protocol: http, address: 127.0.0.1, port: ${port} }] }]
+registries: [{ name: kube, gatewayGroup: ${group}, kubernetes: { kubeconfig: { file: ${kubeconfig} } } }]
+services:
+  - name: s
+    gatewayGroup: ${group}
+    hosts: [a.test]
+    upstreams:
+      - { name: all, discovery: { ${discovery} } }
+      - { name: near, discovery: { ${discovery}, zones: [a] } }
+    routes:
+      - { name: near, paths: [/near], upstream: near }
+      - { name: all, paths: ["/*"], upstream: all }
+`,
+    "a.test",
+  );
+  cleanups.push(() => planes.stop());
+  const answer = (path: string, names: string) =>
+    waitFor(
+      `${names} to answer on ${path}`,
+      async () => {
+        for (const { port } of [planes.native, planes.envoy]) {
+          const seen = new Set<string>();
+          for (let at = 0; at < 12; at++) seen.add((await ask(port, { path, headers: { host: "a.test" } })).body);
+          if ([...seen].sort().join() !== names) throw new Error(`${[...seen].join()} on ${port}`);
+        }
+        return true;
+      },
+      60_000,
+    );
+  const zonesAre = (expected: ReadonlyMap<number, string>) =>
+    waitFor(
+      "the localities",
+      async () => {
+        const now = await zones(planes.envoy.adminPort, "s/all");
+        if ([...expected].every(([port, zone]) => now.get(port) === zone)) return true;
+        throw new Error(JSON.stringify([...now]));
+      },
+      60_000,
+    );
+
+  await answer("/", "far,lent,near");
+  await answer("/near", "lent,near");
+  await zonesAre(
+    new Map([
+      [near.port, "a"],
+      [lent.port, "a"],
+      [far.port, "b"],
+    ]),
+  );
+  const { stdout } = await planes.control.sluice("discovery", "endpoints", "hinted");
+  expect(stdout).toMatch(/ b for a /);
+  // One without a hint, and none counts.
+  await put(far, "b");
+  await answer("/near", "near");
+  await zonesAre(
+    new Map([
+      [near.port, "a"],
+      [lent.port, "b"],
+      [far.port, "b"],
+    ]),
+  );
+});

@@ -141,6 +141,19 @@ test("instances that come, change and go are followed", async () => {
   await leave("two");
 });
 
+test("below the protection threshold all instances get traffic, as Nacos has it; above it the healthy ones", async () => {
+  await bothAnswer("one");
+  await nacos.protect("orders", 0.8);
+  await register("two", { healthy: false });
+  await bothAnswer("one,two");
+  await nacos.protect("orders", 0.4);
+  // What is set for a service is told with the next change of an instance.
+  await register("two", { healthy: false, weight: 2 });
+  await bothAnswer("one");
+  await nacos.protect("orders", 0);
+  await leave("two");
+});
+
 test("instances that roll and flap under load cost no request", async () => {
   const loads = [startSteadyLoad(planes.native.port, 4), startSteadyLoad(planes.envoy.port, 4)];
   let old = "one";

@@ -83,7 +83,7 @@ async function measure(registry: CrowdRegistry): Promise<string[][]> {
  */
 async function holds(rig: DiscoveryRig, during: () => Promise<unknown>): Promise<string> {
   const pinging = new Worker(new URL("./ping.worker.ts", import.meta.url), { workerData: rig.control.adminPort });
-  await once(pinging, "online");
+  await once(pinging, "message");
   await during();
   pinging.postMessage("stop");
   const [maxMs] = (await once(pinging, "message")) as [number];

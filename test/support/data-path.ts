@@ -71,6 +71,11 @@ export class TestStats implements DataPathStats {
     return {
       ...this.#metrics(clusterStatNames),
       status: (status: number) => this.values.set(`upstream_rq_${status}`, this.get(`upstream_rq_${status}`) + 1),
+      statusOf: (kind: string, status: number) => {
+        const name = `${kind}.upstream_rq_${status}`;
+        this.values.set(name, this.get(name) + 1);
+      },
+      timeOf: () => {},
     } as unknown as ClusterStats;
   }
 }
@@ -82,6 +87,9 @@ export const endpointAt = (port: number): Endpoint => ({
   key: `127.0.0.1:${port}`,
   hostname: "",
   additionalAddresses: [],
+  labels: [new Map(), new Map()],
+  hashKey: `127.0.0.1:${port}`,
+  canary: false,
   weight: 1,
   priority: 0,
   healthy: true,
@@ -100,6 +108,7 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
       connectTimeoutMs: 1_000,
       tls: undefined,
       breakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
+      highBreakers: { maxConnections: 1024, maxPendingRequests: 1024, maxRequests: 1024, maxRetries: 3 },
       idleTimeoutMs: 3_600_000,
       maxRequestsPerConnection: 0,
       maxConnectionDurationMs: 0,
@@ -114,7 +123,9 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
       return from[turn++ % from.length];
     },
     endpoints: () => endpoints,
+    panics: undefined,
     load: { connections: 0, pending: 0, requests: 0, retries: 0 },
+    highLoad: { connections: 0, pending: 0, requests: 0, retries: 0 },
   };
 }
 
@@ -197,6 +208,7 @@ export class DataPath implements AsyncDisposable {
   readonly records: RequestRecord[] = [];
   readonly stats = new TestStats();
   listener!: RunningListener;
+  runtime!: Runtime;
   readonly #changes: DataPathOptions;
   #changed = 0;
 
@@ -208,7 +220,7 @@ export class DataPath implements AsyncDisposable {
     const path = new DataPath(changes);
     const { route, cluster } = changes;
     const action = route ?? { kind: "forward", forward: forwardAction(changes.action) };
-    const runtime: Runtime = {
+    path.runtime = {
       stats: path.stats,
       secret: (name) => changes.secrets?.get(name),
       cluster: (name) => (name === "upstream" ? (cluster ?? undefined) : changes.clusters?.[name]),
@@ -221,7 +233,7 @@ export class DataPath implements AsyncDisposable {
             }
           : undefined,
     };
-    path.listener = await startListener(path.options(), { runtime });
+    path.listener = await startListener(path.options(), { runtime: path.runtime });
     return path;
   }
 

@@ -106,6 +106,11 @@ export class Nacos {
     await this.#admin("DELETE", { serviceName, ip, port, ...(clusterName && { clusterName }), ephemeral: false });
   }
 
+  /** Below which share of healthy instances a service's are all called healthy. Nacos 3 only. */
+  async protect(serviceName: string, protectThreshold: number): Promise<void> {
+    await this.#admin("PUT", { serviceName, protectThreshold, ephemeral: true }, "service");
+  }
+
   /** Stops (SIGSTOP) or continues (SIGCONT) it. */
   signal(signal: "SIGSTOP" | "SIGCONT"): void {
     if (this.#program !== undefined) process.kill(this.#program.pid, signal);
@@ -129,7 +134,7 @@ export class Nacos {
     return this.#token !== "";
   }
 
-  async #ask(path: string, method: "GET" | "POST" | "DELETE" = "GET", form?: Record<string, string>) {
+  async #ask(path: string, method: "GET" | "POST" | "PUT" | "DELETE" = "GET", form?: Record<string, string>) {
     const connect = { ...(this.#options.tls !== undefined && { ca: this.#options.tls.ca }) };
     const agent = new Agent({ connect });
     try {
@@ -149,13 +154,14 @@ export class Nacos {
   }
 
   async #admin(
-    method: "POST" | "DELETE",
+    method: "POST" | "PUT" | "DELETE",
     fields: Record<string, string | number | boolean | undefined>,
+    noun = "instance",
   ): Promise<void> {
     const query = new URLSearchParams({ accessToken: this.#token });
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
-    const { text } = await this.#ask(`/nacos/v3/admin/ns/instance?${query.toString()}`, method);
-    if ((JSON.parse(text) as { code?: number }).code !== 0) throw new Error(`${method} instance: ${text}`);
+    const { text } = await this.#ask(`/nacos/v3/admin/ns/${noun}?${query.toString()}`, method);
+    if ((JSON.parse(text) as { code?: number }).code !== 0) throw new Error(`${method} ${noun}: ${text}`);
   }
 
   #properties(): string {

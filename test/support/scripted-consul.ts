@@ -13,6 +13,7 @@ export interface ScriptedInstance {
 /** A registry that speaks as much of Consul's protocol as watching takes, and says what a test tells it to. */
 export class ScriptedConsul implements AsyncDisposable {
   readonly url: string;
+  readonly port: number;
   /** Questions that wait for a change now: one for each service that somebody watches. */
   readonly waiting = new Set<() => void>();
   /** Services that nobody may read from their next question on. */
@@ -25,16 +26,21 @@ export class ScriptedConsul implements AsyncDisposable {
   #index = 1;
   #instances: readonly ScriptedInstance[] = [];
 
-  private constructor(url: string, close: () => Promise<void>) {
+  private constructor(url: string, port: number, close: () => Promise<void>) {
     this.url = url;
+    this.port = port;
     this.#close = close;
   }
 
-  static async start(): Promise<ScriptedConsul> {
-    const server = createServer((request, response) => consul.#answer(request.url ?? "", response));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  /** @param at where another one was before; 0: anywhere */
+  static async start(at = 0): Promise<ScriptedConsul> {
+    const server = createServer((request, response) => {
+      const token = request.headers["x-consul-token"];
+      consul.#answer(request.url ?? "", response, typeof token === "string" ? token : "");
+    });
+    await new Promise<void>((resolve) => server.listen(at, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    const consul: ScriptedConsul = new ScriptedConsul(`http://127.0.0.1:${port}`, async () => {
+    const consul: ScriptedConsul = new ScriptedConsul(`http://127.0.0.1:${port}`, port, async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     });
@@ -65,7 +71,7 @@ export class ScriptedConsul implements AsyncDisposable {
     await this.#close();
   }
 
-  #answer(target: string, response: ServerResponse): void {
+  #answer(target: string, response: ServerResponse, token: string): void {
     const { pathname, searchParams } = new URL(target, this.url);
     if (pathname === "/v1/status/leader") {
       response.end('"127.0.0.1:8300"');
@@ -84,7 +90,8 @@ export class ScriptedConsul implements AsyncDisposable {
     }
     const service = decodeURIComponent(pathname.slice("/v1/health/service/".length));
     if (this.denied.has(service)) {
-      response.writeHead(403).end(`Permission denied: lacks permission 'service:read' on "${service}"`);
+      // A real one is more discreet.
+      response.writeHead(403).end(`Permission denied: token ${token} lacks permission 'service:read' on "${service}"`);
       return;
     }
     const waiting = this.#waitingFor.get(service) ?? new Set();

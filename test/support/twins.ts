@@ -5,9 +5,11 @@ import { join } from "node:path";
 
 import { fromJson, type JsonObject, toBinary } from "@bufbuild/protobuf";
 
+import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
+import { breakerSamples } from "../../proxy/breaker-stats.ts";
 import { ListenerSet } from "../../proxy/listener-set.ts";
 import type { ListenerOptions } from "../../proxy/listen/options.ts";
 import { prometheusText, statsValues } from "../../proxy/observe/prometheus.ts";
@@ -178,13 +180,13 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
           30_000,
         ),
       prometheus: async () => ({
-        native: prometheusText(native.reader.samples()),
+        native: prometheusText(native.samples()),
         envoy: (await ask(adminPort, { path: "/stats/prometheus" })).body,
       }),
       async stats() {
         const text = (await ask(adminPort, { path: "/stats" })).body;
         const pairs = text.split("\n").map((line) => line.split(": ", 2) as [string, string]);
-        const own = [...statsValues(native.reader.samples())].map(([name, value]) => [name, String(value)] as const);
+        const own = [...statsValues(native.samples())].map(([name, value]) => [name, String(value)] as const);
         return { native: new Map(own), envoy: new Map(pairs) };
       },
       stop,
@@ -208,8 +210,18 @@ async function startNative(resources: { listeners: JsonObject[]; clusters: JsonO
   ]);
   await listeners.settled();
   if (failed[0] !== undefined) throw failed[0];
+  const clusters = new Map(
+    resources.clusters.map((json) => {
+      const message = fromJson(ClusterSchema, json, { registry });
+      return [message.name, { name: message.name, version: "", updatedMs: 0, bytes: new Uint8Array(), message }];
+    }),
+  );
+  const active = (type: ResourceType) => (type === resourceType("CDS") ? clusters : new Map());
   return {
-    reader,
+    *samples() {
+      yield* reader.samples();
+      yield* breakerSamples(active, 1, reader.gauges("cluster"));
+    },
     async stop() {
       await listeners.drain(0);
       await runtime.close();

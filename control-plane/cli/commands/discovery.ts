@@ -7,7 +7,7 @@ import {
   WatchedServiceSchema,
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
-import { EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
+import { type Endpoint, EndpointHealth, type ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { withClient } from "../client.ts";
 import { CliError, exitCode } from "../errors.ts";
 import type { GlobalOptions } from "../options.ts";
@@ -135,7 +135,7 @@ function endpointTable(service: WatchedService, style: Paint): string {
     ...[printable(each.address), String(each.port), printable(each.hostname) || "-"],
     healths.get(each.health) ?? "unknown",
     String(each.weight ?? 1),
-    printable(each.zone) || "-",
+    printable(zoneText(each)) || "-",
     printable(each.tags.join(",")) || "-",
     printable(
       Object.entries(each.metadata)
@@ -145,6 +145,10 @@ function endpointTable(service: WatchedService, style: Paint): string {
   ]);
   return [title, table(endpointHead, rows)].join("\n");
 }
+
+/** Where an instance is, and by hints the zones that it is there for: "b", "b for a". */
+const zoneText = ({ zone, forZones }: Endpoint) =>
+  forZones.length === 0 || forZones.join() === zone ? zone : `${zone} for ${forZones.join(",")}`;
 
 function foundTable(found: readonly FoundService[], style: Paint): string {
   if (found.length === 0) return "The registry has no services.";

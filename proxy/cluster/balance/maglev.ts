@@ -36,8 +36,8 @@ function buildTable(
   const taken = new Uint8Array(tableSize);
   const greatest = endpoints.reduce((most, endpoint) => Math.max(most, weightOf(endpoint)), 0);
   const claims = endpoints.map((endpoint) => ({
-    at: Number(xxHash64(endpoint.key) % BigInt(tableSize)),
-    skip: Number(xxHash64(endpoint.key, 1n) % BigInt(tableSize - 1)) + 1,
+    at: Number(xxHash64(endpoint.hashKey) % BigInt(tableSize)),
+    skip: Number(xxHash64(endpoint.hashKey, 1n) % BigInt(tableSize - 1)) + 1,
     weight: weightOf(endpoint),
     target: 0,
   }));

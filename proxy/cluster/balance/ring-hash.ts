@@ -12,7 +12,7 @@ const LOW_32_BITS = 0xffff_ffffn;
 
 /**
  * Consistent hashing (Envoy RingHashLoadBalancer::Ring): each endpoint has entries on a ring, as many as it weighs, at the hashes of
- * "address:port_0", "address:port_1", …; a request goes to the first entry at or after its hash. When an endpoint leaves, its
+ * "address:port_0", "address:port_1", … (or its metadata's hash_key); a request goes to the first entry at or after its hash. When an endpoint leaves, its
  * own requests move, and few others (as many as the ring needs new entries to keep its least size). Without a hash any entry will do.
  */
 export const ringHash =
@@ -53,7 +53,7 @@ function buildRing(
   let target = 0;
   endpoints.forEach((endpoint, owner) => {
     target += scale * (shares[owner] as number);
-    for (let i = 0; entries.length < target; i++) entries.push({ hash: xxHash64(`${endpoint.key}_${i}`), owner });
+    for (let i = 0; entries.length < target; i++) entries.push({ hash: xxHash64(`${endpoint.hashKey}_${i}`), owner });
   });
   entries.sort((a, b) => (a.hash < b.hash ? -1 : a.hash > b.hash ? 1 : 0));
   return {

@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 
 import type { Endpoint } from "../../cluster/cluster.ts";
-import { openSocket } from "../../upstream/dial.ts";
+import { Dial } from "../../upstream/dial.ts";
+import { openSocket } from "../../upstream/open-socket.ts";
 import { hostOf } from "../../upstream/pools.ts";
 import type { ClientTls } from "../../upstream/tls.ts";
 
@@ -20,19 +21,24 @@ export interface SecureEndpoint {
 /** Connects, or shakes hands over a connection that is there; rejects with the reason in Envoy's words unless the endpoint is who it should be. */
 export function openSecure(to: SecureEndpoint, alpn: string, over?: Socket): Promise<Socket> {
   const { endpoint, authority, connectTimeoutMs, tls } = to;
+  const now = tls();
+  const serverName = now.settings.autoSni ? hostOf(authority) : "";
+  const options = { endpoint, tls: now, serverName, alpn: [alpn], keepaliveMs: undefined };
   return new Promise((resolve, reject) => {
-    const now = tls();
-    const socket = openSocket({
-      endpoint,
-      tls: now,
-      serverName: now.settings.autoSni ? hostOf(authority) : "",
-      alpn: [alpn],
-      keepaliveMs: undefined,
-      over,
-      onReady: () => {
-        clearTimeout(late);
-        resolve(socket);
-      },
+    if (over === undefined) {
+      const onDialFailed = (reason: string, failure: string) => reject(new Error(failure || reason));
+      return void new Dial(
+        { ...options, connectTimeoutMs },
+        {
+          // Who gets it listens for errors, but a little later.
+          onDialled: (socket) => resolve(socket.on("error", () => {})),
+          onDialFailed,
+        },
+      );
+    }
+    const socket = openSocket({ ...options, over }, endpoint.address, () => {
+      clearTimeout(late);
+      resolve(socket);
     });
     const late = setTimeout(() => socket.destroy(new Error("connect_timeout")), connectTimeoutMs);
     socket.once("error", reject);

@@ -2,7 +2,7 @@ import http from "node:http";
 
 import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
 
-import type { Cluster, Endpoint } from "../../cluster/cluster.ts";
+import { type Cluster, type Endpoint, tlsOf } from "../../cluster/cluster.ts";
 import type { DataPathStats, Runtime } from "../../listen/context.ts";
 import { clientTls } from "../../upstream/tls.ts";
 import { clusterCredentials, openSecure, type SecureEndpoint } from "./collector-tls.ts";
@@ -27,7 +27,8 @@ function endpointOf(
   const cluster = context.cluster(clusterName);
   const endpoint = cluster?.pick(undefined);
   if (cluster === undefined || endpoint === undefined) throw new Error(`the cluster ${clusterName} has no endpoint`);
-  const { tls, connectTimeoutMs } = cluster.settings;
+  const { connectTimeoutMs } = cluster.settings;
+  const tls = tlsOf(cluster.settings, endpoint);
   const secrets = { secrets: context };
   return { endpoint, secure: tls && { endpoint, authority, connectTimeoutMs, tls: () => clientTls(secrets, tls) } };
 }

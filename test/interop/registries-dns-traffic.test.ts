@@ -1,0 +1,163 @@
+/** From a real DNS server to requests: traffic follows names and services on both data planes, and outlives the server and its mistakes. */
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+
+import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
+import { Dnsmasq } from "../support/dnsmasq.ts";
+import { ask } from "../support/http.ts";
+import { type SteadyLoad, startSteadyLoad } from "../support/steady-load.ts";
+import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
+import { waitFor } from "../support/wait.ts";
+
+// Starts programs, on a machine that may be busy; that there is no name holds for 30 s.
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 300_000 });
+const PATIENCE_MS = 90_000;
+const REQUESTS = 40;
+
+const [ONE, TWO, THREE] = ["127.0.1.1", "127.0.1.2", "127.0.1.3"];
+/** Hosts of requests: by the addresses of a name, and by SRV records. */
+const BY_NAME = "a.test";
+const BY_SERVICE = "srv.test";
+
+let dns: Dnsmasq;
+let planes: DataPlanes;
+const upstreams: Upstream[] = [];
+
+/** Addresses are all that names have, so that the back ends share a port. */
+const port = () => upstreams[0]?.port ?? 0;
+
+const gateway = (group: string, listener: number) => `
+gatewayGroups:
+  - { name: ${group}, listeners: [{ name: http, protocol: http, address: 127.0.0.1, port: ${listener} }] }
+registries:
+  - { name: dns, gatewayGroup: ${group}, dns: { resolvers: ["${dns.address}"] } }
+services:
+  - name: by-name
+    gatewayGroup: ${group}
+    hosts: [${BY_NAME}]
+    upstreams: [{ name: default, discovery: { registry: dns, service: orders.test, port: ${port()} } }]
+    routes: [{ name: all, paths: ["/*"] }]
+  - name: by-service
+    gatewayGroup: ${group}
+    hosts: [${BY_SERVICE}]
+    upstreams: [{ name: default, discovery: { registry: dns, service: _http._tcp.orders.test } }]
+    routes: [{ name: all, paths: ["/*"] }]
+`;
+
+/** An SRV record of the service. */
+const server = (target: string, weight: number, priority = 1) =>
+  `_http._tcp.orders.test,${target},${port()},${priority},${weight}`;
+
+/** What the server knows: addresses of orders.test, and of the targets of SRV records. */
+const hosts = (...orders: string[]) => ({ "orders.test": orders, "one.test": [ONE], "two.test": [TWO] });
+const both = () => [server("one.test", 1), server("two.test", 3)];
+
+async function answering(plane: number, host: string): Promise<Map<string, number>> {
+  const names = new Map<string, number>();
+  for (let at = 0; at < REQUESTS; at++) {
+    const { status, body } = await ask(plane, { headers: { host } });
+    const name = status === 200 ? (JSON.parse(body) as Echo).upstream : String(status);
+    names.set(name, (names.get(name) ?? 0) + 1);
+  }
+  return names;
+}
+
+/** Waits until just these back ends answer on both data planes. */
+const answer = (host: string, names: string) =>
+  waitFor(
+    `${names} to answer for ${host}`,
+    async () => {
+      for (const plane of [planes.native.port, planes.envoy.port]) {
+        const seen = [...(await answering(plane, host)).keys()].sort().join();
+        if (seen !== names) throw new Error(`${seen} answer on ${plane}`);
+      }
+      return true;
+    },
+    PATIENCE_MS,
+  );
+
+/** Waits until both services are in this state, in both gateway groups. */
+const shown = (state: string) =>
+  waitFor(
+    `${state} to be shown`,
+    async () => {
+      const { stdout } = await planes.control.sluice("discovery", "services");
+      if (stdout.match(new RegExp(` ${state} `, "g"))?.length === 4) return true;
+      throw new Error(stdout);
+    },
+    PATIENCE_MS,
+  );
+
+/** Load on both data planes and both services. */
+const startLoads = (): SteadyLoad[] =>
+  [planes.native.port, planes.envoy.port].flatMap((plane) =>
+    [BY_NAME, BY_SERVICE].map((host) => startSteadyLoad(plane, 2, () => ({ headers: { host } }), { pauseMs: 5 })),
+  );
+
+async function expectNoFailure(loads: readonly SteadyLoad[]): Promise<void> {
+  await Promise.all(loads.map((load) => load.stop()));
+  expect(loads.flatMap(({ failures }) => failures)).toEqual([]);
+  expect(Math.min(...loads.map(({ answered }) => answered))).toBeGreaterThan(20);
+}
+
+beforeAll(async () => {
+  upstreams.push(await startUpstream("one", 0, ONE));
+  upstreams.push(await startUpstream("two", port(), TWO), await startUpstream("three", port(), THREE));
+  dns = await Dnsmasq.start({ hosts: hosts(ONE), services: both() });
+  planes = await startDataPlanes(gateway, BY_NAME);
+});
+
+afterAll(async () => {
+  await planes?.stop();
+  for (const upstream of upstreams) await upstream.close();
+  await dns?.stop();
+});
+
+test("addresses that come, change and go are followed under load, and services with their weights and priorities", async () => {
+  await answer(BY_SERVICE, "one,two");
+  for (const plane of [planes.native.port, planes.envoy.port]) {
+    const shares = await answering(plane, BY_SERVICE);
+    expect(Math.abs((shares.get("two") ?? 0) - 30), `of ${REQUESTS} on ${plane}`).toBeLessThanOrEqual(2);
+  }
+  const loads = startLoads();
+  await answer(BY_NAME, "one");
+  await dns.set(hosts(ONE, TWO));
+  await answer(BY_NAME, "one,two");
+  await dns.set(hosts(THREE, TWO));
+  await answer(BY_NAME, "three,two");
+  for (let flap = 0; flap < 3; flap++) {
+    await dns.set(hosts(THREE));
+    await dns.set(hosts(THREE, ONE));
+  }
+  await answer(BY_NAME, "one,three");
+  // What has a higher number waits for what has a lower one.
+  await dns.restart({ hosts: hosts(ONE), services: [server("two.test", 1), server("one.test", 1, 2)] });
+  await answer(BY_SERVICE, "two");
+  await answer(BY_NAME, "one");
+  await expectNoFailure(loads);
+});
+
+test("a server that hangs, dies, refuses, and comes back without its names costs no request, and the state says so", async () => {
+  await dns.restart({ hosts: hosts(ONE, TWO), services: both() });
+  await answer(BY_NAME, "one,two");
+  await answer(BY_SERVICE, "one,two");
+  const loads = startLoads();
+  await shown("FRESH");
+  dns.signal("SIGSTOP");
+  await shown("STALE");
+  dns.signal("SIGCONT");
+  await shown("FRESH");
+  await dns.kill();
+  await shown("STALE");
+  await dns.restart({ refuses: true });
+  await shown("PERMISSION DENIED");
+  await answer(BY_NAME, "one,two");
+  await dns.restart({});
+  await shown("HELD");
+  await answer(BY_NAME, "one,two");
+  await answer(BY_SERVICE, "one,two");
+  await dns.restart({ hosts: hosts(ONE), services: [server("one.test", 1)] });
+  await shown("FRESH");
+  await answer(BY_NAME, "one");
+  await answer(BY_SERVICE, "one");
+  await expectNoFailure(loads);
+});
