@@ -1,5 +1,6 @@
 /** The control plane's program: reads its options, makes the parts, joins them, and takes them down again in order. */
 import { type Address, formatAddress, isLoopback, parseAddress } from "./admin/address.ts";
+import { otherClients } from "./admin/client-status-service.ts";
 import { Readiness } from "./admin/health.ts";
 import { listenError } from "./admin/listen.ts";
 import { type AdminServer, startAdminServer } from "./admin/server.ts";
@@ -190,7 +191,10 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   undo.defer(store.subscribe(takeTokens));
   const clients = new ConnectedClients();
   const { accessLogFile = STDOUT, loadReportIntervalMs } = options;
-  const reports = makeReports({ clients, cache, join, metrics, log, accessLogFile, loadReportIntervalMs });
+  const reports = makeReports({
+    ...{ clients, cache, join, metrics, log, accessLogFile, loadReportIntervalMs },
+    otherClients: otherClients(peers),
+  });
   undo.defer(() => reports.close());
   const takeRateLimits = () => reports.rateLimits.set(rateLimitDomains(store));
   takeRateLimits();

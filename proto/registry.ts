@@ -5,6 +5,7 @@ import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { FilterConfigSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
 import { HttpGrpcAccessLogConfigSchema } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import { StderrAccessLogSchema, StdoutAccessLogSchema } from "#envoy/extensions/access_loggers/stream/v3/stream_pb.ts";
@@ -68,6 +69,7 @@ export const registry = createRegistry(
   GrpcWebSchema,
   CorsSchema,
   CorsPolicySchema,
+  FilterConfigSchema,
   PreviousHostsPredicateSchema,
   // Clusters.
   UpstreamTlsContextSchema,

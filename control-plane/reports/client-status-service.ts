@@ -12,13 +12,18 @@ import type { ConnectedClients } from "../xds/connected-clients.ts";
 import { type Credentials, credentialsOf, type JoinGuard } from "../xds/join.ts";
 import { groupOf } from "../xds/node.ts";
 import type { PortService } from "../xds/port-service.ts";
-import { clientStatus } from "./client-status.ts";
+import { clientStatus, mergeClients, type OtherClients } from "./client-status.ts";
 import { isRefusal, OpenCalls } from "./open-calls.ts";
 
 const STREAMS_MAX = 100;
 
 /** The client status service of the xDS port. A caller sees the nodes of those gateway groups that it may join, or of the one that it names. */
-export function clientStatusService(clients: ConnectedClients, join: JoinGuard, log: Logger): PortService {
+export function clientStatusService(
+  clients: ConnectedClients,
+  join: JoinGuard,
+  log: Logger,
+  others: OtherClients = async () => [],
+): PortService {
   const open = new OpenCalls({ name: "client status", max: STREAMS_MAX, log });
 
   async function answer(
@@ -28,9 +33,14 @@ export function clientStatusService(clients: ConnectedClients, join: JoinGuard, 
     const own = request.node === undefined ? undefined : groupOf(request.node);
     const refusal = own === undefined ? join.strangerRefusal(credentials) : join.refusal(own, credentials);
     if (refusal !== undefined) return refusal;
-    return await clientStatus(clients, request, (group) =>
-      own === undefined ? join.refusal(group, credentials) === undefined : group === own,
-    );
+    const maySee = (group: string) =>
+      own === undefined ? join.refusal(group, credentials) === undefined : group === own;
+    const response = await clientStatus(clients, request, maySee);
+    if (isRefusal(response)) return response;
+    const merged = mergeClients([response, ...(await others(request))]);
+    // The others tell of all gateway groups.
+    merged.config = merged.config.filter(({ node }) => node !== undefined && maySee(groupOf(node)));
+    return merged;
   }
 
   const fetchClientStatus: handleUnaryCall<ClientStatusRequest, ClientStatusResponse> = (call, respond) => {

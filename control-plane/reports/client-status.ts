@@ -73,6 +73,21 @@ export async function clientStatus(
   return create(ClientStatusResponseSchema, { config: [...configs.values()] });
 }
 
+/** What the other control planes on the store say of their own clients. */
+export type OtherClients = (request: ClientStatusRequest) => Promise<readonly ClientStatusResponse[]>;
+
+/** The answers of several control planes as one: a node's streams may be to several. */
+export function mergeClients(responses: readonly ClientStatusResponse[]): ClientStatusResponse {
+  const configs = new Map<string, ClientConfig>();
+  for (const config of responses.flatMap((response) => response.config)) {
+    const key = JSON.stringify([config.node?.cluster, config.node?.id]);
+    const before = configs.get(key);
+    if (before === undefined) configs.set(key, config);
+    else before.genericXdsConfigs.push(...config.genericXdsConfigs);
+  }
+  return create(ClientStatusResponseSchema, { config: [...configs.values()] });
+}
+
 const tooMuch: Refusal = {
   code: status.RESOURCE_EXHAUSTED,
   details: "the answer would be too large: name nodes by node_matchers, or set exclude_resource_contents",

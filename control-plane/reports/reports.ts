@@ -6,6 +6,7 @@ import type { ConnectedClients } from "../xds/connected-clients.ts";
 import type { JoinGuard } from "../xds/join.ts";
 import type { PortService } from "../xds/port-service.ts";
 import { accessLogService } from "./access-log-service.ts";
+import type { OtherClients } from "./client-status.ts";
 import { clientStatusService } from "./client-status-service.ts";
 import { loadReportingService } from "./load-reporting-service.ts";
 import { Loads } from "./loads.ts";
@@ -24,6 +25,8 @@ export interface ReportsOptions {
   readonly accessLogFile: string;
   /** How often data planes report their load. Default: 10 s. */
   readonly loadReportIntervalMs?: number | undefined;
+  /** Asks other control planes for their clients. Default: there are none. */
+  readonly otherClients?: OtherClients;
 }
 
 /** What data planes report, and the services of the xDS port that take it. */
@@ -63,7 +66,7 @@ export function makeReports(options: ReportsOptions): Reports {
     loads,
     rateLimits,
     services: [
-      clientStatusService(clients, join, log),
+      clientStatusService(clients, join, log, options.otherClients),
       loadReportingService({ loads, cache, join, log, ...(intervalMs !== undefined && { intervalMs }) }),
       accessLogService({ file, join, metrics, log }),
       rateLimitService({ limits: rateLimits, counters, join, metrics, log }),

@@ -93,6 +93,10 @@ export class XdsStream implements Watcher, ConnectedStream {
     const lingers = this.#protocol.lingers && isFullState(sub.type);
     const publication = this.#context.publications.current;
     noteChanges(sub, changes, { lingers, nowMs: this.#context.now(), publication });
+    // Whatever changed may have given a host that was asked for to another virtual host.
+    if (sub.asked !== undefined && this.#client !== undefined) {
+      servedSet(this.#client.view, this.#client.identity.gatewayGroup, sub);
+    }
     if (publication !== undefined) this.#client?.connection.changed();
     this.#schedule();
   }

@@ -59,6 +59,8 @@ export interface Breakers {
   readonly maxPendingRequests: number;
   readonly maxRequests: number;
   readonly maxRetries: number;
+  /** In place of `maxRetries`: a share of the requests under way, 0 to 1, but `min` in any case. */
+  readonly retryBudget?: { readonly share: number; readonly min: number } | undefined;
 }
 
 /** Envoy's Http2ProtocolOptions, as far as a client has use for them. */

@@ -64,6 +64,11 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     max_requests: "used",
     max_retries: "used",
     track_remaining: "used",
+    retry_budget: "used",
+  },
+  "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget": {
+    budget_percent: "used",
+    min_retry_concurrency: "used",
   },
   "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
     common_http_protocol_options: "used",
@@ -154,7 +159,13 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
   },
   // Read of endpoints: envoy.transport_socket_match, and envoy.lb's hash_key and canary. What else there is describes them.
   "envoy.config.core.v3.Metadata": { filter_metadata: "used", typed_filter_metadata: "ignored" },
-  "envoy.config.endpoint.v3.Endpoint": { address: "used", hostname: "used", additional_addresses: "used" },
+  "envoy.config.endpoint.v3.Endpoint": {
+    address: "used",
+    hostname: "used",
+    additional_addresses: "used",
+    // Of health checks, which clusters can't have.
+    health_check_config: "ignored",
+  },
   "envoy.config.endpoint.v3.Endpoint.AdditionalAddress": { address: "used" },
   "envoy.config.core.v3.Address": { socket_address: "used" },
   "envoy.config.core.v3.SocketAddress": {

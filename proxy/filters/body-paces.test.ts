@@ -3,7 +3,7 @@ import { connect } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, pause, RawClient, TestServer, until } from "../../test/support/data-path.ts";
 
 const UPLOAD = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabc";
 const slow = { bytesPerSecond: 100, graceMs: 50 };
@@ -58,7 +58,7 @@ test.each([
   // A second request finds out that a while has passed, by the same clock.
   using other = new RawClient(path.port);
   const hasty = field === "" ? undefined : other.send(UPLOAD).end();
-  if (hasty === undefined) await new Promise((resolve) => setTimeout(resolve, 200));
+  if (hasty === undefined) await pause(200);
   else await hasty;
   expect(client.closed).toBe(false);
   client.send("x".repeat(997));

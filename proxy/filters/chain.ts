@@ -1,5 +1,6 @@
 import type { Headers } from "../headers.ts";
 import type { RequestHead } from "../request.ts";
+import type { FilterSwitches } from "../route/filter-switches.ts";
 import type { Filter, FilterFactory, FilterStream } from "./filter.ts";
 
 /** Where the chain ends on both sides. */
@@ -34,10 +35,16 @@ export class Chain {
     this.#ends = ends;
   }
 
-  /** The chain for one request; undefined when no filter takes part. */
-  static create(factories: readonly FilterFactory[], stream: FilterStream, ends: ChainEnds): Chain | undefined {
+  /** The chain for one request, with what its route switches on or off; undefined when no filter takes part. */
+  static create(
+    factories: readonly FilterFactory[],
+    switches: FilterSwitches | undefined,
+    stream: FilterStream,
+    ends: ChainEnds,
+  ): Chain | undefined {
     const filters: Filter[] = [];
     for (const factory of factories) {
+      if ((switches?.get(factory.name) ?? factory.disabled !== true) === false) continue;
       const filter = factory.create(stream);
       if (filter !== undefined) filters.push(filter);
     }

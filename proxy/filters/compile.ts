@@ -27,11 +27,12 @@ export function compileFilters(filters: readonly HttpFilter[], place: Place): re
     if (isRouter && index < last) at.refuse("the router must be the last filter");
     if (isRouter) {
       refuseStats(any, at);
+      if (filter.disabled) at.field("disabled").refuse("the router cannot be disabled");
       return;
     }
     const create = factories.get(typeName);
     if (index === last) at.refuse("the last filter must be the router");
-    else if (create !== undefined) chain.push(create());
+    else if (create !== undefined) chain.push({ ...create(), name: filter.name, disabled: filter.disabled });
     else if (!filter.isOptional) at.refuse(`the filter ${JSON.stringify(filter.name)} is not supported`);
   });
   return chain.length === 0 ? undefined : chain;

@@ -31,8 +31,10 @@ export interface Filter {
 
 /** A filter of a listener's chain. */
 export interface FilterFactory {
-  /** Envoy's name of it. */
+  /** What its listener calls it, and routes that switch it on or off. */
   readonly name: string;
+  /** Whether it takes part only in what a route switches it on for. */
+  readonly disabled?: boolean;
   /** The filter for one request; undefined: it has no part in this one. */
   create(stream: FilterStream): Filter | undefined;
 }

@@ -18,7 +18,8 @@ export function route(stream: Stream): UpstreamRequest | undefined {
   const { listener, head, table, record } = stream;
   const { stats } = listener;
   stats.rq_total.inc();
-  const found = table?.match(head);
+  const { matched } = stream;
+  const found = matched === undefined ? table?.match(head) : matched === "none" ? undefined : matched;
   if (found === undefined) {
     stats.no_route.inc();
     stream.reply(table === undefined ? replies.routeTableNotFound : replies.routeNotFound);

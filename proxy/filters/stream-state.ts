@@ -5,7 +5,7 @@ import type { HttpOptions } from "../listen/options.ts";
 import type { ListenerState } from "../listen/state.ts";
 import type { RequestHead } from "../request.ts";
 import type { HeaderMutation } from "../route/header-mutations.ts";
-import type { RouteTable } from "../route/route.ts";
+import type { Route, RouteTable } from "../route/route.ts";
 import type { BodyPaces } from "./body-paces.ts";
 import { emptyHead, type Peer, StreamRecord } from "./record.ts";
 
@@ -27,6 +27,8 @@ export abstract class StreamState {
   requestPassed = false;
   /** The routes of the time when the request began. */
   table: RouteTable | undefined = undefined;
+  /** The route, where it was settled before the filters saw the request; undefined: the router finds it. */
+  matched: Route | "none" | undefined = undefined;
   /** What the route changes of the response's header fields. */
   responseMutation: HeaderMutation | undefined = undefined;
   /** What follows the request's body, once it has passed the filters. */

@@ -82,7 +82,12 @@ export class Stream extends StreamState implements FilterStream, ChainEnds {
       return this.reply(addressUnknown(refused));
     }
     const factories = options.filters;
-    if (factories !== undefined) this.#chain = Chain.create(factories, this, this);
+    if (factories !== undefined) {
+      // As in Envoy the route is settled before filters see the request: it says which of them do.
+      const matched = this.table?.match(head);
+      this.matched = matched ?? "none";
+      this.#chain = Chain.create(factories, matched?.filters, this, this);
+    }
     if (this.#chain === undefined) return this.requestHead();
     this.#chain.requestHead(head, end);
     if (this.#chain.waiting) this.pauseRequest();

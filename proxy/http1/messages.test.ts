@@ -11,6 +11,7 @@ import {
   endpointAt,
   exchange,
   RawClient,
+  standstill,
   TestServer,
   until,
 } from "../../test/support/data-path.ts";
@@ -229,13 +230,7 @@ test("an origin that doesn't read holds the client back, and the request still a
   client.send(`POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ${64 * MIB}\r\n\r\n`);
   for (let i = 0; i < 64; i++) client.socket.write(piece);
   await until(() => reader !== undefined);
-  let before = -1;
-  // Until nothing moves any more.
-  while (before !== path.stats.get("downstream_cx_rx_bytes_total")) {
-    before = path.stats.get("downstream_cx_rx_bytes_total");
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  expect(before).toBeLessThan(16 * MIB);
+  expect(await standstill(() => path.stats.get("downstream_cx_rx_bytes_total"))).toBeLessThan(16 * MIB);
   let got = 0;
   reader?.on("data", (bytes: Buffer) => {
     got += bytes.length;

@@ -51,5 +51,6 @@ test("a client that never takes them loses its connection", async () => {
   client.send(GETS);
   await until(() => path.records.length > 0 && path.stats.get("downstream_cx_active") === 0);
   expect(path.records.length).toBeLessThan(REQUESTS / 2);
-  expect(path.stats.get("downstream_rq_idle_timeout")).toBe(1);
+  // On a machine that stands still for as long, requests that wait for the origin run out of time, too.
+  expect(path.stats.get("downstream_rq_idle_timeout")).toBeGreaterThan(0);
 }, 60_000);

@@ -8,6 +8,7 @@ import {
   endpointAt,
   exchange,
   RawClient,
+  standstill,
   TestServer,
   until,
 } from "../../test/support/data-path.ts";
@@ -243,13 +244,8 @@ test("a slow reader holds back the origin", async () => {
   using client = new RawClient(path.port);
   client.socket.pause();
   client.send(get("/", CLOSE));
-  // What kernels and bounded buffers hold between the two is a few MB; then nothing moves any more.
-  let before = -1;
-  while (before !== sent) {
-    before = sent;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  expect(sent).toBeLessThan(total / 2);
+  // What kernels and bounded buffers hold between the two is a few MB.
+  expect(await standstill(() => sent)).toBeLessThan(total / 2);
   let received = 0;
   client.socket.removeAllListeners("data").on("data", (bytes) => (received += bytes.length));
   client.socket.resume();
@@ -265,11 +261,7 @@ test("a slow origin holds back the client", async () => {
   const total = 50 * 1024 * 1024;
   client.send(`POST / HTTP/1.1\r\n${HOST}Content-Length: ${total}\r\n\r\n`);
   client.socket.write(Buffer.alloc(total));
-  let before = -1;
-  while (before !== client.socket.bytesWritten - client.socket.writableLength) {
-    before = client.socket.bytesWritten - client.socket.writableLength;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  await standstill(() => client.socket.bytesWritten - client.socket.writableLength);
   expect(path.stats.get("downstream_cx_rx_bytes_total")).toBeLessThan(total / 2);
 });
 

@@ -6,6 +6,7 @@ import {
   DataPath,
   type DataPathOptions,
   endpointAt,
+  pause,
   RawClient,
   TestServer,
   until,
@@ -228,9 +229,10 @@ test("sec 10 a client that is only idle, before and between its requests, stays"
   let pings = 0;
   client.session.on("ping", () => pings++);
   await until(() => pings > 0);
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  // Four times as long as a head may take.
+  await pause(400);
   expect((await client.ask({})).body).toBe("ok");
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  await pause(400);
   expect((await client.ask({})).body).toBe("ok");
   expect(client.session.destroyed).toBe(false);
   // Silence is not asked about again and again.

@@ -3,7 +3,7 @@ import { createServer, type ClientHttp2Stream } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, pause, TestServer, until } from "../../test/support/data-path.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 import { edgeDefaults } from "./options.ts";
 
@@ -72,7 +72,8 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
   expect(server.heads[0]).toMatch(
     /sec-websocket-key: [\w+/]{22}==\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/,
   );
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  // The route's timeout is long over then.
+  await pause(150);
   stream.write("late");
   await until(() => seen.body === "early late");
   stream.end();

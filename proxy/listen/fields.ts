@@ -155,6 +155,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     name: "used",
     typed_config: "used",
     is_optional: "used",
+    disabled: "used",
   },
   "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig": {
     upgrade_type: "used",

@@ -11,6 +11,7 @@ import { routeConfigurationOf } from "#proto/resource-types.ts";
 import { type Compiled, Place } from "../compile.ts";
 import { isGrpc } from "../grpc-status.ts";
 import { Domains, normalDomain } from "./domains.ts";
+import { compileFilterSwitches, type FilterSwitches } from "./filter-switches.ts";
 import { compileForward } from "./forward.ts";
 import { compileMutations, type Mutations, nest, NO_MUTATIONS } from "./header-mutations.ts";
 import { compileFraction } from "./fraction.ts";
@@ -30,6 +31,7 @@ export interface RouteSettings {
   readonly mutations: Mutations;
   readonly mostSpecificWins: boolean;
   readonly directResponseBytesMax: number;
+  readonly filters: FilterSwitches | undefined;
 }
 
 /** A VirtualHost made ready for use. Immutable. */
@@ -59,6 +61,7 @@ export function compileRouteTable(
     mutations: compileMutations(message, place),
     mostSpecificWins: message.mostSpecificHeaderMutationsWins,
     directResponseBytesMax: message.maxDirectResponseBodySizeBytes ?? DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
+    filters: compileFilterSwitches(message.typedPerFilterConfig, undefined, place),
   };
   message.virtualHosts.forEach((virtualHost, index) => {
     const at = place.item("virtual_hosts", index);
@@ -76,6 +79,7 @@ const settingsDefault: RouteSettings = {
   mutations: NO_MUTATIONS,
   mostSpecificWins: false,
   directResponseBytesMax: DIRECT_RESPONSE_BYTES_MAX_DEFAULT,
+  filters: undefined,
 };
 
 /**
@@ -107,6 +111,7 @@ function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Pla
   const attemptCount = inRequest || inResponse ? { inRequest, inResponse } : undefined;
   const context = { ...shared, retry, attemptCount };
   const hostMutations = compileMutations(virtualHost, place);
+  const hostFilters = compileFilterSwitches(virtualHost.typedPerFilterConfig, shared.filters, place);
   const routes = new VirtualHostRoutes(compileTlsRequirement(virtualHost.requireTls, place.field("require_tls")));
   virtualHost.routes.forEach((route, index) => {
     const at = place.item("routes", index);
@@ -119,11 +124,12 @@ function compileVirtualHost(virtualHost: VirtualHost, shared: Shared, place: Pla
     const conditions = compileConditions(route.match, at.field("match"));
     const action = path && compileAction(route, path, context, at);
     const mutations = nest([compileMutations(route, at), hostMutations, shared.mutations], shared.mostSpecificWins);
+    const filters = compileFilterSwitches(route.typedPerFilterConfig, hostFilters, at);
     if (path === undefined || action === undefined) return;
     if (isConnect !== connects(action)) {
       at.refuse("connect_matcher, and upgrade_configs with CONNECT and a connect_config, go together");
     }
-    const compiled: Route = { name: route.name, virtualHost: virtualHost.name, mutations, action };
+    const compiled: Route = { name: route.name, virtualHost: virtualHost.name, mutations, action, filters };
     if (isConnect) routes.addConnect(conditions, compiled);
     else routes.add(path, conditions, compiled);
   });

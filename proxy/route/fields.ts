@@ -22,6 +22,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     metadata: "ignored",
     most_specific_header_mutations_wins: "used",
     internal_only_headers: "used",
+    typed_per_filter_config: "used",
     ...mutations,
   },
   "envoy.config.route.v3.Vhds": { config_source: "used" },
@@ -33,6 +34,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     retry_policy: "used",
     include_request_attempt_count: "used",
     include_attempt_count_in_response: "used",
+    typed_per_filter_config: "used",
     ...mutations,
     metadata: "ignored",
   },
@@ -42,8 +44,15 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     route: "used",
     redirect: "used",
     direct_response: "used",
+    typed_per_filter_config: "used",
     ...mutations,
     metadata: "ignored",
+  },
+  "envoy.config.route.v3.FilterConfig": {
+    // Judged where it is compiled (filter-switches.ts): what it may hold depends on is_optional.
+    config: "ignored",
+    is_optional: "used",
+    disabled: "used",
   },
   "envoy.config.route.v3.RouteMatch": {
     prefix: "used",

@@ -1,4 +1,5 @@
 import type { RequestHead } from "../request.ts";
+import type { FilterSwitches } from "./filter-switches.ts";
 import type { Mutations } from "./header-mutations.ts";
 import type { MirrorPolicy } from "./mirror.ts";
 import type { StreamDuration } from "./stream-duration.ts";
@@ -18,6 +19,8 @@ export interface Route {
   /** What route, virtual host and table change of header fields, in order. */
   readonly mutations: Mutations;
   readonly action: RouteAction;
+  /** Which of the listener's filters take part, where that differs from what the listener says. */
+  readonly filters?: FilterSwitches | undefined;
 }
 
 export type RouteAction =

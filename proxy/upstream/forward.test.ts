@@ -323,3 +323,16 @@ test("the breaker of retries is shown to be open while as many as may are under 
   await until(() => cluster.load.retries === 0);
   expect(gauge()).toBe(0);
 });
+
+test("a retry budget grows with the requests under way, and takes the place of the number", async () => {
+  const budget = { share: 1, min: 0 };
+  const breakers = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 1, retryBudget: budget };
+  const cluster = clusterOf([endpointAt(await deadPort())], { breakers });
+  const retry = retryPolicy(["connect-failure"], { backOffBaseMs: 1e7, backOffMaxMs: 1e7 });
+  await using path = await DataPath.start({ cluster, action: { retry } });
+  const clients = Array.from({ length: 3 }, () => new RawClient(path.port).send(GET));
+  await until(() => cluster.load.retries === 3);
+  expect(path.stats.get("upstream_rq_retry_overflow")).toBe(0);
+  for (const { socket } of clients) socket.destroy();
+  await until(() => cluster.load.retries === 0);
+});

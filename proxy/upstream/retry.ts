@@ -1,3 +1,4 @@
+import { maxRetriesNow } from "../cluster/breakers.ts";
 import type { Headers } from "../headers.ts";
 import type { ResetReason } from "../reply.ts";
 import type { RequestHead } from "../request.ts";
@@ -29,7 +30,7 @@ export class RetryState {
       stats.upstream_rq_retry_limit_exceeded.inc();
       return "limit";
     }
-    if (load.retries >= breakers.maxRetries) {
+    if (load.retries >= maxRetriesNow(breakers, load)) {
       stats.upstream_rq_retry_overflow.inc();
       return "overflow";
     }
@@ -51,7 +52,7 @@ export class RetryState {
 
   #showBreaker(): void {
     const { load, breakers, stats, retryBreaker, isHigh } = this.#cluster;
-    const open = load.retries >= breakers.maxRetries;
+    const open = load.retries >= maxRetriesNow(breakers, load);
     if (open === retryBreaker.open) return;
     retryBreaker.open = open;
     const gauge = stats[isHigh ? HIGH_RETRY_OPEN : RETRY_OPEN];

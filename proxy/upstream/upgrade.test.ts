@@ -6,6 +6,7 @@ import {
   DataPath,
   type DataPathOptions,
   endpointAt,
+  pause,
   RawClient,
   TestServer,
   until,
@@ -45,7 +46,8 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
   const head = await client.until((text) => text.includes("\r\n\r\n"));
   expect(head).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/);
   await client.send("ping").until((text) => text.endsWith("ping"));
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  // The route's timeout is long over then.
+  await pause(200);
   await client.send("again").until((text) => text.endsWith("again"));
   const large = "x".repeat(1_000_000);
   await client.send(large).until((text) => text.length >= head.length + large.length);

@@ -10,11 +10,14 @@ import { NodeState, ResourceState } from "#sluice/admin/v1/status_service_pb.ts"
 import { RefusedRevision } from "#sluice/model/v1/gateway_group_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 
-import { authorized } from "../support/control-plane.ts";
+import { openStore } from "../../control-plane/store/open.ts";
+import { authorized, testToken } from "../support/control-plane.ts";
+import { callUnary } from "../support/port-client.ts";
 import { startPostgres, type TestPostgres } from "../support/postgres.ts";
 import { aService, type RolloutRig, startRolloutRig } from "../support/rollout-rig.ts";
 import { waitFor } from "../support/wait.ts";
 import type { Answer, RecordingDelta } from "../support/xds-client.ts";
+import { sluice } from "./cli-harness.ts";
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -81,6 +84,8 @@ test("status, resources and client status of a data plane are told by the contro
     createGrpcTransport({ baseUrl: two.plane.url, interceptors: [authorized()] }),
   );
   const { config } = await csds.fetchClientStatus(create(ClientStatusRequestSchema));
+  const onXds = await callUnary(two.plane.xdsAddress, ClientStatusDiscoveryService.method.fetchClientStatus, {});
+  expect(new Set(onXds.config.map(({ node }) => node?.id))).toEqual(new Set(["a", "b", "c"]));
   expect(new Set(config.map(({ node }) => node?.id))).toEqual(new Set(["a", "b", "c"]));
 });
 
@@ -127,6 +132,33 @@ test("a rollout is over when the data planes of all control planes have answered
     const { rollouts } = await rig.rollouts.listRollouts({});
     expect(rollouts.filter((each) => each.revision === revision)).toHaveLength(1);
   }
+});
+
+test("a control plane that lives and does not answer is named, and a rollout pends until it is known to be gone", async () => {
+  const storeUrl = await postgres.createDatabase();
+  await using rig = await startRolloutRig({ storeUrl });
+  await rig.dataPlane("a");
+  // It gives a sign of life, and is deaf.
+  const deaf = await openStore({ dataDir: "", url: storeUrl }, { warn: () => {} });
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => deaf.close());
+  await deaf.peers.beat("deaf", 600_000);
+  await waitFor(
+    "it to be known",
+    async () => (await rig.status.getStatus({})).silentControlPlanes.join() === "deaf",
+    60_000,
+  );
+  const { nodes, silentControlPlanes } = await rig.status.listNodes({});
+  expect([nodes.map(({ id }) => id), silentControlPlanes]).toEqual([["a"], ["deaf"]]);
+  const shown = await sluice(["status"], { SLUICE_SERVER: rig.plane.url, SLUICE_TOKEN: testToken });
+  expect(shown.stdout).toMatch(/one of 2\n +! deaf does not answer: its data planes are missing here/);
+  const revision = await rig.apply({ services: [aService("pay")] });
+  const pending = await rig.rolloutIs(revision, ({ groups }) => groups[0]?.accepted === 1);
+  expect(pending).toMatchObject({ state: RolloutState.PENDING, silentControlPlanes: ["deaf"] });
+  await deaf.peers.leave("deaf");
+  expect((await rig.rolloutIs(revision, ({ state }) => state !== RolloutState.PENDING)).state).toBe(
+    RolloutState.COMPLETE,
+  );
 });
 
 /** A data plane on each replica, which accept all but routes, once told otherwise. */

@@ -190,10 +190,14 @@ test("what is held stays held when the control plane starts again, be it refused
     expect(late.held(resourceType("CDS").typeUrl).has("orders/default")).toBe(false);
     let answer: Answer = "ack";
     const a = await rig.dataPlane("a", (type) => (type === "RDS" ? answer : "ack"));
-    await waitFor("all in sync", async () => {
-      const { nodes } = await rig.status.listNodes({});
-      return nodes.filter(({ state }) => state === NodeState.SYNCED).length === 2;
-    });
+    await waitFor(
+      "all in sync",
+      async () => {
+        const { nodes } = await rig.status.listNodes({});
+        return nodes.filter(({ state }) => state === NodeState.SYNCED).length === 2;
+      },
+      60_000,
+    );
     answer = "none";
     const next = await rig.apply({ services: [aService("pay", "/next")] });
     await rig.rolloutIs(next, ({ groups }) => groups[0]?.trialNode === "a" && groups[0].sent === 1);
@@ -206,6 +210,6 @@ test("what is held stays held when the control plane starts again, be it refused
   const first = await rig.dataPlane("first");
   const rollout = await rig.rolloutIs(revision, isOver);
   expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ trialNode: "first" }] });
-  await waitFor("it to have it", () => versionOf(first) !== before);
+  await waitFor("it to have it", () => versionOf(first) !== before, 60_000);
   expect(first.held(resourceType("CDS").typeUrl).has("orders/default")).toBe(true);
 });

@@ -26,14 +26,18 @@ export interface HttpBench {
   readonly rounds: number;
 }
 
+/** Unmeasured rounds before the first case, in which code is compiled; each later case has one. */
+const WARM_UP_ROUNDS_FIRST = 3;
+
 /** Runs the cases and prints their tables. */
 export async function benchHttp({ cases: chosen, extras: wanted, seconds, rounds }: HttpBench): Promise<void> {
   const { targets, dir, stop } = await startPeers(peerNames);
   try {
     const rows: string[][] = [];
-    for (const each of chosen) {
+    for (const [index, each] of chosen.entries()) {
       const peers = targets.filter(({ name }) => name !== "fastify" || isForFastify(each));
-      rows.push(...(await measure(each, peers, seconds, rounds, dir)));
+      const warmUps = index === 0 ? WARM_UP_ROUNDS_FIRST : 1;
+      rows.push(...(await measure(each, peers, { warmUps, seconds, rounds }, dir)));
     }
     if (rows.length > 0) {
       console.log(table(["case", "proxy", "CPU µs/request", "÷ Envoy", "÷ nginx", "requests/s", "p99 ms", "MB"], rows));
@@ -52,14 +56,13 @@ const isForFastify = ({ protocol, tls, reconnects }: LoadCase): boolean =>
 async function measure(
   each: LoadCase,
   targets: readonly Target[],
-  seconds: number,
-  rounds: number,
+  { warmUps, seconds, rounds }: { readonly warmUps: number; readonly seconds: number; readonly rounds: number },
   dir: string,
 ): Promise<string[][]> {
   for (const target of targets) {
     await verify(target, each);
-    // Once unmeasured, so that code is compiled and connections are open.
-    await load(target, each, seconds, dir);
+    // Unmeasured, so that code is compiled and connections are open.
+    for (let round = 0; round < warmUps; round++) await load(target, each, seconds, dir);
   }
   const samples = new Map(targets.map(({ name }) => [name, [] as Sample[]]));
   for (let round = 0; round < rounds; round++) {
