@@ -38,12 +38,18 @@ test("whatever is read is read as the general way does", () => {
     return bytes;
   });
   fc.assert(
-    fc.property(fc.oneof(broken, fc.uint8Array({ maxLength: 20 }).map(Buffer.from)), (bytes) => {
-      const answer = plainAnswer(bytes);
-      if (answer === undefined) return;
-      const { typeUrl, responseNonce } = fromBinary(DeltaDiscoveryRequestSchema, bytes);
-      expect(answer).toEqual({ typeUrl, nonce: responseNonce });
-    }),
+    fc.property(
+      fc.oneof(
+        broken,
+        fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+      ),
+      (bytes) => {
+        const answer = plainAnswer(bytes);
+        if (answer === undefined) return;
+        const { typeUrl, responseNonce } = fromBinary(DeltaDiscoveryRequestSchema, bytes);
+        expect(answer).toEqual({ typeUrl, nonce: responseNonce });
+      },
+    ),
     { numRuns: 1_000 },
   );
 });
