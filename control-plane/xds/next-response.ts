@@ -30,13 +30,15 @@ export function nextResponse(
   sub: Subscription,
   { nonce, endpoints, nowMs }: ResponseTime,
 ): ResponseBytes | undefined {
+  // First of all: the look at what there is may find something to say.
+  const set = servedSet(view, identity.gatewayGroup, sub);
+  if (set === undefined) return undefined;
   const { progress } = sub;
   // Most types of most streams, most of the time: there is nothing to say, nor to note.
   const isAtRest = !sub.fresh && sub.waitingSinceMs === undefined && !progress.comparing && progress.owed.size === 0;
   if (isAtRest && !isWaiting(sub)) return undefined;
   const permission = permit(order, sub, limits, nowMs);
-  const set = permission && servedSet(view, identity.gatewayGroup, sub);
-  if (permission === undefined || set === undefined) return undefined;
+  if (permission === undefined) return undefined;
   const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
   const push = protocol.take(sub, set, permission, budgetOf(sub, takesVirtualHosts, limits));
   if (push === undefined) {

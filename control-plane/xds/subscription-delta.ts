@@ -194,7 +194,8 @@ function takeFirst(sub: Subscription, set: ResourceSet, permission: Permission, 
   const isForced = forced.size > 0;
   const waiting = isForced ? forced : dirty;
   const names = waiting.shared;
-  if (names === undefined || gone.size + missing.size > 0) return undefined;
+  // A set that doesn't keep its names is one of this client's own (candidates.ts, hosts-on-demand.ts).
+  if (names === undefined || set.names === undefined || gone.size + missing.size > 0) return undefined;
   if (isForced ? dirty.size > 0 : !permission.updates || !sub.wildcard) return undefined;
   // What it holds may only be what the answers before left it with, and so none of these names.
   if (sent.size > 0 && (sent.top === undefined || sent.top !== firstAnswers.before(names))) return undefined;
