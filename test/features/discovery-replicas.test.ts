@@ -170,6 +170,18 @@ test("a replica that starts while the registry is away serves what the others se
   const { one, two, consul, set, both } = await start();
   await set("x", "y");
   await both("x,y");
+  // Whoever follows shows what is written for all: what only its watcher knows would go with that one.
+  for (const rig of [one, two]) {
+    const client = await rig.discovery();
+    await waitFor(
+      "both endpoints to be written for both groups",
+      async () => {
+        const { services } = await client.listWatchedServices({ service: "orders" });
+        return services.length === 2 && services.every(({ endpointCount }) => endpointCount === 2);
+      },
+      60_000,
+    );
+  }
   await consul[Symbol.asyncDispose]();
   // Nothing of its own: another machine.
   await two.kill();
