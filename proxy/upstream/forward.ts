@@ -12,6 +12,7 @@ import { outgoingHost, requestText } from "./outgoing-head.ts";
 import { poolOf } from "./pools.ts";
 import type { Http2ClientStream } from "./http2-stream.ts";
 import { RequestBody } from "./request-body.ts";
+import { countAnswer, countEnd, countStart } from "./request-counts.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
 import { isIdempotent, RetryState, retriesReset, retriesResponse } from "./retry.ts";
 import { TryTimes } from "./try-times.ts";
@@ -47,7 +48,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   /** Whether the codec is still handing over what it has just read of the request; it flushes by itself when it is done. */
   #starting = true;
   #ended = false;
-  /** Whether the endpoint that answered is a canary: by its metadata, or as it says itself. */
+  /** Whether the endpoint that answered is a canary. */
   #isCanary = false;
 
   constructor(stream: Stream, action: ForwardAction, cluster: ClusterContext, hash: HashResult | undefined) {
@@ -59,15 +60,13 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   start(): void {
-    const { cluster, stats, load, breakers, isHigh } = this.#cluster;
+    const { cluster, stats, load, breakers } = this.#cluster;
     if (load.requests >= breakers.maxRequests) {
       stats.upstream_rq_pending_overflow.inc();
       this.#ended = true;
       return this.#stream.reply(upstreamReset("overflow", "", false));
     }
-    load.requests++;
-    stats.upstream_rq_active.inc();
-    if (isHigh) stats["high.rq_active"].inc();
+    countStart(this.#cluster);
     this.#stream.record.upstreamCluster = this.#cluster.statName;
     this.#stream.record.upstreamClusterRaw = cluster.name;
     this.#try();
@@ -243,7 +242,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
       this.#cluster.stats.statusOf("retry", status);
       return;
     }
-    this.#endpointAnswered(status, headers);
+    stream.record.responseHeadAt = now();
+    this.#isCanary = countAnswer(this.#cluster, stream, this.#endpoint, status, headers);
     if (this.#hasRetried && status < 500) this.#cluster.stats.upstream_rq_retry_success.inc();
     this.#responding = true;
     this.#body.release();
@@ -258,17 +258,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     if (this.#action.attemptCount?.inResponse === true) attemptCount.set(headers, stream.record.attempts);
     if (end) this.#end();
     stream.onUpstreamHead(status, headers, end);
-  }
-
-  #endpointAnswered(status: number, headers: Headers): void {
-    const { stats, byClass } = this.#cluster;
-    this.#stream.record.responseHeadAt = now();
-    stats.upstream_rq_completed.inc();
-    stats.status(status);
-    byClass[Math.floor(status / 100)]?.inc();
-    if (isInternal(this.#stream)) stats.statusOf("internal", status);
-    this.#isCanary = this.#endpoint?.canary === true || headers.get("x-envoy-upstream-canary") === "true";
-    if (this.#isCanary) stats.statusOf("canary", status);
   }
 
   onResponseData(bytes: Buffer, from: number, to: number): void {
@@ -348,14 +337,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    const { load, stats, isHigh } = this.#cluster;
-    load.requests--;
-    stats.upstream_rq_active.dec();
-    if (isHigh) stats["high.rq_active"].dec();
-    const timeMs = now() - this.#stream.record.startedAt;
-    stats.upstream_rq_time.record(timeMs);
-    if (isInternal(this.#stream)) stats.timeOf("internal", timeMs);
-    if (this.#isCanary) stats.timeOf("canary", timeMs);
+    countEnd(this.#cluster, this.#stream, this.#isCanary);
     this.#retries?.release();
     if (this.#backOffTimer !== undefined) timers.cancel(this.#backOffTimer);
     this.#stream.responseDueAt = Number.POSITIVE_INFINITY;
@@ -363,7 +345,3 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     this.#body.release();
   }
 }
-
-/** Whether the client is an internal one, where the listener tells them apart; only then is the field our own. */
-const isInternal = ({ options, head }: Stream): boolean =>
-  options.identity?.isInternal !== undefined && head.headers.has("x-envoy-internal");
