@@ -5,7 +5,7 @@ export interface Asked {
   /** Stops, and resolves when the last answer is there. */
   stop(): Promise<void>;
   readonly answered: number;
-  /** What went wrong, one text per failed request. */
+  /** What went wrong, one text per failed request; it says so where the connection had served one before. */
   readonly failures: readonly string[];
 }
 
@@ -24,7 +24,7 @@ export function keepAsking(port: number, { connections = 8, keepAlive = true, ho
         failures.push(reason);
         resolve();
       };
-      get({ host: "127.0.0.1", port, agent, headers: { host } }, (response) => {
+      const request = get({ host: "127.0.0.1", port, agent, headers: { host } }, (response) => {
         response
           .on("error", (error) => fail(error.message))
           .on("end", () => {
@@ -33,7 +33,8 @@ export function keepAsking(port: number, { connections = 8, keepAlive = true, ho
             resolve();
           });
         response.resume();
-      }).on("error", (error) => fail(error.message));
+      });
+      request.on("error", ({ message }) => fail(request.reusedSocket ? `${message} on a kept connection` : message));
     });
   const loops = Array.from({ length: connections }, async () => {
     while (!stopping) await once();
