@@ -9,7 +9,7 @@ export default defineConfig({
     // The machines that run this have few cores, and many tests start several processes each.
     maxWorkers: 2,
     pool: "forks",
-    testTimeout: 30_000,
+    testTimeout: 90_000,
     hookTimeout: 120_000,
   },
 });

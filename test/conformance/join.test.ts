@@ -181,9 +181,15 @@ test("REST over TLS lets in as gRPC does, by token or by certificate", async () 
       request.end(JSON.stringify({ node: { id: "rest", cluster } }));
     });
   const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+  /** A write is answered once it is kept; until it is published there is nothing for anybody. */
+  const postOncePublished = (...request: Parameters<typeof post>) =>
+    waitFor("the group to be published", async () => {
+      const answer = await post(...request);
+      return answer.startsWith("503") ? undefined : answer;
+    });
   {
     await using running = await withGroups(files);
-    expect(await post(running, "blue", bearer("blue-token"))).toMatch(/^200 .*"http"/);
+    expect(await postOncePublished(running, "blue", bearer("blue-token"))).toMatch(/^200 .*"http"/);
     expect(await post(running, "red", bearer("blue-token"))).toMatch(/^403 the join token is not for/);
     expect(await post(running, "default", {})).toMatch(/^401 /);
     // On the same port gRPC goes on.
@@ -192,7 +198,7 @@ test("REST over TLS lets in as gRPC does, by token or by certificate", async () 
   }
   await using running = await withGroups({ ...files, xdsClientCa: file("ca.pem") });
   const blue = await issue("rest-blue", ["URI:spiffe://example.org/gateway-group/blue"]);
-  expect(await post(running, "blue", blue)).toMatch(/^200 .*"http"/);
+  expect(await postOncePublished(running, "blue", blue)).toMatch(/^200 .*"http"/);
   expect(await post(running, "red", blue)).toMatch(/^403 the certificate is not for/);
   await expect(post(running, "blue", bearer("blue-token"))).rejects.toThrow();
 });

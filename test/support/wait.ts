@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 export async function waitFor<T>(
   what: string,
   look: () => T | Promise<T>,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + timeoutMs;
   let last: unknown;
