@@ -23,3 +23,21 @@ export interface Backend extends RecordPlace {
   /** Calls `onHint` whenever another replica may have written. Returns how to stop. */
   follow(onHint: () => Promise<void>): () => Promise<void>;
 }
+
+/** Runs statements. @throws StoreError where the driver fails */
+export async function explained<Result>(
+  backend: Backend,
+  action: (db: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await action(backend.db);
+  } catch (error) {
+    throw backend.explain(error);
+  }
+}
+
+/** Runs statements that take effect together. @throws StoreError where the driver fails */
+export const inTransaction = <Result>(
+  backend: Backend,
+  action: (tx: Transaction<Tables>) => Promise<Result>,
+): Promise<Result> => explained(backend, (db) => db.transaction().execute(action));

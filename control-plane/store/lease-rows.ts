@@ -1,7 +1,6 @@
-import { type Kysely, sql } from "kysely";
+import { sql } from "kysely";
 
-import type { Backend } from "./backend.ts";
-import type { Tables } from "./tables.ts";
+import { type Backend, explained, inTransaction } from "./backend.ts";
 
 /** Rows per statement: databases bound the number of parameters. */
 const ROWS_PER_STATEMENT = 200;
@@ -31,7 +30,7 @@ export class LeaseRows {
 
   /** The version of each lease: another one after each put. @throws StoreError */
   async index(): Promise<ReadonlyMap<string, number>> {
-    return await this.#explained(async (db) => {
+    return await explained(this.#backend, async (db) => {
       const rows = await db.selectFrom("sluice_leases").select(["key", "version"]).execute();
       return new Map(rows.map(({ key, version }) => [key, version]));
     });
@@ -39,7 +38,7 @@ export class LeaseRows {
 
   /** Some leases. @throws StoreError */
   async read(keys: readonly string[]): Promise<readonly LeaseRow[]> {
-    return await this.#explained(async (db) => {
+    return await explained(this.#backend, async (db) => {
       const rows: LeaseRow[] = [];
       for (const some of pages(keys)) {
         const found = await db.selectFrom("sluice_leases").selectAll().where("key", "in", some).execute();
@@ -51,7 +50,7 @@ export class LeaseRows {
 
   /** Writes what changed, in one transaction, and tells other replicas of what came and went. @throws StoreError */
   async write(puts: readonly LeaseRow[], renewed: readonly string[], gone: readonly string[]): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       const renew_time = await this.#backend.nowMs(tx);
       // By key, so that replicas that write the same rows wait for each other in one order.
       for (const some of pages(puts.toSorted((a, b) => (a.key < b.key ? -1 : 1)))) {
@@ -81,7 +80,7 @@ export class LeaseRows {
 
   /** Begins every lease's time to live anew, after a time in which nobody could renew it. @throws StoreError */
   async renewAll(): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await tx
         .updateTable("sluice_leases")
         .set({ renew_time: await this.#backend.nowMs(tx) })
@@ -91,7 +90,7 @@ export class LeaseRows {
 
   /** Ends leases that nobody renewed in time, by the database's clock. @throws StoreError */
   async expire(): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       const { rows } = await sql`
         delete from sluice_leases where key in (
           select key from sluice_leases where renew_time + ttl < ${await this.#backend.nowMs(tx)} for update skip locked
@@ -103,20 +102,8 @@ export class LeaseRows {
   /** Calls `onChange` whenever another replica may have written. Returns how to stop. */
   follow(onChange: () => Promise<void>): () => Promise<void> {
     return this.#backend.followHints(async (topics) => {
-      if (topics.size === 0 || topics.has(TOPIC)) await this.#explained(onChange);
+      if (topics.size === 0 || topics.has(TOPIC)) await explained(this.#backend, onChange);
     });
-  }
-
-  async #inTransaction(action: (tx: Kysely<Tables>) => Promise<void>): Promise<void> {
-    await this.#explained((db) => db.transaction().execute(action));
-  }
-
-  async #explained<Result>(action: (db: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    try {
-      return await action(this.#backend.db);
-    } catch (error) {
-      throw this.#backend.explain(error);
-    }
   }
 }
 

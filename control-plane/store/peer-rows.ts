@@ -1,6 +1,6 @@
 import { type Kysely, sql } from "kysely";
 
-import type { Backend } from "./backend.ts";
+import { type Backend, explained, inTransaction } from "./backend.ts";
 import type { Tables } from "./tables.ts";
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -53,7 +53,7 @@ export class PeerRows {
 
   /** This replica lives for `ttlMs` more. @returns all that live @throws StoreError */
   async beat(replica: string, ttlMs: number): Promise<readonly string[]> {
-    return await this.#inTransaction(async (tx) => {
+    return await inTransaction(this.#backend, async (tx) => {
       const nowMs = await this.#backend.nowMs(tx);
       const expire_time = nowMs + ttlMs;
       await tx
@@ -74,14 +74,14 @@ export class PeerRows {
 
   /** This replica ends. @throws StoreError */
   async leave(replica: string): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await tx.deleteFrom("sluice_replicas").where("replica", "=", replica).execute();
     });
   }
 
   /** Puts a question to all other replicas. @throws StoreError */
   async ask(sender: string, { id, method, bytes }: Question): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await this.#write(tx, { id, sender, method }, bytes);
       await this.#backend.hint(tx, ASK + id);
     });
@@ -89,7 +89,7 @@ export class PeerRows {
 
   /** A question that this replica has not answered; undefined if it is its own, is withdrawn, or is answered. @throws StoreError */
   async question(id: string, reader: string): Promise<Question | undefined> {
-    const rows = await this.#explained((db) =>
+    const rows = await explained(this.#backend, (db) =>
       db.selectFrom("sluice_peer_messages").selectAll().where("id", "=", id).orderBy("chunk").execute(),
     );
     const chunks = rows.filter(({ method }) => method !== "");
@@ -100,7 +100,7 @@ export class PeerRows {
 
   /** The ids of questions of others that lie there. @throws StoreError */
   async open(reader: string): Promise<readonly string[]> {
-    const rows = await this.#explained((db) =>
+    const rows = await explained(this.#backend, (db) =>
       db
         .selectFrom("sluice_peer_messages")
         .select("id")
@@ -114,7 +114,7 @@ export class PeerRows {
 
   /** Answers a question, if it still stands. @param bytes null: nothing to say @throws StoreError */
   async answer(id: string, sender: string, bytes: Uint8Array | null): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       const asked = await sql`select id from sluice_peer_messages where id = ${id} and method <> '' for share`.execute(
         tx,
       );
@@ -126,7 +126,7 @@ export class PeerRows {
 
   /** The answers that have come. @throws StoreError */
   async answers(id: string): Promise<readonly PeerAnswer[]> {
-    const rows = await this.#explained((db) =>
+    const rows = await explained(this.#backend, (db) =>
       db
         .selectFrom("sluice_peer_messages")
         .select(["sender", "bytes"])
@@ -147,7 +147,7 @@ export class PeerRows {
 
   /** Who asked has heard enough. @throws StoreError */
   async withdraw(id: string): Promise<void> {
-    await this.#explained((db) => db.deleteFrom("sluice_peer_messages").where("id", "=", id).execute());
+    await explained(this.#backend, (db) => db.deleteFrom("sluice_peer_messages").where("id", "=", id).execute());
   }
 
   /** Returns how to stop. */
@@ -174,18 +174,6 @@ export class PeerRows {
         .insertInto("sluice_peer_messages")
         .values({ ...head, chunk, time, bytes: part })
         .execute();
-    }
-  }
-
-  async #inTransaction<Result>(action: (tx: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    return await this.#explained((db) => db.transaction().execute(action));
-  }
-
-  async #explained<Result>(action: (db: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    try {
-      return await action(this.#backend.db);
-    } catch (error) {
-      throw this.#backend.explain(error);
     }
   }
 }

@@ -1,9 +1,8 @@
 import { randomInt } from "node:crypto";
 
-import { type Kysely, sql } from "kysely";
+import { sql } from "kysely";
 
-import type { Backend } from "./backend.ts";
-import type { Tables } from "./tables.ts";
+import { type Backend, explained, inTransaction } from "./backend.ts";
 
 /** A service's snapshot is split into rows of so many bytes at most. */
 const CHUNK_BYTES = 1024 * 1024;
@@ -59,7 +58,7 @@ export class SharedRows {
     holder: string,
     ttlMs: number,
   ): Promise<readonly WatcherRow[]> {
-    return await this.#inTransaction(async (tx) => {
+    return await inTransaction(this.#backend, async (tx) => {
       const nowMs = await this.#backend.nowMs(tx);
       const expire_time = nowMs + ttlMs;
       // By name, so that replicas wait for each other in one order.
@@ -87,14 +86,14 @@ export class SharedRows {
 
   /** Gives up all registries that `holder` has. @throws StoreError */
   async release(holder: string): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await tx.deleteFrom("sluice_watchers").where("holder", "=", holder).execute();
     });
   }
 
   /** A registry was deleted: with it all that was found there. @throws StoreError */
   async drop(registry: string): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await tx.deleteFrom("sluice_watchers").where("registry", "=", registry).execute();
       await tx.deleteFrom("sluice_endpoints").where("registry", "=", registry).execute();
       await this.#backend.hint(tx, TOPIC);
@@ -103,14 +102,14 @@ export class SharedRows {
 
   /** The version of everything that was found. @throws StoreError */
   async index(): Promise<readonly (SharedKey & { readonly version: number })[]> {
-    return await this.#explained((db) =>
+    return await explained(this.#backend, (db) =>
       db.selectFrom("sluice_endpoints").select(["registry", "service", "version"]).where("chunk", "=", 0).execute(),
     );
   }
 
   /** What was found of some services, whole; what isn't there is left out. @throws StoreError */
   async read(keys: readonly SharedKey[]): Promise<readonly SharedRow[]> {
-    return await this.#explained(async (db) => {
+    return await explained(this.#backend, async (db) => {
       const found: SharedRow[] = [];
       for (const some of pages(keys)) {
         const chunks = await db
@@ -140,7 +139,7 @@ export class SharedRows {
     puts: readonly (SharedKey & { readonly bytes: Uint8Array })[],
     gone: readonly SharedKey[],
   ): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       const locked = sql<{ registry: string }>`select registry from sluice_watchers where holder = ${holder} for share`;
       const held = new Set((await locked.execute(tx)).rows.map(({ registry }) => registry));
       const all = [...puts, ...gone].filter(({ registry }) => held.has(registry));
@@ -163,20 +162,8 @@ export class SharedRows {
       if (topics.size > 0 && ours.length === 0) return;
       const isAnything = topics.size === 0 || ours.includes(TOPIC);
       const keys = isAnything ? undefined : ours.map((topic) => JSON.parse(topic.slice(TOPIC.length)) as SharedKey);
-      await this.#explained(() => onChange(keys));
+      await explained(this.#backend, () => onChange(keys));
     });
-  }
-
-  async #inTransaction<Result>(action: (tx: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    return await this.#explained((db) => db.transaction().execute(action));
-  }
-
-  async #explained<Result>(action: (db: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    try {
-      return await action(this.#backend.db);
-    } catch (error) {
-      throw this.#backend.explain(error);
-    }
   }
 }
 

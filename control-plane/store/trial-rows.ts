@@ -1,6 +1,6 @@
 import type { Kysely } from "kysely";
 
-import type { Backend } from "./backend.ts";
+import { type Backend, explained, inTransaction } from "./backend.ts";
 import { messageOf, StoreError } from "./errors.ts";
 import type { HeldTable, Tables } from "./tables.ts";
 
@@ -49,7 +49,7 @@ export class TrialRows {
 
   /** Every gateway group's trial, and what is published of what it holds. @throws StoreError */
   async load(): Promise<readonly (TrialRow & { readonly published: readonly PublishedResource[] })[]> {
-    return await this.#explained(async (db) => {
+    return await explained(this.#backend, async (db) => {
       const rows = await db.selectFrom("sluice_trials").selectAll().execute();
       const held = await db.selectFrom("sluice_held").selectAll().execute();
       const byGroup = Map.groupBy(held, ({ gateway_group }) => gateway_group);
@@ -62,7 +62,7 @@ export class TrialRows {
 
   /** A gateway group's trial. @throws StoreError */
   async read(gatewayGroup: string): Promise<TrialRow | undefined> {
-    return await this.#explained((db) => find(db, gatewayGroup));
+    return await explained(this.#backend, (db) => find(db, gatewayGroup));
   }
 
   /**
@@ -78,7 +78,7 @@ export class TrialRows {
     published: readonly PublishedResource[],
     isLive: (holder: string) => boolean,
   ): Promise<TrialRow> {
-    return await this.#inTransaction(async (tx) => {
+    return await inTransaction(this.#backend, async (tx) => {
       await this.#backend.lock(tx);
       const { gatewayGroup, holder } = trial;
       const before = await find(tx, gatewayGroup);
@@ -97,7 +97,7 @@ export class TrialRows {
 
   /** A trial has ended. What was held, and is published now, is forgotten. @throws StoreError */
   async end(trial: TrialRow): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await this.#backend.lock(tx);
       const before = await find(tx, trial.gatewayGroup);
       // Another replica has gone on without this one.
@@ -112,7 +112,7 @@ export class TrialRows {
 
   /** The gateway group is gone. @throws StoreError */
   async drop(gatewayGroup: string): Promise<void> {
-    await this.#inTransaction(async (tx) => {
+    await inTransaction(this.#backend, async (tx) => {
       await tx.deleteFrom("sluice_trials").where("gateway_group", "=", gatewayGroup).execute();
       await tx.deleteFrom("sluice_held").where("gateway_group", "=", gatewayGroup).execute();
     });
@@ -138,18 +138,6 @@ export class TrialRows {
       return { typeUrl, name, bytes: bytes && this.#backend.secrets.openBytes(bytes, ownerOf(key)) };
     } catch (error) {
       throw new StoreError("corrupt", `${this.#backend.where}: ${messageOf(error)}`);
-    }
-  }
-
-  async #inTransaction<Result>(action: (tx: Parameters<Backend["lock"]>[0]) => Promise<Result>): Promise<Result> {
-    return await this.#explained((db) => db.transaction().execute(action));
-  }
-
-  async #explained<Result>(action: (db: Kysely<Tables>) => Promise<Result>): Promise<Result> {
-    try {
-      return await action(this.#backend.db);
-    } catch (error) {
-      throw this.#backend.explain(error);
     }
   }
 }
