@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { BIG_BYTES } from "../support/hostile-origin.ts";
 import { askRaw } from "../support/http.ts";
 import { type ProxyRig, startProxyRig } from "../support/proxy-rig.ts";
-import { startSteadyLoad, type SteadyLoad } from "../support/steady-load.ts";
+import type { SteadyLoad } from "../support/steady-clients.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
 
 const MIB = 1024 * 1024;

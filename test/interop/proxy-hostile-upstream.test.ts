@@ -7,7 +7,8 @@ import { hostileNames } from "../support/hostile-origin.ts";
 import { ask } from "../support/http.ts";
 import { type ProxyRig, startProxyRig } from "../support/proxy-rig.ts";
 import { parseResponses } from "../support/raw-probe.ts";
-import { startSteadyLoad, type SteadyLoad } from "../support/steady-load.ts";
+import type { SteadyLoad } from "../support/steady-clients.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
 
 let rig: ProxyRig;

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { Dnsmasq } from "../support/dnsmasq.ts";
 import { ask } from "../support/http.ts";
-import { type SteadyLoad, startSteadyLoad } from "../support/steady-load.ts";
+import type { SteadyLoad } from "../support/steady-clients.ts";
+import { startSteadyLoad } from "../support/steady-load.ts";
 import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 

@@ -3,9 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client, credentials, status } from "@grpc/grpc-js";
 
 import { callEcho } from "./grpc-echo.ts";
-import type { SteadyLoad } from "./steady-load.ts";
+import { SteadyClients, type SteadyLoad } from "./steady-clients.ts";
 
-const FAILURES_MAX = 50;
 const DEADLINE_MS = 60_000;
 
 /**
@@ -19,32 +18,21 @@ export function startSteadyGrpcLoad(
   clients: number,
   { pauseMs = 0 } = {},
 ): SteadyLoad {
-  const failures: string[] = [];
-  let [answered, stopped] = [0, false];
+  const load = new SteadyClients();
   const client = async (which: number) => {
     const channel = new Client(`127.0.0.1:${port}`, credentials.createSsl(Buffer.from(ca)), {
       "grpc.default_authority": host,
       "grpc.ssl_target_name_override": host,
       "grpc.use_local_subchannel_pool": 1,
     });
-    for (let n = 0; !stopped; n++) {
+    for (let n = 0; !load.stopped; n++) {
       const message = `${which}-${n}`;
       const { value, code, details } = await callEcho(channel, message, DEADLINE_MS);
-      if (code === status.OK && value === `${message}!`) answered++;
-      else if (failures.length < FAILURES_MAX) failures.push(`gRPC ${message}: ${code} ${details} ${value ?? ""}`);
+      if (code === status.OK && value === `${message}!`) load.answered++;
+      else load.fail(`gRPC ${message}: ${code} ${details} ${value ?? ""}`);
       if (pauseMs > 0) await sleep(pauseMs);
     }
     channel.close();
   };
-  const running = Array.from({ length: clients }, (_, which) => client(which));
-  return {
-    get answered() {
-      return answered;
-    },
-    failures,
-    async stop() {
-      stopped = true;
-      await Promise.all(running);
-    },
-  };
+  return load.run(clients, client);
 }

@@ -5,9 +5,8 @@ import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Http2Client } from "./http2-client.ts";
-import type { SteadyHttp2Load } from "./steady-http2.ts";
+import { SteadyClients } from "./steady-clients.ts";
 
-const FAILURES_MAX = 50;
 /** Messages of one WebSocket before it is closed and another one is opened. */
 const MESSAGES = 20;
 const CLOSE = Buffer.from([0x88, 0x80, 0, 0, 0, 0]);
@@ -131,49 +130,35 @@ export function startSteadyWebSockets(
   { port, host, ca }: { readonly port: number; readonly host: string; readonly ca?: string },
   clients: number,
   { pauseMs = 0 } = {},
-): SteadyHttp2Load {
-  const failures: string[] = [];
-  let [answered, refused, stopped] = [0, 0, false];
+): SteadyClients {
+  const load = new SteadyClients();
   const talk = async (opener: Opener, name: string) => {
     const tunnel = await opener.open(`/live/${name}`);
-    if (tunnel === "refused") return void refused++;
+    if (tunnel === "refused") return void load.refused++;
     const talking = new Talk(tunnel);
-    for (let n = 0; n < MESSAGES && !stopped; n++) {
+    for (let n = 0; n < MESSAGES && !load.stopped; n++) {
       const text = `${name}-${n}`;
       const back = await talking.echo(text);
       if (back !== text) {
         tunnel.destroy();
         throw new Error(back === undefined ? "socket hang up" : `got ${JSON.stringify(back)} for ${text}`);
       }
-      answered++;
+      load.answered++;
       if (pauseMs > 0) await sleep(pauseMs);
     }
     if (!(await talking.close())) throw new Error("socket hang up at its close");
   };
   const client = async (which: number) => {
     const opener = ca === undefined ? overHttp1(port, host) : overHttp2(port, host, ca);
-    for (let n = 0; !stopped; n++) {
+    for (let n = 0; !load.stopped; n++) {
       try {
         await talk(opener, `${which}-${n}`);
       } catch (error) {
-        if (failures.length < FAILURES_MAX) failures.push(`WebSocket ${which}-${n}: ${String(error)}`);
+        load.fail(`WebSocket ${which}-${n}: ${String(error)}`);
         if (pauseMs > 0) await sleep(pauseMs);
       }
     }
     await opener.close();
   };
-  const running = Array.from({ length: clients }, (_, which) => client(which));
-  return {
-    get answered() {
-      return answered;
-    },
-    get refused() {
-      return refused;
-    },
-    failures,
-    async stop() {
-      stopped = true;
-      await Promise.all(running);
-    },
-  };
+  return load.run(clients, client);
 }
