@@ -94,6 +94,8 @@ function http2Transport(server: URL, socket: tls.TLSSocket, times: TransportTime
   session.once("connect", () => session.setLocalWindowSize(4 * WINDOW_BYTES));
   let usable = true;
   const ping = setInterval(() => {
+    // It is destroyed before it tells so, for one by the timer below.
+    if (session.destroyed) return;
     const late = setTimeout(() => {
       session.destroy(
         new DiscoveryError("unreachable", `no answer to an HTTP/2 PING within ${times.pingTimeoutMs} ms`),

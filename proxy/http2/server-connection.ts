@@ -85,6 +85,8 @@ export class Http2Connection implements StreamOwner, TimerOwner {
 
   /** Sends a keepalive PING, or finds that the last one was not answered in time. */
   #keepAlive(timer: Timer): void {
+    // It is destroyed before it tells so.
+    if (this.#session.destroyed) return;
     if (this.#pinged) return this.destroy();
     const { keepaliveIntervalMs, keepaliveTimeoutMs } = this.#listener.options.http.http2;
     this.#pinged = this.#session.ping(() => {

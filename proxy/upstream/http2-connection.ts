@@ -228,7 +228,8 @@ export class Http2Connection implements TimerOwner {
 
   #ping(timeoutMs: number): void {
     const session = this.session;
-    if (session === undefined || timeoutMs === 0) return;
+    // It is destroyed before it tells so.
+    if (session === undefined || session.destroyed || timeoutMs === 0) return;
     timers.schedule(this.#pingTimeout, timeoutMs);
     session.ping((error) => {
       timers.cancel(this.#pingTimeout);
