@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
 import { copyOf } from "./copies.ts";
-import { DirectWriter } from "./direct-writer.ts";
+import { DirectWriter } from "../listen/direct-writer.ts";
 import { COALESCE_BYTES_MAX } from "./write.ts";
 
 /** How a body is framed on its way out. */
