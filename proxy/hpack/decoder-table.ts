@@ -31,9 +31,9 @@ export class DecoderTable {
     return this.#maxBytes;
   }
 
-  /** Where the entry is, counted from 0, the newest; -1: there is none. */
+  /** Where the entry is, counted from 0, the newest; -1: there is none. A number below 0 is no index. */
   placeOf(index: number): number {
-    return index < this.length ? (this.#inserted - 1 - index) & this.#mask : -1;
+    return index >= 0 && index < this.length ? (this.#inserted - 1 - index) & this.#mask : -1;
   }
 
   /** Changes its size; what doesn't fit any more is evicted. */

@@ -65,27 +65,33 @@ export class HpackDecoder {
     let bytes = 0;
     let faults = 0;
     let dropped = false;
-    let name: string;
-    let value: string;
-    while (this.#at < to) {
-      const first = block[this.#at] as number;
-      if (first >= 0x80) {
-        // 6.1: both from a table.
-        const index = this.#integer(block, to, 0x7f);
-        if (index <= STATIC_LAST) {
-          if (index <= 0) return "compression";
-          name = staticNames[index] as string;
-          value = staticValues[index] as string;
-        } else {
-          const place = table.placeOf(index - STATIC_LAST - 1);
-          if (place < 0) return "compression";
-          name = table.names[place] as string;
-          value = table.values[place] as string;
-          faults |= table.faults[place] as number;
+    let at = this.#at;
+    while (at < to) {
+      const first = block[at] as number;
+      let name: string;
+      let value: string;
+      if (first > 0x80 && first <= 0x80 + STATIC_LAST) {
+        // 6.1: both from a table. Nearly all indexes are in the first byte.
+        name = staticNames[first - 0x80] as string;
+        value = staticValues[first - 0x80] as string;
+        at++;
+      } else if (first >= 0x80) {
+        let index = first - 0x80;
+        if (index < 0x7f) at++;
+        else {
+          this.#at = at;
+          index = this.#integer(block, to, 0x7f);
+          at = this.#at;
         }
+        const place = table.placeOf(index - STATIC_LAST - 1);
+        if (place < 0) return "compression";
+        name = table.names[place] as string;
+        value = table.values[place] as string;
+        faults |= table.faults[place] as number;
       } else {
         // 6.3 stands at the beginning only.
         if ((first & 0xe0) === 0x20) return "compression";
+        this.#at = at;
         this.#faults = 0;
         // 6.2: the value, and perhaps the name, as text. Whether it is to go into the table takes two bits more of the first byte.
         const indexes = first >= 0x40;
@@ -98,6 +104,7 @@ export class HpackDecoder {
         value = text;
         faults |= this.#faults;
         if (indexes) table.insert(name, value, this.#faults);
+        at = this.#at;
       }
       bytes += name.length + value.length + ENTRY_OVERHEAD_BYTES;
       if (bytes > listBytes || --left < 0) dropped = true;

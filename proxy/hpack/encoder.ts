@@ -100,8 +100,9 @@ export class HpackEncoder {
     start: number,
   ): number {
     let at = writeInteger(kind, prefix, nameIndex, into, start);
-    if (nameIndex === 0) at = writeText(name, into, at);
-    return writeText(value, into, at);
+    if (nameIndex === 0) at = writeCoded(name, into, at);
+    // Huffman's code takes ten times as long as a copy, which pays for what is written once, and referred to from then on.
+    return kind === INCREMENTAL ? writeCoded(value, into, at) : writePlain(value, into, at);
   }
 
   #writeResizes(lowestBytes: number, into: Buffer, start: number): number {
@@ -127,10 +128,14 @@ function writeInteger(kind: number, prefix: number, value: number, into: Buffer,
 }
 
 /** RFC 7541, 5.2: a string, in Huffman's code where that is shorter. */
-function writeText(text: string, into: Buffer, start: number): number {
-  const { length } = text;
+function writeCoded(text: string, into: Buffer, start: number): number {
   const coded = huffmanBytes(text);
-  if (coded < length) return writeHuffman(text, into, writeInteger(HUFFMAN, TEXT_PREFIX, coded, into, start));
+  if (coded >= text.length) return writePlain(text, into, start);
+  return writeHuffman(text, into, writeInteger(HUFFMAN, TEXT_PREFIX, coded, into, start));
+}
+
+function writePlain(text: string, into: Buffer, start: number): number {
+  const { length } = text;
   const at = writeInteger(0, TEXT_PREFIX, length, into, start);
   into.write(text, at, length, "latin1");
   return at + length;

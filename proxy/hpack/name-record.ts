@@ -1,7 +1,8 @@
 import type { KnownName } from "./known-names.ts";
 
-/** So many of a name's newest entries are looked at. */
+/** So many of a name's newest entries are looked at; where their values have not come again lately, so many. */
 const LOOKED_AT_MAX = 16;
+const LOOKED_AT_IF_POOR = 2;
 /** What an entry costs, a use of one earns, and a value that was not indexed earns 1 of: so one in 32 of them is, which finds out whether values come again. */
 const ENTRY_PRICE = 32;
 const ACCOUNT_MAX = 16 * ENTRY_PRICE;
@@ -37,7 +38,7 @@ export class NameRecord {
   use(value: string): number {
     const values = this.#values;
     const last = values.length - 1;
-    const stop = last - LOOKED_AT_MAX;
+    const stop = last - (this.#account < ENTRY_PRICE ? LOOKED_AT_IF_POOR : LOOKED_AT_MAX);
     for (let i = last; i >= 0 && i > stop; i--) {
       if (values[i] === value) {
         if (this.#account < ACCOUNT_MAX) this.#account += ENTRY_PRICE;

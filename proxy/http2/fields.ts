@@ -3,14 +3,14 @@ import { Headers } from "../headers.ts";
 /** The head of a response: names and values in turn. What is in it was checked when it was read, or is ours. */
 export function responseFields(status: number, headers: Headers): string[] {
   const fields = [":status", statusText(status)];
-  addTo(fields, headers);
+  addFields(fields, headers);
   return fields;
 }
 
 /** Trailers, likewise. */
 export function trailerFields(headers: Headers): string[] {
   const fields: string[] = [];
-  addTo(fields, headers);
+  addFields(fields, headers);
   return fields;
 }
 
@@ -33,7 +33,8 @@ function statusText(status: number): string {
   return text;
 }
 
-function addTo(fields: string[], { names, values }: Headers): void {
+/** Appends the fields that a message of HTTP/2 may have, names and values in turn. */
+export function addFields(fields: string[], { names, values }: Headers): void {
   for (let i = 0; i < names.length; i++) {
     const name = names[i] as string;
     if (!isConnectionSpecific(name)) fields.push(name, values[i] as string);

@@ -1,7 +1,10 @@
 import type { Http2Stream } from "./stream.ts";
 
-/** Why a stream is over: both sides ended it, the peer or we reset it, or its connection is gone. */
-export type StreamEnd = "complete" | "reset by peer" | "reset by us" | "connection gone";
+/**
+ * Why a stream is over: both sides ended it, the peer or we reset it, a GOAWAY of the endpoint left it out (which has not looked at it then), or its connection
+ * is gone.
+ */
+export type StreamEnd = "complete" | "reset by peer" | "reset by us" | "given back" | "connection gone";
 
 /**
  * Takes what a peer sends on one stream. Calls come while the socket is read; whatever they write, on this connection or others, leaves when all
@@ -33,7 +36,7 @@ export interface SessionHandler {
   onRequest(stream: Http2Stream, fields: readonly string[], end: boolean): void;
   /** The peer's SETTINGS have come; they may come again. They are in `session.peer`. */
   onSettings(): void;
-  /** The peer takes no further streams; those of ours that it has not seen were closed as refused before this. */
+  /** The peer takes no further streams; those of ours that it has not looked at are given back after this. */
   onGoaway(code: number): void;
   /** The peer answered ping(kind). */
   onPong(kind: number): void;

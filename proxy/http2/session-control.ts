@@ -138,11 +138,14 @@ export abstract class SessionControl extends SessionStreams {
     if (to - from < 8) return codes.FRAME_SIZE_ERROR;
     if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
     const last = uint31At(bytes, from);
+    // First, so that what is given back does not come back to this connection.
+    this.handler.onGoaway(uint32At(bytes, from + 4));
     if (this.isClient) {
       // RFC 9113, 6.8: the endpoint has not looked at them, and they may go elsewhere.
-      for (const [streamId, stream] of [...this.live]) if (streamId > last) stream.peerReset(codes.REFUSED_STREAM);
+      for (const [streamId, stream] of [...this.live]) {
+        if (streamId > last) stream.close("given back", codes.REFUSED_STREAM);
+      }
     }
-    this.handler.onGoaway(uint32At(bytes, from + 4));
     return codes.NO_ERROR;
   }
 

@@ -145,7 +145,7 @@ export class Http2Stream extends SendingStream {
     return codes.NO_ERROR;
   }
 
-  /** RST_STREAM came, or a GOAWAY that leaves this stream out. */
+  /** RST_STREAM came. */
   peerReset(code: number): void {
     this.close("reset by peer", code);
   }
@@ -156,7 +156,7 @@ export class Http2Stream extends SendingStream {
     this.closed = true;
     this.dropQueue();
     if (!this.#owner.isClient) this.#owner.giveBack(this.#held);
-    this.#owner.onStreamClosed(this, !this.peerEnded && end !== "reset by peer");
+    this.#owner.onStreamClosed(this, !this.peerEnded && end !== "reset by peer" && end !== "given back");
     this.handler.onClosed(end, code);
   }
 
