@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 
+import { atTurnEnd, type Gathering } from "../listen/turn-end.ts";
 import { copyOf } from "./copies.ts";
 import { DirectWriter } from "./direct-writer.ts";
 import { COALESCE_BYTES_MAX } from "./write.ts";
@@ -8,20 +9,25 @@ import { COALESCE_BYTES_MAX } from "./write.ts";
 export type Framing = "none" | "length" | "chunked" | "raw";
 
 /**
- * What is about to be written to a socket. Heads and small pieces gather in one latin1 string until flush(), so that a small message is one
- * write; large pieces go out as they are.
+ * What is about to be written to a socket. Heads and small pieces gather in one latin1 string, so that a small message is one write, at the end of the
+ * turn; large pieces go out as they are.
  */
-export class Outbox {
+export class Outbox implements Gathering {
   framing: Framing = "none";
   /** Bytes of bodies handed over so far, without framing. */
   bodyBytes = 0;
 
   readonly #socket: Socket;
   readonly #direct: DirectWriter;
+  readonly #onUnsent: (() => void) | undefined;
   #text = "";
+  /** Whether the turn's end writes it. */
+  #queued = false;
 
-  constructor(socket: Socket) {
+  /** `onUnsent`: called when the kernel didn't take at once what was flushed. */
+  constructor(socket: Socket, onUnsent?: () => void) {
     this.#socket = socket;
+    this.#onUnsent = onUnsent;
     this.#direct = new DirectWriter(socket);
   }
 
@@ -67,11 +73,29 @@ export class Outbox {
     this.framing = "none";
   }
 
-  /** Writes what has gathered. */
+  /** What has gathered is to leave at the end of the turn. */
   flush(): void {
     if (this.#text === "") return;
+    // Answers to what a client sent ahead may be many.
+    if (this.#text.length > COALESCE_BYTES_MAX) return this.writeGathered();
+    if (this.#queued) return;
+    this.#queued = true;
+    atTurnEnd(this);
+  }
+
+  /** Writes what has gathered, and ends our half of the connection. */
+  endSocket(): void {
+    this.writeGathered();
+    this.#socket.end();
+  }
+
+  writeGathered(): void {
+    this.#queued = false;
+    if (this.#text === "") return;
     const text = this.#takeText();
+    if (this.#socket.destroyed) return;
     if (!this.#direct.write(text)) this.#socket.write(text, "latin1");
+    if (this.#onUnsent !== undefined && this.unsentBytes > 0) this.#onUnsent();
   }
 
   #takeText(): string {
