@@ -12,7 +12,7 @@ import { type LocalReply, malformed } from "../reply.ts";
 import { CLOSED, CLOSING, HANDED_OVER, RAW, READING, RESPONSE } from "./connection-state.ts";
 import { ConnectionTimes } from "./connection-times.ts";
 import { Input, type InputReader } from "./input.ts";
-import { Linger } from "./linger.ts";
+import { Linger } from "../listen/linger.ts";
 import type { RequestMessage } from "./request-head.ts";
 import { type RequestHandler, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
