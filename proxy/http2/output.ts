@@ -1,21 +1,16 @@
 import type { Socket } from "node:net";
 
+import { CHUNK_BYTES, returnChunk, takeChunk } from "../listen/chunks.ts";
 import { DirectWriter } from "../listen/direct-writer.ts";
+import { atTurnEnd, type Gathering } from "../listen/turn-end.ts";
 import { END_STREAM } from "./frames.ts";
-import { flushAtEnd, type Gathering } from "./turn.ts";
 
-/** Room that frames gather in. Larger than what may gather before DATA has to wait, so that one is mostly enough. */
-const CHUNK_BYTES = 65_536;
-/** Chunks that are kept for the next output: 4 MB a worker. */
-const KEPT_MAX = 64;
-/** As long as so much waits to be taken by the peer, no more DATA is added. */
-const DATA_BYTES_MAX = 49_152;
+/** As long as so much waits to be taken by the peer, no more DATA is added. One more frame fits into a chunk then. */
+const DATA_BYTES_MAX = 49_000;
 /** Of everything together, answers to PINGs and heads of responses among it; a peer that leaves so much untaken is given up. */
 const UNSENT_BYTES_MAX = 2 ** 21;
 
 const EMPTY = Buffer.alloc(0);
-const kept: Buffer[] = [];
-
 /** A chunk that was handed to the socket's stream. */
 class Written {
   readonly #chunk: Buffer;
@@ -33,11 +28,12 @@ class Written {
   };
 }
 
+/** Has a chunk serve again; what was made for one large frame is left to the collector. */
 function release(chunk: Buffer): void {
-  if (chunk.length === CHUNK_BYTES && kept.length < KEPT_MAX) kept.push(chunk);
+  if (chunk.length === CHUNK_BYTES) returnChunk(chunk);
 }
 
-/** What a connection is about to send: frames gather, and leave in one write. */
+/** What a connection is about to send: frames gather, and leave in one write at the end of the turn. */
 export class Output implements Gathering {
   /** What is being filled, up to `at`. Valid after reserve(). */
   chunk: Buffer = EMPTY;
@@ -85,12 +81,11 @@ export class Output implements Gathering {
   reserve(bytes: number): void {
     if (this.at + bytes > this.chunk.length) {
       if (this.at > 0) this.#write();
-      this.chunk =
-        bytes > CHUNK_BYTES ? Buffer.allocUnsafeSlow(bytes) : (kept.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES));
+      this.chunk = bytes > CHUNK_BYTES ? Buffer.allocUnsafeSlow(bytes) : takeChunk();
     }
     if (this.#isQueued) return;
     this.#isQueued = true;
-    flushAtEnd(this);
+    atTurnEnd(this);
   }
 
   /** Adds END_STREAM to the frame whose flags are at `flagsAt`, written in `epoch`. False: it has left already. */
@@ -100,14 +95,18 @@ export class Output implements Gathering {
     return true;
   }
 
-  flush(): void {
+  writeGathered(): void {
+    // What follows is written here as well.
+    this.#isQueued = true;
+    while (this.at > 0) {
+      this.#write();
+      if (!this.#blocked) this.#onRoom();
+    }
     this.#isQueued = false;
-    if (this.at > 0) this.#write();
-    if (!this.#blocked) this.#onRoom();
   }
 
-  /** Writes what has gathered while more is to come in this turn. */
-  writeOut(): void {
+  /** Writes what has gathered while more is about to. */
+  write(): void {
     if (this.at > 0) this.#write();
   }
 

@@ -119,7 +119,7 @@ export abstract class SendingStream {
     let at = from;
     while (at < to) {
       if (!output.hasRoom) {
-        output.writeOut();
+        output.write();
         if (!output.hasRoom) break;
       }
       const written = this.#writeFrame(bytes, at, to);

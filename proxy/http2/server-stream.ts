@@ -106,7 +106,7 @@ export class ServedStream implements Downstream, StreamHandler {
     this.#http2.sendEnd(trailers === undefined || this.#bodiless ? undefined : trailerFields(trailers));
   }
 
-  /** What was sent leaves by itself when the event is over (turn.ts); what a client sent ahead of the answer to its upgrade goes on now. */
+  /** What was sent leaves by itself at the end of the turn (output.ts); what a client sent ahead of the answer to its upgrade goes on now. */
   flush(): void {
     const ahead = this.#ahead;
     if (ahead === undefined || !this.#upgraded) return;

@@ -12,7 +12,6 @@ import { MessageCheck } from "./messages.ts";
 import { SessionControl } from "./session-control.ts";
 import type { SessionOptions } from "./session-streams.ts";
 import { Http2Stream } from "./stream.ts";
-import { beginRead, endRead } from "./turn.ts";
 
 // What has become of a connection.
 const OPEN = 0;
@@ -78,7 +77,6 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   receive(bytes: Buffer, from: number, to: number): void {
     if (this.#state !== OPEN) return;
     const before = holdClock();
-    beginRead();
     try {
       const error = this.#reader.read(bytes, from, to);
       if (error !== codes.NO_ERROR) this.fail(error);
@@ -86,7 +84,6 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
       this.#endOfRead();
     } finally {
       releaseClock(before);
-      endRead();
     }
   }
 
@@ -125,7 +122,6 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   /** What has gathered leaves, our half closes, and the peer gets time to read it. */
   #end(): void {
     this.#state = ENDING;
-    this.output.writeOut();
     // An endpoint has nothing of ours to read any more.
     this.#linger = new Linger(this.#socket, this.output, this.options.delayedCloseTimeoutMs, this.isClient);
     timers.schedule(this.#lingerTimer, this.#linger.checkMs);
