@@ -151,6 +151,27 @@ test("a table that our SETTINGS allow to be larger", () => {
   expect(run(decoder, [0xbf]).fields[0]).toBe("a");
 });
 
+test("values that are written out each time are what was written, whatever came before at their name", () => {
+  const decoder = new HpackDecoder(4_096, LIMITS);
+  // Names whose last values are remembered at the same place.
+  const values = ["/a", "/a", "/b", "/a", "", "\0", "\0", "/a", "x".repeat(62), "x".repeat(63), "x".repeat(64), "/a"];
+  for (const value of values) {
+    for (const [index, name] of [
+      [4, ":path"],
+      [20, "access-control-allow-origin"],
+    ] as const) {
+      const first = index < 15 ? [index] : [0x0f, index - 15];
+      const outcome = value === "\0" ? "malformed" : "ok";
+      const block = [...first, ...integer(value.length), ...Buffer.from(value, "latin1")];
+      expect(run(decoder, block)).toEqual({ outcome, fields: [name, value] });
+      expect(run(decoder, block)).toEqual({ outcome, fields: [name, value] });
+      // Cut short, it is none.
+      expect(run(decoder, block.slice(0, -1)).outcome).toBe("compression");
+      expect(run(decoder, [0x80 + index])).toMatchObject({ outcome: "ok" });
+    }
+  }
+});
+
 test("random bytes are read or refused, within the limits", () => {
   const decoder = new HpackDecoder(4_096, { listBytes: 2_000, fields: 20 });
   fc.assert(

@@ -2,6 +2,7 @@ import { BROKEN_NAME, BROKEN_VALUE, isName, isValue } from "./faults.ts";
 import { DecoderTable } from "./decoder-table.ts";
 import { decodedBytesMax, decodeHuffman } from "./huffman-decode.ts";
 import { knownNames } from "./known-names.ts";
+import { LiteralMemo } from "./literal-memo.ts";
 import { ENTRY_OVERHEAD_BYTES, STATIC_LAST, staticNames, staticValues, TABLE_BYTES_INITIAL } from "./static-table.ts";
 
 /** What a message may carry. */
@@ -34,6 +35,8 @@ export class HpackDecoder {
   #allowedBytes: number;
   /** Whether the next block has to begin by making the table smaller. */
   #mustResize = false;
+  /** Made when there is something for it. */
+  #memo: LiteralMemo | undefined = undefined;
   /** Where the next byte of the block is. */
   #at = 0;
   /** What is wrong with the string that was read last, or the field. */
@@ -98,7 +101,9 @@ export class HpackDecoder {
         const index = this.#integer(block, to, indexes ? 0x3f : 0x0f);
         const named = index === 0 ? this.#newName(block, to) : this.#nameAt(index);
         if (named === undefined) return "compression";
-        const text = this.#text(block, to, isValue, BROKEN_VALUE);
+        // What must never be indexed must not be told by the time it takes, either.
+        const isRepeatable = first < 0x10 && index > 0 && index <= STATIC_LAST;
+        const text = isRepeatable ? this.#repeatable(index, block, to) : this.#text(block, to, isValue, BROKEN_VALUE);
         if (text === undefined) return "compression";
         name = named;
         value = text;
@@ -150,6 +155,28 @@ export class HpackDecoder {
   #newName(block: Buffer, to: number): string | undefined {
     const name = this.#text(block, to, isName, BROKEN_NAME);
     return name === undefined ? undefined : (knownNames.get(name)?.name ?? name);
+  }
+
+  /** A value that isn't indexed, of a name of the static table: nearly always there are such because an encoder never indexes them. */
+  #repeatable(index: number, block: Buffer, to: number): string | undefined {
+    const from = this.#at;
+    const end = from < to ? from + 1 + ((block[from] as number) & 0x7f) : to;
+    // A length of more than one byte is no matter for the memo.
+    if (from >= to || end > to || ((block[from] as number) & 0x7f) === 0x7f) {
+      return this.#text(block, to, isValue, BROKEN_VALUE);
+    }
+    const memo = (this.#memo ??= new LiteralMemo());
+    if (memo.find(index, block, from, end)) {
+      this.#at = end;
+      this.#faults |= memo.faults;
+      return memo.value;
+    }
+    const before = this.#faults;
+    this.#faults = 0;
+    const text = this.#text(block, to, isValue, BROKEN_VALUE);
+    if (text !== undefined) memo.keep(index, block, from, end, text, this.#faults);
+    this.#faults |= before;
+    return text;
   }
 
   /** RFC 7541, 5.2: a string, which is checked while it is bytes. Undefined: it doesn't end, or its code is wrong. */

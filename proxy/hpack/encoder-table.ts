@@ -42,6 +42,11 @@ export class EncoderTable {
     return record;
   }
 
+  /** The number of the oldest entry; those with lower ones are gone. */
+  get oldest(): number {
+    return this.#dropped + this.#oldest;
+  }
+
   /** The index of an entry by its number. */
   indexOf(number: number): number {
     return STATIC_LAST + this.#dropped + this.#entries.length - number;

@@ -20,11 +20,24 @@ const TEXT_PREFIX = 0x7f;
 const FIELD_BOUND_BYTES = 16;
 const RESIZES_BOUND_BYTES = 16;
 
+/** Fields at the same place of the message before are mostly the same; so many places are remembered. */
+const PLACES_MAX = 48;
+
+/** What was at a place of a message, and which entry it has. */
+interface Place {
+  name: string;
+  value: string;
+  record: NameRecord;
+  /** The entry's number; below 0: the index in the static table, negated. */
+  number: number;
+}
+
 /** Writes the field blocks of one direction of a connection (RFC 7541). */
 export class HpackEncoder {
   /** What the table may have at most, whatever the peer allows. */
   readonly #ownBytes: number;
   readonly #table: EncoderTable;
+  readonly #places: Place[] = [];
   /** The smallest size since the last block, which the next one tells; undefined: the size is what the peer thinks. */
   #lowestBytes: number | undefined = undefined;
 
@@ -54,24 +67,60 @@ export class HpackEncoder {
   encode(fields: readonly string[], into: Buffer, start: number): number {
     let at = start;
     if (this.#lowestBytes !== undefined) at = this.#writeResizes(this.#lowestBytes, into, at);
-    const table = this.#table;
+    const places = this.#places;
     for (let i = 0; i < fields.length; i += 2) {
-      const record = table.recordOf(fields[i] as string);
+      const name = fields[i] as string;
       const value = fields[i + 1] as string;
-      const index = this.#indexOf(record, value);
-      if (index > 0) at = writeInteger(INDEXED, INDEXED_PREFIX, index, into, at);
-      else at = this.#writeLiteral(record, value, into, at);
+      const place = places[i >> 1];
+      let index = 0;
+      if (place !== undefined && place.value === value && place.name === name) index = this.#indexAgain(place);
+      if (index === 0) {
+        const record = this.#table.recordOf(name);
+        index = this.#indexOf(record, value, i >> 1);
+        if (index === 0) {
+          at = this.#writeLiteral(record, value, into, at);
+          continue;
+        }
+      }
+      if (index < INDEXED_PREFIX) into[at++] = INDEXED | index;
+      else at = writeInteger(INDEXED, INDEXED_PREFIX, index, into, at);
     }
     return at;
   }
 
+  /** The index of the field that was at the place before; 0: its entry is gone. */
+  #indexAgain({ number, record }: Place): number {
+    if (number < 0) return -number;
+    if (number < this.#table.oldest) return 0;
+    record.onUsed();
+    return this.#table.indexOf(number);
+  }
+
   /** The index of a field that one of the tables has; 0: none has. */
-  #indexOf(record: NameRecord, value: string): number {
+  #indexOf(record: NameRecord, value: string, place: number): number {
     const { staticIndex, staticValues, secretBelowBytes } = record.known;
-    for (let i = 0; i < staticValues.length; i++) if (staticValues[i] === value) return staticIndex + i;
+    for (let i = 0; i < staticValues.length; i++) {
+      if (staticValues[i] === value) return this.#remember(place, record, value, -(staticIndex + i));
+    }
     if (value.length < secretBelowBytes) return 0;
     const number = record.use(value);
-    return number < 0 ? 0 : this.#table.indexOf(number);
+    return number < 0 ? 0 : this.#remember(place, record, value, number);
+  }
+
+  /** Returns the index. */
+  #remember(at: number, record: NameRecord, value: string, number: number): number {
+    const { name } = record.known;
+    const places = this.#places;
+    if (at < PLACES_MAX) {
+      // Before it may be some that are never indexed.
+      while (places.length <= at) places.push({ name: "", value: "", record, number: 0 });
+      const place = places[at] as Place;
+      place.name = name;
+      place.value = value;
+      place.record = record;
+      place.number = number;
+    }
+    return number < 0 ? -number : this.#table.indexOf(number);
   }
 
   #writeLiteral(record: NameRecord, value: string, into: Buffer, at: number): number {

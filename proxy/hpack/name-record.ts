@@ -41,11 +41,16 @@ export class NameRecord {
     const stop = last - (this.#account < ENTRY_PRICE ? LOOKED_AT_IF_POOR : LOOKED_AT_MAX);
     for (let i = last; i >= 0 && i > stop; i--) {
       if (values[i] === value) {
-        if (this.#account < ACCOUNT_MAX) this.#account += ENTRY_PRICE;
+        this.onUsed();
         return this.#numbers[i] as number;
       }
     }
     return -1;
+  }
+
+  /** An entry of the name was referred to. */
+  onUsed(): void {
+    if (this.#account < ACCOUNT_MAX) this.#account += ENTRY_PRICE;
   }
 
   /** Whether a value that is not there shall be. */
