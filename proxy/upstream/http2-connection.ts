@@ -19,9 +19,12 @@ const ON_IDLE = 0;
 const ON_MAX_DURATION = 1;
 const ON_PING = 2;
 const ON_PING_TIMEOUT = 3;
+const ON_UNFINISHED = 4;
 
 /** The only kind of PING that we send to an endpoint. */
 const KEEPALIVE = 0;
+/** How long a head, or another frame, may take from its first byte to its last: all streams wait for it. */
+const UNFINISHED_MS_MAX = 10_000;
 /** How long an endpoint may take to read our GOAWAY. */
 const DELAYED_CLOSE_TIMEOUT_MS = 1_000;
 
@@ -42,6 +45,7 @@ export class Http2Connection implements SessionHandler, TimerOwner {
   readonly #durationTimer = new Timer(this, ON_MAX_DURATION);
   readonly #pingTimer = new Timer(this, ON_PING);
   readonly #pingTimeout = new Timer(this, ON_PING_TIMEOUT);
+  readonly #unfinishedTimer = new Timer(this, ON_UNFINISHED);
   readonly #session: Http2Session;
   /** Upgrades that wait for the endpoint's SETTINGS. */
   #upgrades: PoolUser[] = [];
@@ -91,6 +95,12 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     const session = this.#session;
     if (!endpoint.alive || !current || !session.canOpen) {
       this.drain();
+      return false;
+    }
+    // It reads nothing any more; requests that nobody will see would only add to it.
+    if (session.output.overflows) {
+      this.#socket.destroy();
+      this.#stopTaking();
       return false;
     }
     const allowed = Math.min(settings.http2.maxConcurrentStreams, session.peer.maxConcurrentStreams);
@@ -181,13 +191,14 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     this.#socket.destroy();
   }
 
-  /** How long a response may take is for its route to say. */
-  onUnfinished(): void {}
+  onUnfinished(): void {
+    timers.schedule(this.#unfinishedTimer, UNFINISHED_MS_MAX);
+  }
 
   onClosed(): void {
-    for (const timer of [this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout])
-      timers.cancel(timer);
     const { stats } = this.pool.cluster;
+    const times = [this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout, this.#unfinishedTimer];
+    for (const timer of times) timers.cancel(timer);
     this.ended ??= "connection termination";
     this.#draining = true;
     stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
@@ -229,6 +240,14 @@ export class Http2Connection implements SessionHandler, TimerOwner {
       case ON_PING_TIMEOUT:
         // Nobody is there any more: requests learn it now rather than by their own times.
         this.#socket.destroy();
+        return;
+      case ON_UNFINISHED: {
+        const { unfinishedSince } = this.#session;
+        if (unfinishedSince < 0) return;
+        const left = unfinishedSince + UNFINISHED_MS_MAX - performance.now();
+        if (left > 0) timers.schedule(this.#unfinishedTimer, left);
+        else this.fail();
+      }
     }
   }
 

@@ -209,6 +209,15 @@ test.each<[string, (id: number) => Buffer]>([
   await until(() => stats.get("upstream_cx_active") === 0);
 });
 
+test("a head that never ends ends the connection, though the request has given up long before", async () => {
+  await using origin = await rawHttp2Origin((id) => frame(frames.headers, 0, id, fieldBlock([OK])));
+  const cluster = clusterOf([endpointAt(origin.port)], { protocol: "http2" });
+  await using path = await DataPath.start({ cluster, action: { timeoutMs: 100 } });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 504 /);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
+  expect(path.stats.get("upstream_cx_protocol_error")).toBe(1);
+});
+
 test("a stream that GOAWAY gives back is asked again on another connection, whatever its method", async () => {
   let first = true;
   const post = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
