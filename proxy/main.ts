@@ -8,6 +8,7 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { breakerSamples } from "./breaker-stats.ts";
+import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
@@ -132,7 +133,9 @@ class Proxy implements RunningProxy {
       stats: this.#stats,
       inherited: options.handover,
     });
-    this.#link = new ControlPlaneLink(options, this.#configuration, log);
+    this.#link = new ControlPlaneLink(options, this.#configuration, log, () =>
+      clusterLoads((type) => this.#configuration.active(type), this.#stats),
+    );
   }
 
   get adminAddress(): string {
