@@ -123,8 +123,7 @@ export class ClientConnection implements BodySink, TimerOwner {
   sendEnd(): void {
     this.#requestDone = true;
     if (this.#raw) {
-      this.#out.flush();
-      this.#socket.end();
+      this.#out.endSocket();
       return;
     }
     this.#out.end();
