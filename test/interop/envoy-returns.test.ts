@@ -38,7 +38,7 @@ test("S16 W1 W6 a cluster that was replaced while the control plane was away cos
 services:
   - name: only
     upstreams: [{ name: ${cluster}, nodes: [{ host: 127.0.0.1, port: ${upstream.port} }] }]
-    routes: [{ name: all, paths: [/*] }]
+    routes: [{ name: all, paths: [/*], upstream: ${cluster} }]
 `,
     );
     expect(await to.sluice("apply", "-f", file)).toMatchObject({ code: 0, stderr: "" });
