@@ -98,10 +98,10 @@ export class Output implements Gathering {
   writeGathered(): void {
     // What follows is written here as well.
     this.#isQueued = true;
-    while (this.at > 0) {
-      this.#write();
+    do {
+      this.write();
       if (!this.#blocked) this.#onRoom();
-    }
+    } while (this.at > 0);
     this.#isQueued = false;
   }
 

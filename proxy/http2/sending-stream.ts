@@ -1,3 +1,4 @@
+import { ByteQueue } from "./byte-queue.ts";
 import { DATA, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, writeFrameHead } from "./frames.ts";
 import type { Output } from "./output.ts";
 
@@ -8,6 +9,8 @@ export interface Sender {
   sendWindow: number;
   /** Writes a head or trailers; returns where the flags of its first frame are. */
   writeFields(id: number, fields: readonly string[], end: boolean): number;
+  /** Whether streams wait for their turns. */
+  readonly isCongested: boolean;
   /** A frame of DATA was written. */
   onDataSent(): void;
   /** The stream has something to send; its turn comes when the windows and the output allow. */
@@ -25,9 +28,8 @@ export abstract class SendingStream {
   closed = false;
 
   readonly #sender: Sender;
-  #pieces: Buffer[] = NONE;
-  /** How much of the first piece has been written. */
-  #pieceAt = 0;
+  /** What waits; undefined: nothing ever did, as on nearly every stream. */
+  #queue: ByteQueue | undefined = undefined;
   #trailers: readonly string[] | undefined = undefined;
   #ending = false;
   /** Whether END_STREAM was written. */
@@ -59,10 +61,10 @@ export abstract class SendingStream {
   /** Sends a piece of the body, which is copied. False: some of it waits, and onWritable() comes when all has left. */
   sendData(bytes: Buffer, from: number, to: number): boolean {
     if (this.closed || this.#ending) return true;
-    const at = this.#pieces.length === 0 ? this.#writeFrames(bytes, from, to) : from;
+    // Whoever waits comes first.
+    const at = this.#waits || this.#sender.isCongested ? from : this.#writeFrames(bytes, from, to);
     if (at === to) return true;
-    if (this.#pieces === NONE) this.#pieces = [];
-    this.#pieces.push(Buffer.from(bytes.subarray(at, to)));
+    (this.#queue ??= new ByteQueue()).push(bytes, at, to);
     this.#wantsRoom = true;
     this.#sender.queue(this);
     return false;
@@ -73,30 +75,28 @@ export abstract class SendingStream {
     if (this.closed || this.#ending) return;
     this.#ending = true;
     this.#trailers = trailers;
-    if (this.#pieces.length === 0) this.#writeEnd();
+    if (!this.#waits) this.#writeEnd();
   }
 
   /** Whether something waits that could be sent now, by this stream's window. */
   get canSend(): boolean {
-    return !this.closed && this.#pieces.length > 0 && this.sendWindow > 0;
+    return this.#waits && this.sendWindow > 0 && !this.closed;
   }
 
   /** Whether somebody waits for all to have left, and it has. */
   get hasRoom(): boolean {
-    if (!this.#wantsRoom || this.#pieces.length > 0 || this.closed) return false;
+    if (!this.#wantsRoom || this.#waits || this.closed) return false;
     this.#wantsRoom = false;
     return true;
   }
 
   /** Writes one frame of what waits, if the windows allow. */
   writeNext(): void {
-    const piece = this.#pieces[0];
-    if (piece === undefined || this.closed) return;
-    this.#pieceAt += this.#writeFrame(piece, this.#pieceAt, piece.length);
-    if (this.#pieceAt < piece.length) return;
-    this.#pieceAt = 0;
-    this.#pieces.shift();
-    if (this.#pieces.length === 0 && this.#ending) this.#writeEnd();
+    const queue = this.#queue;
+    const first = queue?.first;
+    if (queue === undefined || first === undefined || this.closed) return;
+    queue.take(this.#writeFrame(first, queue.from, queue.to));
+    if (queue.isEmpty && this.#ending) this.#writeEnd();
   }
 
   /** Our half is complete. */
@@ -104,8 +104,11 @@ export abstract class SendingStream {
 
   /** What waits will not be sent. */
   protected dropQueue(): void {
-    this.#pieces = NONE;
-    this.#pieceAt = 0;
+    this.#queue?.clear();
+  }
+
+  get #waits(): boolean {
+    return this.#queue !== undefined && !this.#queue.isEmpty;
   }
 
   #writeFields(fields: readonly string[], end: boolean): void {
@@ -161,8 +164,6 @@ export abstract class SendingStream {
   }
 }
 
-/** Nearly no stream has anything that waits. */
-const NONE: Buffer[] = [];
 const NO_BYTES = Buffer.alloc(0);
 /** Where in a frame's head its flags are. */
 export const FLAGS_AT = 4;

@@ -8,6 +8,11 @@ import type { StreamEnd, StreamHandler } from "./handlers.ts";
 import type { Http2Request } from "./request-head.ts";
 import type { Http2Stream } from "./stream.ts";
 
+/** A shorter piece of a body waits for those that come with it. */
+const SHORT_BYTES = 2_048;
+const EMPTY = Buffer.alloc(0);
+const CONTINUE = [":status", "100"];
+
 /** What a stream asks of its connection. */
 export interface ServedStreamOwner {
   readonly scheme: "http" | "https";
@@ -30,6 +35,9 @@ export class ServedStream implements Downstream, StreamHandler {
   #upgraded = false;
   /** What a client sent ahead of the answer to its CONNECT or upgrade; undefined: it has asked for none. */
   #ahead: Buffer[] | undefined = undefined;
+  /** Short pieces of the read that is being handled. */
+  #gathered: Buffer = EMPTY;
+  #gatheredBytes = 0;
 
   constructor(owner: ServedStreamOwner, http2: Http2Stream) {
     this.#owner = owner;
@@ -43,7 +51,7 @@ export class ServedStream implements Downstream, StreamHandler {
     this.#requestEnded = end;
     if (!end && request.expectContinue) this.#http2.sendHeaders(CONTINUE, false);
     const tunnel = request.upgrade !== "" || request.method === "CONNECT";
-    if (!tunnel || end) return this.stream.begin(request, end);
+    if (!tunnel) return this.stream.begin(request, end);
     // Until a tunnel is granted its bytes wait, as behind an HTTP/1 request that asks for an upgrade: as many as the stream's window allows.
     this.#ahead = [];
     this.#http2.pause();
@@ -51,17 +59,47 @@ export class ServedStream implements Downstream, StreamHandler {
   }
 
   onData(bytes: Buffer, from: number, to: number): void {
-    const piece = Buffer.from(bytes.subarray(from, to));
+    const length = to - from;
+    // Short pieces of one read go on as one: each by itself costs more than it holds.
+    if (length < SHORT_BYTES) return this.#gather(bytes, from, to);
+    this.#pass();
+    this.#take(Buffer.from(bytes.subarray(from, to)));
+  }
+
+  #gather(bytes: Buffer, from: number, to: number): void {
+    const needed = this.#gatheredBytes + to - from;
+    if (this.#gathered.length < needed) {
+      const larger = Buffer.allocUnsafe(this.#gatheredBytes === 0 ? needed : 2 * needed);
+      this.#gathered.copy(larger, 0, 0, this.#gatheredBytes);
+      this.#gathered = larger;
+    }
+    bytes.copy(this.#gathered, this.#gatheredBytes, from, to);
+    this.#gatheredBytes = needed;
+  }
+
+  /** Hands on what has gathered. */
+  #pass(): void {
+    if (this.#gatheredBytes === 0) return;
+    const piece = this.#gathered;
+    const length = this.#gatheredBytes;
+    this.#gathered = EMPTY;
+    this.#gatheredBytes = 0;
+    this.#take(length === piece.length ? piece : piece.subarray(0, length));
+  }
+
+  #take(piece: Buffer): void {
     if (this.#ahead === undefined) this.stream.onRequestData(piece);
     else this.#ahead.push(piece);
   }
 
   onEnd(trailers: readonly string[] | undefined): void {
+    this.#pass();
     this.#requestEnded = true;
     if (this.#ahead === undefined) this.stream.onRequestEnd(trailers && readTrailers(trailers));
   }
 
   onReadEnd(): void {
+    this.#pass();
     this.stream.flushRequest();
   }
 
@@ -138,5 +176,3 @@ export class ServedStream implements Downstream, StreamHandler {
     this.#owner.wakeWithin(ms);
   }
 }
-
-const CONTINUE = [":status", "100"];

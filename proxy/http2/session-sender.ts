@@ -46,6 +46,10 @@ export class SessionSender implements Sender {
     this.#onRoom = onRoom;
   }
 
+  get isCongested(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** What a connection begins with. */
   writeOpening(own: OwnSettings, isClient: boolean): void {
     const { output } = this;
