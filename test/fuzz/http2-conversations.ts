@@ -1,4 +1,4 @@
-/** HTTP/2 conversations for fuzzing: requests of a client, framed in any way that is allowed, and what can be broken about them. */
+/** HTTP/2 conversations for fuzzing: requests and responses, framed in any way that is allowed, and what can be broken about them. */
 import fc from "fast-check";
 
 import * as h2 from "../support/http2-frames.ts";
@@ -26,7 +26,7 @@ const padded = (payload: Buffer, padding: number): { payload: Buffer; flag: numb
     ? { payload, flag: 0 }
     : { payload: Buffer.concat([Buffer.from([padding]), payload, Buffer.alloc(padding)]), flag: PADDED };
 
-interface Request {
+interface Message {
   readonly fields: number;
   readonly pieces: readonly Buffer[];
   readonly cuts: readonly number[];
@@ -35,7 +35,7 @@ interface Request {
   readonly trailers: boolean;
 }
 
-const requests = fc.record<Request>({
+const messages = fc.record<Message>({
   fields: fc.nat(6),
   pieces: fc.array(payloads, { maxLength: 3 }),
   cuts: fc.array(fc.nat(200), { maxLength: 3 }),
@@ -45,7 +45,7 @@ const requests = fc.record<Request>({
 });
 
 /** A head or trailers, cut into HEADERS and CONTINUATIONs. */
-function headFrames(block: Buffer, end: boolean, request: Request): RawFrame[] {
+function headFrames(block: Buffer, end: boolean, request: Message): RawFrame[] {
   const cuts = [...request.cuts.map((cut) => cut % (block.length + 1)), block.length].toSorted((a, b) => a - b);
   return cuts.map((cut, i) => {
     const part = block.subarray(cuts[i - 1] ?? 0, cut);
@@ -58,10 +58,10 @@ function headFrames(block: Buffer, end: boolean, request: Request): RawFrame[] {
   });
 }
 
-function framesOf(request: Request): RawFrame[][] {
+function framesOf(request: Message, pseudo: readonly (readonly [string, string])[]): RawFrame[][] {
   const { pieces, trailers } = request;
   const extra = Array.from({ length: request.fields }, (_, i) => [`x-${i}`, "v".repeat(i * 7)] as const);
-  const head = h2.fields([":method", "POST"], ...h2.GET.slice(1), ...extra);
+  const head = h2.fields(...pseudo, ...extra);
   const frames = [headFrames(head, pieces.length === 0 && !trailers, request)];
   for (const [i, piece] of pieces.entries()) {
     const { payload, flag } = padded(piece, request.padding);
@@ -82,9 +82,12 @@ const between: RawFrame[] = [
 
 /** Requests on streams 1, 3, … in this order, their bodies interleaved with one another and with frames that concern no stream. */
 export const conversations: fc.Arbitrary<RawFrame[]> = fc
-  .tuple(fc.array(requests, { minLength: 1, maxLength: 4 }), fc.array(fc.nat(), { maxLength: 20 }))
+  .tuple(fc.array(messages, { minLength: 1, maxLength: 4 }), fc.array(fc.nat(), { maxLength: 20 }))
   .map(([all, turns]) => {
-    const streams = all.map((request, i) => ({ id: 2 * i + 1, blocks: framesOf(request) }));
+    const streams = all.map((request, i) => ({
+      id: 2 * i + 1,
+      blocks: framesOf(request, [[":method", "POST"], ...h2.GET.slice(1)]),
+    }));
     const frames: RawFrame[] = [];
     let opened = 0;
     const take = (at: number) => {
@@ -100,6 +103,23 @@ export const conversations: fc.Arbitrary<RawFrame[]> = fc
     }
     for (const [at, stream] of streams.entries()) while (stream.blocks.length > 0) take(at);
     return frames;
+  });
+
+/** A response on stream 1, with 1xx before it and other frames in between, and its body. */
+export const responses: fc.Arbitrary<{ frames: RawFrame[]; body: Buffer }> = fc
+  .tuple(messages, fc.nat(3), fc.array(fc.nat(), { maxLength: 6 }))
+  .map(([message, informational, places]) => {
+    const early = Array.from({ length: informational }, () =>
+      headFrames(h2.fields([":status", "103"], ["link", "</a>"]), false, message),
+    );
+    const blocks = [...early, ...framesOf(message, [[":status", "200"]])].map((block) =>
+      block.map((frame) => ({ ...frame, streamId: 1 })),
+    );
+    for (const place of places) {
+      const other = between[place % between.length] as RawFrame;
+      blocks.splice((place >> 3) % (blocks.length + 1), 0, [other]);
+    }
+    return { frames: blocks.flat(), body: Buffer.concat(message.pieces) };
   });
 
 const frames = fc.record<RawFrame>({
