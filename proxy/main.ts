@@ -13,7 +13,7 @@ import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
-import { validateResource } from "./runtime.ts";
+import { validateResource } from "./parts.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
