@@ -12,12 +12,15 @@ import type { Resource } from "./xds/resource.ts";
 
 /** What statistics ask of a cluster as it is configured. */
 export interface ClusterFacts {
+  readonly name: string;
   /** What statistics call it. */
   readonly statName: string;
   /** By what name EDS knows its endpoints; undefined: it has them otherwise. */
   readonly serviceName: string | undefined;
   /** Of the endpoints in the cluster itself; undefined: they are elsewhere. */
   readonly own: EndpointCounts | undefined;
+  /** Whether its load is to be reported to the control plane (`lrs_server`). */
+  readonly reportsLoad: boolean;
   readonly default: Limits;
   readonly high: Limits;
 }
@@ -68,9 +71,11 @@ function factsOf({ message }: Resource): ClusterFacts {
   const { name, clusterDiscoveryType, edsClusterConfig, loadAssignment } = cluster;
   const type = clusterDiscoveryType.case === "type" ? clusterDiscoveryType.value : undefined;
   return {
+    name,
     statName: statNameOf(cluster),
     serviceName: type === Cluster_DiscoveryType.EDS ? edsClusterConfig?.serviceName || name : undefined,
     own: type === Cluster_DiscoveryType.STATIC && loadAssignment !== undefined ? count(loadAssignment) : undefined,
+    reportsLoad: cluster.lrsServer !== undefined,
     default: limitsOf(cluster, RoutingPriority.DEFAULT),
     high: limitsOf(cluster, RoutingPriority.HIGH),
   };
