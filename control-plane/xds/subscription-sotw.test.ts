@@ -104,6 +104,8 @@ test("S9 the list is whole: what it lacks is unsubscribed, what is new in it is 
   player.request({ names: ["b"], nonce: push?.nonce ?? "" });
   player.change({ a: "2" });
   expect(player.take()).toBeUndefined();
+  player.request({ names: ["a", "b"], nonce: push?.nonce ?? "" });
+  expect(told(player.take())).toEqual(["a"]);
 });
 
 test("S9 a name that is newly listed is sent though the wildcard had brought it", () => {
