@@ -17,10 +17,10 @@ export interface ClusterFacts {
   readonly statName: string;
   /** By what name EDS knows its endpoints; undefined: it has them otherwise. */
   readonly serviceName: string | undefined;
+  /** The name that its load is reported by besides its own, if it has one; undefined: nobody wants to know its load (`lrs_server`). */
+  readonly loadName: string | undefined;
   /** Of the endpoints in the cluster itself; undefined: they are elsewhere. */
   readonly own: EndpointCounts | undefined;
-  /** Whether its load is to be reported to the control plane (`lrs_server`). */
-  readonly reportsLoad: boolean;
   readonly default: Limits;
   readonly high: Limits;
 }
@@ -73,9 +73,9 @@ function factsOf({ message }: Resource): ClusterFacts {
   return {
     name,
     statName: statNameOf(cluster),
+    loadName: cluster.lrsServer === undefined ? undefined : (edsClusterConfig?.serviceName ?? ""),
     serviceName: type === Cluster_DiscoveryType.EDS ? edsClusterConfig?.serviceName || name : undefined,
     own: type === Cluster_DiscoveryType.STATIC && loadAssignment !== undefined ? count(loadAssignment) : undefined,
-    reportsLoad: cluster.lrsServer !== undefined,
     default: limitsOf(cluster, RoutingPriority.DEFAULT),
     high: limitsOf(cluster, RoutingPriority.HIGH),
   };

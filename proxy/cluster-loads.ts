@@ -9,8 +9,8 @@ export function* clusterLoads(
   stats: Pick<StatsReader, "totals">,
 ): Generator<ClusterLoad> {
   let totals: ReadonlyMap<string, ScopeTotals> | undefined;
-  for (const { name: cluster, statName, serviceName = cluster, reportsLoad } of countedClusters(active)) {
-    if (!reportsLoad) continue;
+  for (const { name: cluster, statName, loadName: serviceName } of countedClusters(active)) {
+    if (serviceName === undefined) continue;
     totals ??= new Map(Array.from(stats.totals("cluster"), (each) => [each.name, each]));
     const counted = totals.get(statName);
     if (counted === undefined) continue;
@@ -19,7 +19,6 @@ export function* clusterLoads(
     // Whatever ended otherwise has failed, unless its client gave it up.
     const failed = Math.max(0, issued - inProgress - successful - counted.value("upstream_rq_cancelled"));
     const dropped = counted.value("upstream_rq_pending_overflow");
-    const own = serviceName === cluster ? "" : serviceName;
-    yield { cluster, serviceName: own, issued, successful, failed, dropped, inProgress };
+    yield { cluster, serviceName, issued, successful, failed, dropped, inProgress };
   }
 }
