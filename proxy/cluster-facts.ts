@@ -12,10 +12,13 @@ import type { Resource } from "./xds/resource.ts";
 
 /** What statistics ask of a cluster as it is configured. */
 export interface ClusterFacts {
+  readonly name: string;
   /** What statistics call it. */
   readonly statName: string;
   /** By what name EDS knows its endpoints; undefined: it has them otherwise. */
   readonly serviceName: string | undefined;
+  /** The name that its load is reported by besides its own, if it has one; undefined: nobody wants to know its load (`lrs_server`). */
+  readonly loadName: string | undefined;
   /** Of the endpoints in the cluster itself; undefined: they are elsewhere. */
   readonly own: EndpointCounts | undefined;
   readonly default: Limits;
@@ -68,7 +71,9 @@ function factsOf({ message }: Resource): ClusterFacts {
   const { name, clusterDiscoveryType, edsClusterConfig, loadAssignment } = cluster;
   const type = clusterDiscoveryType.case === "type" ? clusterDiscoveryType.value : undefined;
   return {
+    name,
     statName: statNameOf(cluster),
+    loadName: cluster.lrsServer === undefined ? undefined : (edsClusterConfig?.serviceName ?? ""),
     serviceName: type === Cluster_DiscoveryType.EDS ? edsClusterConfig?.serviceName || name : undefined,
     own: type === Cluster_DiscoveryType.STATIC && loadAssignment !== undefined ? count(loadAssignment) : undefined,
     default: limitsOf(cluster, RoutingPriority.DEFAULT),

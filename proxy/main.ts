@@ -8,6 +8,7 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { breakerSamples } from "./breaker-stats.ts";
+import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { HeapTrim } from "./heap-trim.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
@@ -135,7 +136,9 @@ class Proxy implements RunningProxy {
       stats: this.#stats,
       inherited: options.handover,
     });
-    this.#link = new ControlPlaneLink(options, this.#configuration, log);
+    this.#link = new ControlPlaneLink(options, this.#configuration, log, () =>
+      clusterLoads((type) => this.#configuration.active(type), this.#stats),
+    );
   }
 
   get adminAddress(): string {

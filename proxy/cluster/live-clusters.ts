@@ -7,7 +7,7 @@ import { LiveCluster } from "./live.ts";
 
 /**
  * Joins clusters to where their endpoints come from: the Cluster itself, EDS, or DNS. A cluster of EDS, and its endpoints, may be deferred: they are
- * made when somebody first asks for the cluster, since of ten thousand most are asked for by nobody. From then on the cluster is kept as any other.
+ * made when somebody first asks for the cluster, since of ten thousand most are asked for by nobody. From then on the cluster is kept like all others.
  */
 export class LiveClusters {
   readonly #clusters = new Map<string, LiveCluster | Deferred<ClusterConfig>>();
