@@ -1,4 +1,4 @@
-/** A batch of so many updates leaves behind garbage that is worth a collection. */
+/** A batch of so many updates leaves behind garbage that is worth a collection, as does the first one of all: loading the program left its own. */
 const UPDATES_MIN = 1_000;
 
 /** After the last such batch; what it brings about, as the snapshot on disk, is done by then. */
@@ -12,6 +12,7 @@ export const TRIM_DELAY_MS = 5_000;
 export class HeapTrim {
   readonly #collect: (() => unknown) | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #isFirst = true;
 
   /** `collect`: default is V8's own, which is there where the program was started with --expose-gc (control-plane/cli/sluice). */
   constructor(collect: (() => unknown) | undefined = collector()) {
@@ -20,7 +21,8 @@ export class HeapTrim {
 
   /** So many resources changed at once. */
   changed(updates: number): void {
-    if (updates < UPDATES_MIN || this.#collect === undefined) return;
+    if ((updates < UPDATES_MIN && !this.#isFirst) || this.#collect === undefined) return;
+    this.#isFirst = false;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#collect, TRIM_DELAY_MS);
     this.#timer.unref();
@@ -32,8 +34,8 @@ export class HeapTrim {
   }
 }
 
-/** "last-resort" also moves together what is left, so that pages become free. */
-function collector(): (() => unknown) | undefined {
+/** V8's own thorough collection, where it may be asked for. "last-resort" also moves together what is left, so that pages become free. */
+export function collector(): (() => unknown) | undefined {
   const { gc } = globalThis;
   return gc && (() => gc({ type: "major", execution: "sync", flavor: "last-resort" }));
 }
