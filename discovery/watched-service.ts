@@ -103,47 +103,41 @@ export class WatchedService implements WatchView {
     this.#interrupt();
   }
 
+  /** Watches, again and again. All in one function, since its frame waits in each of thousands of watches. */
   async #watch(): Promise<void> {
     while (!this.#closed) {
       this.#run = new AbortController();
+      const { signal } = this.#run;
       const startedMs = Date.now();
-      const failure = await this.#watchOnce(this.#run.signal);
-      if (this.#closed) return;
-      // Was restarted: at once.
-      if (failure === undefined) continue;
-      this.#fail(failure, Date.now() - startedMs >= STABLE_MS);
-      await sleep(retryDelayMs(this.failure?.times ?? 1), this.#run.signal);
+      let iterator: AsyncIterator<ServiceSnapshot> | undefined;
+      try {
+        iterator = this.#source.watch(this.key, signal)[Symbol.asyncIterator]();
+        for (let first = true; ; first = false) {
+          const next = await this.#next(iterator);
+          if (next?.done === true && !signal.aborted) throw new Error("the source ended by itself");
+          if (next === undefined || next.done === true) break;
+          // The source may have had a turn to make it.
+          await turnToGoOn();
+          if (signal.aborted) break;
+          this.#takeSnapshot(next.value, first);
+        }
+      } catch (error) {
+        if (!signal.aborted) this.#fail(error, Date.now() - startedMs >= STABLE_MS);
+      }
+      // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
+      void Promise.resolve(iterator?.return?.()).catch(() => undefined);
+      // One that was restarted goes on at once.
+      if (!signal.aborted) await sleep(retryDelayMs(this.failure?.times ?? 1), signal);
     }
   }
 
-  /** @returns why it ended; undefined if it was told to */
-  async #watchOnce(signal: AbortSignal): Promise<unknown> {
-    let first = true;
-    let iterator: AsyncIterator<ServiceSnapshot> | undefined;
-    try {
-      iterator = this.#source.watch(this.key, signal)[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await this.#next(iterator);
-        if (next?.done === true && !signal.aborted) return new Error("the source ended by itself");
-        if (next === undefined || next.done === true) return undefined;
-        const snapshot = next.value;
-        // The source may have had a turn to make it.
-        await turnToGoOn();
-        if (signal.aborted) return undefined;
-        const said = canonical(snapshot);
-        // What is served has the same bytes elsewhere too: a re-list would else double them.
-        const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
-        // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
-        snapshot.endpoints = [];
-        this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
-        first = false;
-      }
-    } catch (error) {
-      return signal.aborted ? undefined : error;
-    } finally {
-      // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
-      void Promise.resolve(iterator?.return?.()).catch(() => undefined);
-    }
+  #takeSnapshot(snapshot: ServiceSnapshot, first: boolean): void {
+    const said = canonical(snapshot);
+    // What is served has the same bytes elsewhere too: a re-list would else double them.
+    const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
+    // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
+    snapshot.endpoints = [];
+    this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
   }
 
   /** The next item, or undefined as soon as the watch is ended. As little as possible: of thousands of watches most wait here. */
