@@ -8,11 +8,12 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { breakerSamples } from "./breaker-stats.ts";
+import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
-import { validateResource } from "./runtime.ts";
+import { validateResource } from "./parts.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
@@ -132,7 +133,9 @@ class Proxy implements RunningProxy {
       stats: this.#stats,
       inherited: options.handover,
     });
-    this.#link = new ControlPlaneLink(options, this.#configuration, log);
+    this.#link = new ControlPlaneLink(options, this.#configuration, log, () =>
+      clusterLoads((type) => this.#configuration.active(type), this.#stats),
+    );
   }
 
   get adminAddress(): string {

@@ -10,6 +10,7 @@ import { Crowd } from "./listen/crowd.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
+import { unpackUpdates } from "./packed-updates.ts";
 import { WorkerRuntime } from "./runtime.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
 
@@ -102,7 +103,7 @@ function crowdOf(counts: ConnectionCounts): Crowd | undefined {
 }
 
 async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
-  await runtime.apply(updates);
+  await runtime.apply(unpackUpdates(updates));
   await listeners.settled();
   crowd?.join();
   tell({ kind: "applied", sequence, listening: !listeners.down });

@@ -24,6 +24,11 @@ export class MessageReader {
     this.#bytesMax = bytesMax;
   }
 
+  /** Whether a message has begun and is not complete. */
+  get isAmid(): boolean {
+    return this.#size > 0;
+  }
+
   /** The messages that are complete with this piece. @throws MessageTooLarge */
   *read(piece: Buffer): Iterable<FramedMessage> {
     this.#pieces.push(piece);

@@ -18,6 +18,7 @@ import { MessageReader, messagePrefix } from "./grpc-messages.ts";
 
 const path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const CDS = typeUrlOf("CDS");
+const CLUSTERS = "envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters";
 
 const request = (id = "n1") =>
   toBinary(
@@ -128,6 +129,34 @@ test("a message that is too large ends the call, and the data plane with it", as
     "grpc-message": "a message of 1001 bytes is larger than 1000",
   });
   expect(rig.nodes.connectedNodes).toBe(0);
+});
+
+test("a message that the client's end cuts short is told, and a status message is readable", async () => {
+  await using rig = await startXdsRig([]);
+  await using client = await call(rig);
+  client.stream.end(framed(request()).subarray(0, 9));
+  expect(await client.ended).toMatchObject({
+    "grpc-status": `${status.INVALID_ARGUMENT}`,
+    "grpc-message": "the last message is cut short",
+  });
+  await using separate = await call(rig, { ":path": `/${CLUSTERS}` });
+  const wrong = create(DeltaDiscoveryRequestSchema, { node: { id: "n" }, typeUrl: typeUrlOf("EDS") });
+  separate.stream.write(framed(toBinary(DeltaDiscoveryRequestSchema, wrong)));
+  expect(await separate.ended).toMatchObject({ "grpc-message": expect.stringContaining(`serves ${CDS} only`) });
+});
+
+test.each([0, 1])("a call that was ended, after %i responses, is over though its client goes on", async (responses) => {
+  await using rig = await startXdsRig([resource("CDS", "a")]);
+  await using client = await call(rig);
+  const closed = once(client.stream, "close");
+  if (responses > 0) {
+    client.stream.write(framed(request()));
+    await client.response(0);
+  }
+  client.stream.write(framed(Buffer.from("ff", "hex")));
+  expect(await client.ended).toMatchObject({ "grpc-status": `${status.INVALID_ARGUMENT}` });
+  await closed;
+  expect(client.stream.rstCode).toBe(0);
 });
 
 test("the client's deadline ends the call", async () => {

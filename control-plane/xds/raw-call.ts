@@ -56,7 +56,9 @@ export class RawCall {
     this.credentials = credentialsFrom(headers.authorization, certificateOf(socket));
     stream.on("data", (piece: Buffer) => this.#read(piece));
     stream.on("end", () => {
-      if (!this.#ended) this.#listener?.halfClosed();
+      if (this.#ended) return;
+      if (this.#reader.isAmid) this.#abort(status.INVALID_ARGUMENT, "the last message is cut short");
+      else this.#listener?.halfClosed();
     });
     stream.on("close", () => this.#gone());
     // What went wrong with a stream, its "close" tells.
@@ -101,13 +103,23 @@ export class RawCall {
     clearTimeout(this.#deadline);
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
-    const trailers = { "grpc-status": code, "grpc-message": encodeURIComponent(details).replaceAll("%20", " ") };
+    const trailers = { "grpc-status": code, "grpc-message": percentEncoded(details) };
     if (!stream.headersSent) {
       stream.respond({ ...responseHeaders, ...trailers }, { endStream: true });
+      setImmediate(() => this.#drop());
       return;
     }
-    stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+    stream.once("wantTrailers", () => {
+      stream.sendTrailers(trailers);
+      setImmediate(() => this.#drop());
+    });
     stream.end();
+  }
+
+  /** A client that goes on although all is said would keep the stream for as long as its connection lasts (RFC 9113, 8.1). */
+  #drop(): void {
+    const stream = this.#stream;
+    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   #read(piece: Buffer): void {
@@ -148,6 +160,10 @@ export class RawCall {
     this.#listener?.gone();
   }
 }
+
+/** Of a status message (gRPC over HTTP2, "Percent-Encoded"): all but printable ASCII, and the percent sign itself. */
+const percentEncoded = (text: string): string =>
+  text.replace(/[^ -$&-~]+/g, (piece) => Buffer.from(piece).toString("hex").toUpperCase().replace(/../g, "%$&"));
 
 const responseHeaders = {
   [HTTP2_HEADER_STATUS]: 200,

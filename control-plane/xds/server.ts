@@ -89,6 +89,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const server = new Server({
     "grpc.max_receive_message_length": limits.requestBytesMax,
     "grpc.max_send_message_length": -1,
+    "grpc.max_concurrent_streams": limits.streamsMax,
     "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
     "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
     // Its bookkeeping of calls and messages, which nobody reads.

@@ -8,8 +8,8 @@ export interface SnapshotKeeperOptions {
   readonly file: string;
   /** The gateway group that the configuration is of. */
   readonly group: string;
-  /** Everything in use. */
-  readonly all: () => readonly StoredResource[];
+  /** Everything in use at the moment of the call; it may be read later. */
+  readonly all: () => Iterable<StoredResource>;
   /** One resource, if it is in use. */
   readonly find: (typeUrl: string, name: string) => StoredResource | undefined;
 }
