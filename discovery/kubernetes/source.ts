@@ -74,6 +74,8 @@ export class KubernetesSource implements Source {
         }
       }
     } catch (error) {
+      // Thousands of watches may fail at once, with the connection that they share.
+      await turn();
       if (!signal.aborted) throw error;
     } finally {
       signal.removeEventListener("abort", aborted);
