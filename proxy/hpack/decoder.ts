@@ -3,6 +3,7 @@ import { DecoderTable } from "./decoder-table.ts";
 import { decodedBytesMax, decodeHuffman } from "./huffman-decode.ts";
 import { knownNames } from "./known-names.ts";
 import { LiteralMemo } from "./literal-memo.ts";
+import { noteNeverIndexed } from "./never-indexed.ts";
 import { ENTRY_OVERHEAD_BYTES, STATIC_LAST, staticNames, staticValues, TABLE_BYTES_INITIAL } from "./static-table.ts";
 
 /** What a message may carry. */
@@ -109,6 +110,7 @@ export class HpackDecoder {
         value = text;
         faults |= this.#faults;
         if (indexes) table.insert(name, value, this.#faults);
+        else if (first >= 0x10) noteNeverIndexed(name, value);
         at = this.#at;
       }
       bytes += name.length + value.length + ENTRY_OVERHEAD_BYTES;

@@ -52,6 +52,20 @@ test.each([
   expect((blocks[0]?.[0] ?? 0) & 0xf0).toBe(0x10);
 });
 
+test("what came as never to be indexed is sent on so, under whatever name, and whatever else of the name was indexed", () => {
+  const pair = new Pair();
+  pair.pass("x-token", "no secret");
+  // RFC 7541, 6.2.3: a literal with a new name.
+  const read: string[] = [];
+  const block = Buffer.from("\x10\x07x-token\x06secret", "latin1");
+  expect(pair.decoder.decode(block, 0, block.length, read)).toBe("ok");
+  for (let n = 0; n < 2; n++) {
+    expect(pair.pass(...read)).toHaveLength(1 + 1 + 1 + 6);
+    expect((pair.pass(...read)[0] ?? 0) & 0xf0).toBe(0x10);
+  }
+  expect(pair.pass("x-token", "no secret")).toHaveLength(1);
+});
+
 test("a long cookie is indexed", () => {
   const pair = new Pair();
   pair.pass("cookie", "id=01234567890123456789");

@@ -1,6 +1,7 @@
 import { EncoderTable } from "./encoder-table.ts";
 import { huffmanBytes, writeHuffman } from "./huffman-encode.ts";
 import type { NameRecord } from "./name-record.ts";
+import { cameNeverIndexed } from "./never-indexed.ts";
 import { ENTRY_OVERHEAD_BYTES, TABLE_BYTES_INITIAL } from "./static-table.ts";
 
 /** The first byte of each representation, and the part of it that is for the integer (RFC 7541, 6). */
@@ -127,7 +128,7 @@ export class HpackEncoder {
     const { name, staticIndex, secretBelowBytes } = record.known;
     const table = this.#table;
     const nameIndex = staticIndex > 0 || record.isEmpty ? staticIndex : table.indexOf(record.newest);
-    if (value.length < secretBelowBytes) {
+    if (value.length < secretBelowBytes || cameNeverIndexed(value)) {
       return this.#writeStrings(NEVER_INDEXED, LITERAL_PREFIX, nameIndex, name, value, into, at);
     }
     const bytes = name.length + value.length + ENTRY_OVERHEAD_BYTES;

@@ -128,7 +128,9 @@ export class Http2Connection implements SessionHandler, TimerOwner {
   /** The user no longer waits for what the endpoint says of upgrades. */
   cancelUpgrade(user: PoolUser): void {
     const at = this.#upgrades.indexOf(user);
-    if (at >= 0) this.#upgrades.splice(at, 1);
+    if (at < 0) return;
+    this.#upgrades.splice(at, 1);
+    if (this.#draining) this.#endIfFree();
   }
 
   /** Begins a request, without an end; undefined: the connection has ended since it was chosen. */

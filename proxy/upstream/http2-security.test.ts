@@ -1,7 +1,15 @@
 /** Hostile HTTP/2 origins, byte by byte: nothing of theirs reaches a client as part of its own response, and nothing is left behind. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, exchange, retryPolicy, until } from "../../test/support/data-path.ts";
+import {
+  clusterOf,
+  DataPath,
+  endpointAt,
+  exchange,
+  retryPolicy,
+  TestServer,
+  until,
+} from "../../test/support/data-path.ts";
 import {
   END_STREAM,
   fieldBlock,
@@ -216,6 +224,19 @@ test("a head that never ends ends the connection, though the request has given u
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 504 /);
   await until(() => path.stats.get("upstream_cx_active") === 0);
   expect(path.stats.get("upstream_cx_protocol_error")).toBe(1);
+});
+
+test("an endpoint that reads nothing any more is given up, whatever has gathered for it", async () => {
+  await using origin = await TestServer.raw((socket) => socket.write(frame(frames.settings, 0, 0)));
+  const cluster = clusterOf([endpointAt(origin.port)], { protocol: "http2" });
+  await using path = await DataPath.start({ cluster, action: { timeoutMs: 200 } });
+  const request = GET.replace("\r\n\r\n", `\r\nX-Large: ${"x".repeat(50_000)}\r\n\r\n`);
+  // First the kernel's buffers fill, then ours up to its bound.
+  while (path.stats.get("upstream_cx_destroy") === 0) {
+    await Promise.all(Array.from({ length: 20 }, () => exchange(path.port, request)));
+  }
+  expect(path.records.every(({ status }) => status >= 500)).toBe(true);
+  expect(cluster.load).toMatchObject({ pending: 0, requests: 0 });
 });
 
 test("a stream that GOAWAY gives back is asked again on another connection, whatever its method", async () => {
