@@ -24,9 +24,9 @@ export class MessageReader {
     this.#bytesMax = bytesMax;
   }
 
-  /** Whether a message has begun and is not complete. */
-  get isAmid(): boolean {
-    return this.#size > 0;
+  /** Bytes of a message that is not complete; 0 between two. */
+  get heldBytes(): number {
+    return this.#size;
   }
 
   /** The messages that are complete with this piece. @throws MessageTooLarge */

@@ -21,7 +21,7 @@ function filled(...names: string[]) {
     version: () => set()?.version ?? "",
     change: (name: string, content?: string | null) => cache.update("g", [resource("CDS", name, content)]),
     /** In words: "a:VERSION" for what stood under a name, "a" for what did not exist. */
-    past(version: string) {
+    past: (version: string) => {
       const past = set()?.past?.(version);
       return past && Object.fromEntries(Array.from(past, ([name, was]) => [name, was?.version]));
     },

@@ -130,12 +130,12 @@ export class Told {
     for (const load of loads) {
       if (wanted?.has(load.cluster) === false) continue;
       const before = this.#before.get(load.cluster);
-      this.#before.set(load.cluster, load);
       const since = (count: "issued" | "successful" | "failed" | "dropped") =>
         BigInt(Math.max(0, load[count] - (before?.[count] ?? 0)));
       const wasBusy = (before?.inProgress ?? 0) > 0;
       const ended = since("successful") + since("failed");
       if (!wasBusy && load.inProgress === 0 && since("issued") + ended + since("dropped") === 0n) continue;
+      this.#before.set(load.cluster, load);
       stats.push(
         create(ClusterStatsSchema, {
           clusterName: load.cluster,
