@@ -10,6 +10,7 @@ import type { AdminSource, ServerState } from "./admin/source.ts";
 import { breakerSamples } from "./breaker-stats.ts";
 import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
+import { HeapTrim } from "./heap-trim.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
@@ -81,6 +82,7 @@ class Proxy implements RunningProxy {
   readonly #link: ControlPlaneLink;
   readonly #snapshotFile: string | undefined;
   readonly #snapshots: SnapshotWriter;
+  readonly #trim = new HeapTrim();
   readonly #isLive = Promise.withResolvers<void>();
   #admin: AdminServer | undefined;
   /** When all workers serve the configuration. */
@@ -115,6 +117,7 @@ class Proxy implements RunningProxy {
       decoder: { fields: supportedFields, validate: validateResource },
       apply: (updates) => {
         this.#workers.apply(updates);
+        this.#trim.changed(updates.length);
         keeper?.changed(updates);
         this.#snapshots.changed();
       },
@@ -195,6 +198,7 @@ class Proxy implements RunningProxy {
     await this.#drain();
     await this.#link.close();
     this.#configuration.close();
+    this.#trim.close();
     await this.#snapshots.flush();
     await Promise.all([this.#workers.close(), this.#admin?.close()]);
     this.#log.info("proxy stopped");

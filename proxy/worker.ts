@@ -4,6 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { collector } from "./heap-trim.ts";
 import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { Crowd } from "./listen/crowd.ts";
@@ -103,6 +104,8 @@ function crowdOf(counts: ConnectionCounts): Crowd | undefined {
 }
 
 async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
+  // What loading all modules left behind, before there are requests that would wait for it: a third of this thread's heap.
+  if (sequence === 1) collector()?.();
   await runtime.apply(unpackUpdates(updates));
   await listeners.settled();
   crowd?.join();

@@ -67,7 +67,8 @@ interface Demand {
   served: Canonical | undefined;
   /** The registry had its time to answer. */
   overdue: boolean;
-  readonly timer: NodeJS.Timeout;
+  /** Until then. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 const nothing = create(ServiceSnapshotSchema);
@@ -262,6 +263,7 @@ export class Endpoints {
     const restored = this.#restored.get(`${gatewayGroup} ${key}`);
     this.#restored.delete(`${gatewayGroup} ${key}`);
     const overdue = () => {
+      demand.timer = undefined;
       demand.overdue = true;
       if (demand.served === undefined) this.#tell(gatewayGroup, key);
     };

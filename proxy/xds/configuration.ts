@@ -7,6 +7,7 @@ import type { Problem } from "../compile.ts";
 import { type Decoder, decodeResource, errorDetail, type Refusal } from "./decode.ts";
 import { Graph, type Resource, type ResourceUpdate, WARMING_MS_MAX } from "./graph.ts";
 import { refusedListeners } from "./listeners.ts";
+import { keepsBytes } from "./resource.ts";
 import type { StoredResource } from "./snapshot.ts";
 import type { Conversation } from "./stream.ts";
 import { type Request, Subscriptions } from "./subscriptions.ts";
@@ -327,8 +328,9 @@ function* unwrap(type: ResourceType, resources: readonly WireResource[]): Genera
       yield { name, problems: [problem ?? { field: "resource", message: "value is required" }] };
       continue;
     }
-    // A copy: what protobuf hands out is a view (a Buffer's slice() would be one, too), which would keep the whole response in memory.
-    yield { typeUrl: type.typeUrl, name, version, bytes: new Uint8Array(resource.value) };
+    // What protobuf hands out is a view, which would keep the whole response in memory (a Buffer's slice() would be one, too).
+    const bytes = keepsBytes(type) ? resource.value : new Uint8Array(resource.value);
+    yield { typeUrl: type.typeUrl, name, version, bytes };
   }
 }
 

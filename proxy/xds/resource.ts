@@ -33,9 +33,12 @@ export interface Node extends Resource {
 /** Of a large configuration these are most; decoded, they are several times as large, and hardly ever looked at again. */
 const manyTypes: ReadonlySet<ResourceType["shortName"]> = new Set(["CDS", "EDS", "VHDS"]);
 
+/** Whether resources of a type are kept as (a copy of) their bytes alone, and not as messages, which may be views of these. */
+export const keepsBytes = (type: ResourceType): boolean => manyTypes.has(type.shortName);
+
 /** A resource as it is kept. */
 export function nodeOf(type: ResourceType, resource: Resource, references: References): Node {
-  if (!manyTypes.has(type.shortName)) return { ...resource, references };
+  if (!keepsBytes(type)) return { ...resource, references };
   return new EncodedNode(type, resource, references);
 }
 

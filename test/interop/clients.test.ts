@@ -108,6 +108,7 @@ services: [{ name: carts, upstreams: [${upstream}], routes: [{ name: all, paths:
     await usable(1);
     await lease("Leave", { instances: [name] });
     await usable(0);
+    expect(await plane.sluice("delete", "service", "carts")).toMatchObject({ code: 0 });
   });
 
   test("the xDS port: its services, their schema, its health, and a first answer", async () => {
