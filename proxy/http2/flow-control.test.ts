@@ -214,3 +214,17 @@ test("a client that takes nothing holds the origin back, and is given up when ou
   expect(path.stats.get("downstream_rq_active")).toBe(0);
   expect(path.stats.get("upstream_cx_active")).toBe(0);
 });
+
+test("a client that doesn't take its last response is cut off when a stream may be idle no longer", async () => {
+  await using origin = await TestServer.http((_request, response) => void response.end(Buffer.alloc(30_000_000)));
+  await using path = await DataPath.start({
+    cluster: clusterOf([endpointAt(origin.port)]),
+    http: { streamIdleTimeoutMs: 300 },
+  });
+  using client = new Frames(path.port);
+  client.socket.pause();
+  client.open(settings(INITIAL_WINDOW_SIZE, 2 ** 31 - 1), update(0, 2 ** 30), get(1));
+  await until(() => path.stats.get("downstream_cx_destroy") === 1);
+  expect(path.stats.get("downstream_rq_active")).toBe(0);
+  expect(path.stats.get("downstream_cx_idle_timeout")).toBe(0);
+});

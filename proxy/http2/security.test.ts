@@ -134,6 +134,17 @@ const floods: readonly (readonly [string, string])[] = [
   ["SETTINGS", times(50_000, h2.frame(h2.SETTINGS, 0, 0))],
   ["empty DATA", openStream.toString("latin1") + times(50_000, h2.frame(h2.DATA, 0, 1))],
   ["CONTINUATION", begun.toString("latin1") + times(50_000, h2.frame(h2.CONTINUATION, 0, 1, h2.fields(["a", "b"])))],
+  [
+    "SETTINGS that change",
+    // HEADER_TABLE_SIZE and INITIAL_WINDOW_SIZE, up and down.
+    times(
+      25_000,
+      Buffer.concat([
+        h2.frame(h2.SETTINGS, 0, 0, "\0\x01\0\0\0\0\0\x04\0\0\0\0"),
+        h2.frame(h2.SETTINGS, 0, 0, "\0\x01\0\0\x10\0\0\x04\0\0\xff\xff"),
+      ]),
+    ),
+  ],
   ["WINDOW_UPDATE", times(50_000, h2.frame(h2.WINDOW_UPDATE, 0, 0, "\0\0\0\x01"))],
   ["PRIORITY", times(50_000, h2.frame(2, 0, 1, "\0\0\0\0\0"))],
   ["unknown frames", times(50_000, h2.frame(0xbe, 0, 0))],
@@ -167,6 +178,29 @@ test("sec 10 more fields, or larger ones, than a head may have: the stream is re
   expect(await client.ask(large)).toMatchObject({ status: 0, resetCode: ENHANCE_YOUR_CALM });
   expect((await client.ask({})).status).toBe(200);
   expect(gateway.heads.length).toBe(2);
+});
+
+test("sec 10 a small head that stands for a large one is reset, and the connection goes on", async () => {
+  await using gateway = await start();
+  using client = new RawClient(gateway.path.port);
+  const get = h2.fields(...h2.GET);
+  // RFC 7541, 6.2.1: x with a value of 3,000 bytes goes into the table, where it is entry 62.
+  const entry = Buffer.concat([Buffer.from("\x40\x01x\x7f\xb9\x16", "latin1"), Buffer.alloc(3_000, "a")]);
+  const bomb = Buffer.concat([get, entry, Buffer.alloc(5_000, 0xbe)]);
+  client.send(
+    OPENING +
+      Buffer.concat([
+        h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, bomb),
+        // The table is in step all the same.
+        h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 3, Buffer.concat([get, Buffer.from([0xbe])])),
+      ]).toString("latin1"),
+  );
+  const isAnswer = ({ type, streamId }: { type: number; streamId: number }) => type === h2.HEADERS && streamId === 3;
+  const frames = h2.framesOf(await client.until((text) => h2.framesOf(text).some(isAnswer)));
+  const reset = frames.find(({ type, streamId }) => type === h2.RST_STREAM && streamId === 1);
+  expect(reset?.payload.readUInt32BE(0)).toBe(ENHANCE_YOUR_CALM);
+  expect(gateway.heads.length).toBe(1);
+  expect(gateway.heads[0]).toContain(`x|${"a".repeat(3_000)}`);
 });
 
 test("sec 10 streams beyond the limit are refused one by one, until it is too much", async () => {

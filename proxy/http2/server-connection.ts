@@ -46,6 +46,8 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
   readonly #drainTimer = new Timer(this, ON_DRAINED);
   readonly #keepaliveTimer = new Timer(this, ON_KEEPALIVE);
   readonly #times: ConnectionTimes;
+  /** When a connection without streams is to be looked at, in ms. */
+  readonly #quietMs: number;
   readonly #resets = new ResetBudget();
   #requests = 0;
   #draining = false;
@@ -64,6 +66,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     this.scheme = scheme;
     this.#peer = peer ?? peerOf(socket);
     this.#times = new ConnectionTimes(listener);
+    this.#quietMs = Math.min(this.#times.firstLookMs, this.#times.takingLimitMs);
     const { http } = listener.options;
     this.#session = new Http2Session(socket, sessionOptions(http), this);
     this.#read();
@@ -107,6 +110,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     const at = now();
     this.#times.idleSince = at;
     this.#count(complete, at - served.stream.record.startedAt);
+    if (this.#streams.size === 0) this.wakeWithin(this.#quietMs);
   }
 
   onRefused(code: number): void {
@@ -187,7 +191,12 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
   #checkTimes(at: number): number {
     const head = this.#checkHead(at);
     if (this.#streams.size === 0) {
-      const left = this.#times.checkIdle(at);
+      const taking = this.#session.output.unsentBytes > 0 ? this.#times.checkTaking(at) : Number.POSITIVE_INFINITY;
+      if (taking <= 0) {
+        this.destroy();
+        return Number.POSITIVE_INFINITY;
+      }
+      const left = Math.min(taking, this.#times.checkIdle(at));
       if (left <= 0) this.drain();
       return left > 0 ? Math.min(left, head) : head;
     }

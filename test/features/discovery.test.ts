@@ -143,7 +143,12 @@ test("an outage of the registry is none of the services, whoever restarts meanwh
     () => [],
     () => {},
   );
-  await waitFor("both on the disk", () => saved.load().some(({ served }) => served.endpointCount === 2));
+  await waitFor("both on the disk", () =>
+    saved.load().some(({ served }) => {
+      const { endpoints, observeTime } = served.decode();
+      return endpoints.length === 2 && observeTime !== undefined && timestampMs(observeTime) > startMs;
+    }),
+  );
   await rig.kill();
   await rig.restart();
   const restored = await rig.state("orders", WatchState.STALE);
