@@ -29,11 +29,20 @@ const VHDS = resourceType("VHDS").typeUrl;
 
 class MutableResourceSet extends Map<string, CachedResource> implements ResourceSet {
   /** The sum of the members' hashes: follows each change without a look at the others. */
-  sum = 0n;
+  #sum = 0n;
+  #version: string | undefined;
   #names: ReadonlySet<string> | undefined;
 
+  /** Asked for by each stream that is told of a change. */
   get version(): string {
-    return setVersion(this.sum);
+    this.#version ??= setVersion(this.#sum);
+    return this.#version;
+  }
+
+  /** The sum of hashes changes by so much. */
+  add(hash: bigint): void {
+    this.#sum += hash;
+    this.#version = undefined;
   }
 
   get names(): ReadonlySet<string> {
@@ -192,7 +201,7 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
   if (bytes === null) {
     if (set === undefined || before === undefined) return undefined;
     set.delete(name);
-    set.sum -= before.setHash;
+    set.add(-before.setHash);
     return { name, before, exists: false };
   }
   const version = versionOf(bytes);
@@ -200,6 +209,6 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
   const after = cachedResource(typeUrl, name, version, bytes);
   if (set === undefined) group.types.set(typeUrl, (set = new MutableResourceSet()));
   set.set(name, after);
-  set.sum += after.setHash - (before?.setHash ?? 0n);
+  set.add(after.setHash - (before?.setHash ?? 0n));
   return { name, before, exists: true };
 }

@@ -33,6 +33,7 @@ test("a layered set is a set", () => {
         expect([...layered]).toHaveLength(plain.size);
         expect(layered.size).toBe(plain.size);
         if (layered.shared !== undefined) expect(new Set(layered.shared)).toEqual(plain);
+        if (layered.only !== undefined) expect(plain).toEqual(new Set([layered.only]));
       }
     }),
   );

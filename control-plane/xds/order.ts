@@ -131,7 +131,10 @@ export function forceAgain(eds: Subscription, endpoints: ResourceSet, clusters: 
   for (const name of clusters) if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
 }
 
-/** The client has answered a response: clusters that it has now are waited for until it has their endpoints too. */
+/**
+ * The client has answered a response: clusters that it has now are waited for until it has their endpoints too.
+ * @param endpoints all ClusterLoadAssignments of the stream's gateway group; only looked at for clusters
+ */
 export function noteOrderSettled(
   order: Order,
   sub: Subscription,
