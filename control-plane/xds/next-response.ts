@@ -51,12 +51,10 @@ export function nextResponse(
   const bytes = protocol.encode({ version: push.version, typeUrl, nonce }, push);
   noteSent(sub, push, nonce, nowMs);
   noteOrderSent(order, sub, endpoints);
-  metrics.pushes.add(1, type);
-  metrics.queueSeconds.observe(queuedMs / 1000, type);
-  metrics.pushedBytes.add(
-    bytes.reduce((sum, { length }) => sum + length, 0),
-    type,
-  );
+  const { pushes, pushedBytes, queueSeconds } = metrics.sent(type);
+  pushes.add();
+  pushedBytes.add(bytes.reduce((sum, { length }) => sum + length, 0));
+  queueSeconds.observe(queuedMs / 1000);
   return bytes;
 }
 

@@ -86,7 +86,7 @@ export class StreamHandle {
     return isKnown ? new StreamHandle(open, internals) : undefined;
   }
 
-  /** From now on what comes is told here, and the stream has no "data" events. @param onRead the bytes are gone when it returns */
+  /** From now on what comes is told here. @param onRead the bytes are gone when it returns */
   read(onRead: (bytes: Buffer) => void): void {
     const { kBuffer, kBufferCb, kBufferGen } = this.#internals;
     this.#stream[kBuffer] = readBuffer;
@@ -97,7 +97,8 @@ export class StreamHandle {
       return true;
     };
     this.#handle?.useUserBuffer(readBuffer);
-    this.#stream.resume();
+    // What came together with the head is in the stream already, and goes before whatever is yet to come. This also has it begin to read.
+    this.#stream.on("data", onRead);
   }
 
   /**

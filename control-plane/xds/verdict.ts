@@ -17,7 +17,7 @@ export function noteVerdict(
   nowMs: number,
 ): void {
   const { shortName: type } = sub.type;
-  if (verdict === "ack") metrics.acks.add(1, type);
+  if (verdict === "ack") metrics.acceptances(type).add();
   if (verdict === "nack") {
     metrics.nacks.add(1, type);
     // Once for each response, however often a client repeats itself.
@@ -30,7 +30,7 @@ export function noteVerdict(
     }
   }
   if (settled === undefined) return;
-  metrics.answerSeconds.observe((nowMs - settled.sinceMs) / 1000, type);
+  metrics.answers(type).observe((nowMs - settled.sinceMs) / 1000);
   const endpoints = type === "CDS" ? view.resources(gatewayGroup, EDS) : undefined;
   noteOrderSettled(order, sub, settled, endpoints, nowMs);
   // W2, for a client that takes clusters on a stream of their own: by now it waits for their endpoints, wherever it takes those.
