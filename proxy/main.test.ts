@@ -6,12 +6,16 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 
 import { type RunningProxy, runProxy } from "./main.ts";
 import type { ProxyOptions } from "./options.ts";
-import { AdsServer } from "../test/support/ads-server.ts";
-import { assignment, cluster, listener, routes } from "../test/support/envoy-resources.ts";
+import { AdsServer, type Sent } from "../test/support/ads-server.ts";
+import { assignment, cluster, listener, routes, takingVirtualHosts } from "../test/support/envoy-resources.ts";
+import { ask } from "../test/support/http.ts";
 
 // Workers use it as well; without it most of the time of these tests goes into reading the same code again and again.
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/sluice/compile"));
@@ -83,6 +87,20 @@ async function sendGateway(port: number): Promise<void> {
   expect((await server.answerTo(nonce)).errorDetail?.message).toBeUndefined();
 }
 
+/** On a busy machine states take a while to come. */
+const PATIENT = { timeout: 60_000 };
+
+/** A proxy that serves what {@link sendGateway} sends; `start` by itself waits for that no longer than operators would. */
+async function startServing(port: number, options: Partial<ProxyOptions> = {}): Promise<RunningProxy> {
+  const [proxy] = await Promise.all([start(options), sendGateway(port)]);
+  return await live(proxy);
+}
+
+async function live(proxy: RunningProxy): Promise<RunningProxy> {
+  await expect.poll(async () => (await admin(proxy, "/ready")).status, PATIENT).toBe(200);
+  return proxy;
+}
+
 async function get(port: number, path = "/"): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`);
   return `${response.status} ${await response.text()}`;
@@ -102,36 +120,101 @@ async function connects(port: number): Promise<boolean> {
 const admin = (proxy: RunningProxy, path: string, init?: RequestInit) =>
   fetch(`http://${proxy.adminAddress}${path}`, init);
 
+/** Plays a control plane whose virtual hosts come one by one; gives the text of the NACK that they get. */
+async function sendVirtualHosts(port: number, hosts: readonly Sent[]): Promise<string> {
+  await server.request(({ typeUrl }) => typeUrl.endsWith("Listener"));
+  server.send("CDS", [{ name: "a", body: cluster("a") }]);
+  server.send("LDS", [{ name: "l", body: listener("l", port, "r") }]);
+  await server.subscriptionTo("EDS", "a");
+  server.send("EDS", [{ name: "a", body: assignment("a", portOf(upstream)) }]);
+  await server.subscriptionTo("RDS", "r");
+  server.send("RDS", [{ name: "r", body: takingVirtualHosts("r") }]);
+  await server.subscriptionTo("VHDS", "*");
+  return await changeVirtualHosts(hosts);
+}
+
+async function changeVirtualHosts(hosts: readonly Sent[], version = "1"): Promise<string> {
+  const { errorDetail } = await server.answerTo(
+    server.send(
+      "VHDS",
+      hosts.map((host) => ({ ...host, version })),
+    ),
+  );
+  return errorDetail?.message ?? "";
+}
+
+/** A virtual host with one route. */
+const host = (name: string, route: JsonObject): Sent => ({
+  name: `r/${name}`,
+  body: fromJson(VirtualHostSchema, { name: `r/${name}`, domains: [`${name}.test`], routes: [route] }),
+});
+
+const saying = (name: string, text: string) =>
+  host(name, { match: { prefix: "/" }, directResponse: { status: 200, body: { inlineString: text } } });
+
+const broken = (name: string) => host(name, { match: { safeRegex: { regex: "(" } }, route: { cluster: "a" } });
+
+test("virtual hosts that nobody has asked for are judged when they come, and serve from the first request on", async () => {
+  const port = await freePort();
+  const names = Array.from({ length: 300 }, (_, at) => `h${at}`);
+  const forwarding = host("forwarding", { match: { prefix: "/" }, route: { cluster: "a" } });
+  const sent = [...names.map((name) => saying(name, `I am ${name}`)), forwarding, broken("bad")];
+  const [proxy, refusal] = await Promise.all([start(), sendVirtualHosts(port, sent)]);
+  expect(refusal).toMatch(/^VHDS: 1 resource refused: r\/bad: routes\[0\]\.match\.safe_regex\.regex: not RE2 syntax/);
+  await live(proxy);
+  // Listed with its endpoints, though no request has come to it.
+  expect(await (await admin(proxy, "/clusters")).text()).toContain(`a::127.0.0.1:${portOf(upstream)}::`);
+
+  const answer = async (name: string) => {
+    const { status, body } = await ask(port, { path: "/x", headers: { host: `${name}.test` } });
+    return `${status} ${body}`;
+  };
+  // All at once, in both workers, each for the first time.
+  expect(await Promise.all(names.map(answer))).toEqual(names.map((name) => `200 I am ${name}`));
+  expect(await answer("forwarding")).toBe("200 upstream GET /x");
+  expect(await answer("bad")).toMatch(/^404/);
+
+  // One that was asked for, one that becomes good, and one that becomes bad, which goes on as it was.
+  const changes = [saying("h7", "changed"), saying("bad", "good"), broken("h8")];
+  expect(await changeVirtualHosts(changes, "2")).toMatch(/^VHDS: 1 resource refused: r\/h8: /);
+  await expect.poll(() => answer("bad"), PATIENT).toBe("200 good");
+  for (let n = 0; n < 10; n++) {
+    // Each worker has what came together in use together, but not both at the same time.
+    await expect.poll(() => answer("h7"), PATIENT).toBe("200 changed");
+    expect(await answer("h8")).toBe("200 I am h8");
+  }
+});
+
 test("a proxy serves what a control plane sends, in all its workers", async () => {
   const port = await freePort();
-  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  const proxy = await startServing(port);
   expect((await admin(proxy, "/ready")).status).toBe(200);
   for (let i = 0; i < 10; i++) expect(await get(port, `/x?i=${i}`)).toBe(`200 upstream GET /x?i=${i}`);
 });
 
 test("an endpoint that changes is used at once", async () => {
   const port = await freePort();
-  await Promise.all([start(), sendGateway(port)]);
+  await startServing(port);
   const other = await serve("other");
   server.send("EDS", [{ name: "a", version: "2", body: assignment("a", portOf(other)) }]);
-  await expect.poll(() => get(port)).toBe("200 other GET /");
+  await expect.poll(() => get(port), PATIENT).toBe("200 other GET /");
   other.close();
   other.closeAllConnections();
 });
 
 test("a listener that moves is open at its new place and closed at the old one; one that goes is closed", async () => {
   const [port, next] = [await freePort(), await freePort()];
-  await Promise.all([start(), sendGateway(port)]);
+  await startServing(port);
   server.send("LDS", [{ name: "l", version: "2", body: listener("l", next, "r") }]);
-  await expect.poll(() => get(next).catch(() => "closed")).toBe("200 upstream GET /");
-  await expect.poll(() => get(port).catch(() => "closed")).toBe("closed");
+  await expect.poll(() => get(next).catch(() => "closed"), PATIENT).toBe("200 upstream GET /");
+  await expect.poll(() => get(port).catch(() => "closed"), PATIENT).toBe("closed");
   server.send("LDS", [], ["l"]);
-  await expect.poll(() => get(next).catch(() => "closed")).toBe("closed");
+  await expect.poll(() => get(next).catch(() => "closed"), PATIENT).toBe("closed");
 });
 
 test("a proxy that stops finishes what it has begun and accepts no more", async () => {
   const port = await freePort();
-  const [proxy] = await Promise.all([start({ drainTimeMs: 10_000 }), sendGateway(port)]);
+  const proxy = await startServing(port, { drainTimeMs: 60_000 });
   const slow = Promise.withResolvers<ServerResponse>();
   upstream.removeAllListeners("request");
   upstream.on("request", (_request, response) => slow.resolve(response));
@@ -139,7 +222,7 @@ test("a proxy that stops finishes what it has begun and accepts no more", async 
   const response = await slow.promise;
   const closed = proxy.close();
   // No request: one that is still taken would have to be answered as well.
-  await expect.poll(() => connects(port)).toBe(false);
+  await expect.poll(() => connects(port), PATIENT).toBe(false);
   expect((await admin(proxy, "/ready")).status).toBe(503);
   response.end("finished");
   expect(await answer).toBe("200 finished");
@@ -149,20 +232,20 @@ test("a proxy that stops finishes what it has begun and accepts no more", async 
 
 test("the control plane goes away: the proxy serves on, and starts again from disk", async () => {
   const port = await freePort();
-  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  const proxy = await startServing(port);
   server.close();
   expect(await get(port)).toBe("200 upstream GET /");
   await proxy.close();
   proxies.length = 0;
 
-  const again = await start();
+  const again = await live(await start());
   expect(await (await admin(again, "/ready")).text()).toBe("LIVE\n");
   expect(await get(port)).toBe("200 upstream GET /");
 });
 
 test("a damaged snapshot is no empty gateway: the proxy waits for a control plane, or doesn't start without one", async () => {
   const port = await freePort();
-  const [proxy] = await Promise.all([start(), sendGateway(port)]);
+  const proxy = await startServing(port);
   await proxy.close();
   proxies.length = 0;
   server.close();
@@ -189,13 +272,13 @@ test("a proxy whose workers can't start is not ready and shows no listener; it i
       const stats = await (await fetch(`http://127.0.0.1:${adminPort}/stats`)).text();
       return Number(/^server\.worker_crashes: (\d+)$/m.exec(stats)?.[1]);
     };
-    await expect.poll(crashes, { timeout: 30_000 }).toBeGreaterThan(1);
+    await expect.poll(crashes, PATIENT).toBeGreaterThan(1);
     const page = async (path: string) => (await fetch(`http://127.0.0.1:${adminPort}${path}`)).text();
     expect([await page("/ready"), await page("/listeners")]).toEqual(["PRE_INITIALIZING\n", "\n"]);
 
     delete process.env["NODE_OPTIONS"];
     await started;
-    await expect.poll(() => page("/ready"), { timeout: 30_000 }).toBe("LIVE\n");
+    await expect.poll(() => page("/ready"), PATIENT).toBe("LIVE\n");
     expect(await page("/listeners")).toBe(`l::127.0.0.1:${port}\n`);
     expect(await get(port)).toBe("200 upstream GET /");
   } finally {

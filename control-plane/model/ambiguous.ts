@@ -22,7 +22,10 @@ interface Claim {
 
 type Found = Map<Service, Map<string, Ambiguity>>;
 
-/** Stored services are never changed in place, and most writes leave most of them alone. */
+/**
+ * Of services that share a host with one that was written: stored services are never changed in place, and most writes leave most of them
+ * alone. Those that have their hosts for themselves are not looked at again, so that nothing is kept of them.
+ */
 const claimsByService = new WeakMap<Service, readonly Claim[]>();
 
 /**
@@ -43,7 +46,7 @@ export function ambiguousRoutes(
   for (const service of written) {
     const ownHosts = hostsOf(service);
     for (const host of ownHosts) hosts.add(host);
-    for (const claim of claimsOf(service)) {
+    for (const claim of claimsByService.get(service) ?? claimsOf(service)) {
       const byHost = claims.get(claim.key) ?? new Map<string, Claim>();
       claims.set(claim.key, byHost);
       for (const host of ownHosts) {
@@ -58,7 +61,7 @@ export function ambiguousRoutes(
   for (const host of hosts) for (const service of servicesOn(host)) if (!own.has(service)) others.add(service);
   for (const service of [...others].sort((a, b) => compareText(a.name, b.name))) {
     const shared = hostsOf(service).filter((host) => hosts.has(host));
-    for (const claim of claimsOf(service)) {
+    for (const claim of rememberedClaimsOf(service)) {
       const byHost = claims.get(claim.key);
       for (const host of byHost === undefined ? [] : shared) {
         const first = byHost?.get(host);
@@ -69,15 +72,16 @@ export function ambiguousRoutes(
   return new Map([...found].map(([service, ofService]) => [service, [...ofService.values()]]));
 }
 
-function claimsOf(service: Service): readonly Claim[] {
-  const known = claimsByService.get(service);
-  if (known !== undefined) return known;
-  const claims = routeEntries(service).flatMap((entry): Claim[] => {
+const claimsOf = (service: Service): readonly Claim[] =>
+  routeEntries(service).flatMap((entry): Claim[] => {
     const { rank, route, vars } = entry;
     const path = patternKey(rank.pattern);
     const methods = route.methods.length === 0 ? [""] : route.methods;
     return methods.map((method) => ({ service, entry, key: JSON.stringify([path, rank.priority, vars, method]) }));
   });
+
+function rememberedClaimsOf(service: Service): readonly Claim[] {
+  const claims = claimsByService.get(service) ?? claimsOf(service);
   claimsByService.set(service, claims);
   return claims;
 }

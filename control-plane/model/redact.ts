@@ -4,16 +4,17 @@ import { schemaOf } from "./kinds.ts";
 import type { StoredObject } from "./objects.ts";
 import { keepSecrets, redactSecrets } from "./secrets.ts";
 
+/** Of those that have secrets: each entry of a WeakMap makes each collection of garbage longer, and most objects have none. */
 const shown = new WeakMap<StoredObject, StoredObject>();
 
 /** An object as it may be shown: every secret in it is REDACTED. The same object if it has none. */
 export function redacted(object: StoredObject): StoredObject {
-  let copy = shown.get(object);
-  if (copy === undefined) {
-    const value: Message = redactSecrets(schemaOf(object.kind), object.value);
-    copy = value === object.value ? object : ({ kind: object.kind, value } as StoredObject);
-    shown.set(object, copy);
-  }
+  const known = shown.get(object);
+  if (known !== undefined) return known;
+  const value: Message = redactSecrets(schemaOf(object.kind), object.value);
+  if (value === object.value) return object;
+  const copy = { kind: object.kind, value } as StoredObject;
+  shown.set(object, copy);
   return copy;
 }
 

@@ -24,9 +24,9 @@ export class MessageReader {
     this.bytesMax = bytesMax;
   }
 
-  /** Whether there is no beginning of a message. */
-  get isEmpty(): boolean {
-    return this.#size === 0;
+  /** Bytes of a message that is not complete; 0 between two. */
+  get heldBytes(): number {
+    return this.#size;
   }
 
   /** The messages that are complete with this piece. @throws MessageTooLarge */

@@ -67,7 +67,7 @@ export class ConnectionTimes {
   }
 
   /** ms until a client that has not taken all of the last response yet is to be cut off; 0 or less: now, and it is counted. */
-  #checkTaking(now: number): number {
+  checkTaking(now: number): number {
     const left = this.idleSince + this.takingLimitMs - now;
     if (left <= 0) this.#listener.stats.downstream_rq_idle_timeout.inc();
     return left;
@@ -142,7 +142,7 @@ export class ConnectionTimes {
    */
   checkBetween(unsentBytes: number, now: number): number | LocalReply | "close" | "destroy" {
     if (this.headSince >= 0) return this.#checkHead(now);
-    const taking = unsentBytes > 0 ? this.#checkTaking(now) : Number.POSITIVE_INFINITY;
+    const taking = unsentBytes > 0 ? this.checkTaking(now) : Number.POSITIVE_INFINITY;
     if (taking <= 0) return "destroy";
     const left = this.#listener.draining ? this.#checkDrain(now) : this.checkIdle(now);
     return left <= 0 ? "close" : Math.min(left, taking);

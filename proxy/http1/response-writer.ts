@@ -11,14 +11,13 @@ export class ResponseWriter {
   done = false;
 
   readonly #out: Outbox;
-  readonly #socket: Socket;
   #method = "";
   #isHttp10 = false;
   #raw = false;
 
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    this.#out = new Outbox(socket);
+  /** `onUnsent`: called when the kernel didn't take at once what was flushed. */
+  constructor(socket: Socket, onUnsent: () => void) {
+    this.#out = new Outbox(socket, onUnsent);
   }
 
   /** Body bytes of the current response so far. */
@@ -72,6 +71,12 @@ export class ResponseWriter {
     return closes;
   }
 
+  /** 100, to a request that waits for it. */
+  continue(): void {
+    this.#out.head("HTTP/1.1 100 Continue\r\n\r\n");
+    this.#out.flush();
+  }
+
   /** A 1xx response; not to 1.0 clients, which don't know them. */
   informational(status: number, headers: Headers): void {
     if (!this.#isHttp10) this.#out.head(`${statusLine(status)}${headers.toLines()}\r\n`);
@@ -90,16 +95,23 @@ export class ResponseWriter {
   }
 
   end(): void {
-    if (this.#raw) {
-      this.#out.flush();
-      this.#socket.end();
-    } else {
-      this.#out.end();
-    }
+    if (this.#raw) this.#out.endSocket();
+    else this.#out.end();
     this.done = true;
   }
 
+  /** What has gathered is to leave at the end of the turn. */
   flush(): void {
     this.#out.flush();
+  }
+
+  /** Writes what has gathered. */
+  writeGathered(): void {
+    this.#out.writeGathered();
+  }
+
+  /** Writes what has gathered, and ends our half of the connection. */
+  endSocket(): void {
+    this.#out.endSocket();
   }
 }

@@ -94,6 +94,13 @@ test("a thousand pipelined requests that we answer ourselves don't exhaust the s
   expect(countOf(text, "HTTP/1.1 200 OK")).toBe(5_001);
 });
 
+test("100 Continue comes behind the response to the request before", async () => {
+  await using it = await echoing({ route: { kind: "direct", status: 200, body: Buffer.from("hi\n") } });
+  const upload = `POST / HTTP/1.1\r\n${HOST}${CLOSE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\nab`;
+  const text = await exchange(it.port, get("/") + upload);
+  expect(text.match(/^HTTP.*$/gm)).toEqual(["HTTP/1.1 200 OK", "HTTP/1.1 100 Continue", "HTTP/1.1 200 OK"]);
+});
+
 test("a chunked request reaches the origin as it was, whatever its chunks", async () => {
   await using it = await echoing();
   const text = await exchange(

@@ -12,7 +12,7 @@ import { type LocalReply, malformed } from "../reply.ts";
 import { CLOSED, CLOSING, HANDED_OVER, RAW, READING, RESPONSE } from "./connection-state.ts";
 import { ConnectionTimes } from "./connection-times.ts";
 import { Input, type InputReader } from "./input.ts";
-import { Linger } from "./linger.ts";
+import { Linger } from "../listen/linger.ts";
 import type { RequestMessage } from "./request-head.ts";
 import { type RequestHandler, RequestReader } from "./request-reader.ts";
 import { ResponseWriter } from "./response-writer.ts";
@@ -60,7 +60,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#onClosed = onClosed;
     this.#handOver = onPreface;
     this.#input = new Input(socket, this);
-    this.#response = new ResponseWriter(socket);
+    this.#response = new ResponseWriter(socket, () => this.#onUnsent());
     this.#times = new ConnectionTimes(listener);
     this.#request = new RequestReader(this, this.scheme === "https");
     this.#peer = from.peer ?? peerOf(socket);
@@ -131,6 +131,11 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#stream?.flushRequest();
   }
 
+  /** A client that doesn't take its responses is looked at even though it owes nothing else. */
+  #onUnsent(): void {
+    if (this.#state === READING && this.#stream === undefined) this.wakeWithin(this.#times.takingLimitMs);
+  }
+
   #onDrain(): void {
     if (this.#stream !== undefined) return this.#stream.onDownstreamWritable();
     if (this.#state === READING && !this.#input.consuming) this.#goOn();
@@ -157,7 +162,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     else {
       if (http.requestTimeoutMs > 0) this.wakeWithin(http.requestTimeoutMs);
       // Like Envoy we say it ourselves rather than have the upstream decide.
-      if (message.expectContinue && !message.isHttp10) this.#socket.write("HTTP/1.1 100 Continue\r\n\r\n", "latin1");
+      if (message.expectContinue && !message.isHttp10) this.#response.continue();
     }
     stream.begin(message, end);
     this.#settle();
@@ -256,7 +261,6 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
-    if (this.#response.unsentBytes > 0) this.wakeWithin(this.#times.takingLimitMs);
     if (!this.#input.consuming) this.#goOn();
   }
 
@@ -291,7 +295,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
       case READING:
         // Amid a body the client has gone; between requests it is done, unless some of its requests still wait.
         if (this.#request.inBody) this.destroy();
-        else if (this.wantsInput || this.#input.held === undefined) this.#socket.end();
+        else if (this.wantsInput || this.#input.held === undefined) this.#response.endSocket();
         return;
       case RESPONSE:
         this.wakeWithin(this.#times.checkGrace(this.#socket.bytesWritten));

@@ -29,3 +29,37 @@ test("a client that never answers our PING is warned for drain_timeout, and then
   client.socket.destroy();
   await drained;
 });
+
+test("what comes behind the last GOAWAY is not looked at, and the connection ends with the last stream before", async () => {
+  const seen: (string | undefined)[] = [];
+  let release: (() => void) | undefined;
+  await using origin = await TestServer.http((request, response) => {
+    seen.push(request.url);
+    release = () => response.end("late");
+  });
+  await using path = await DataPath.start({ cluster: clusterOf([endpointAt(origin.port)]) });
+  using client = new RawClient(path.port);
+  client.send(OPENING);
+  await until(() => release !== undefined);
+  const drained = path.listener.drain(60_000);
+  const goaways = (text: string) => h2.framesOf(text).filter(({ type }) => type === h2.GOAWAY);
+  const told = await client.until((text) => goaways(text).length === 1);
+  const ping = h2.framesOf(told).find(({ type }) => type === h2.PING);
+  client.send(h2.frame(h2.PING, 1, 0, ping?.payload).toString("latin1"));
+  await client.until((text) => goaways(text).length === 2);
+  const body = h2.frame(h2.DATA, h2.END_STREAM, 3, "nobody reads this");
+  const late = h2.frame(
+    h2.HEADERS,
+    h2.END_HEADERS,
+    3,
+    h2.fields([":method", "POST"], [":scheme", "http"], [":path", "/late"], [":authority", "h"]),
+  );
+  client.send(Buffer.concat([late, body, h2.frame(h2.PING, 0, 0, "--------")]).toString("latin1"));
+  await client.until((text) => h2.framesOf(text).filter(({ type }) => type === h2.PING).length === 2);
+  release?.();
+  const all = h2.framesOf(await client.end());
+  await drained;
+  expect(seen).toEqual(["/"]);
+  expect(all.filter(({ streamId }) => streamId === 3)).toEqual([]);
+  expect(all.filter(({ type }) => type === h2.DATA).map(({ payload }) => payload.toString())).toEqual(["late"]);
+});

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 const launcher = join(import.meta.dirname, "../../control-plane/cli/sluice");
 
 /** Long enough for a machine that does other things too. */
-const WAIT_MS_MAX = 25_000;
+const WAIT_MS_MAX = 60_000;
 
 /** What a command printed, and its exit code. */
 export interface Finished {
