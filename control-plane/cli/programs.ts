@@ -2,10 +2,10 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
-import { setFlagsFromString } from "node:v8";
 
 import { CONTROL_PLANE_FILE, type ControlPlaneFile } from "./connection.ts";
 import { CliError, exitCode } from "./errors.ts";
+import { followHeap } from "./heap-growth.ts";
 import { type JoinOptions, joinProblem } from "./join-options.ts";
 import { dataDirectory, type GlobalOptions } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
@@ -39,9 +39,6 @@ export interface ProxyOptions extends GlobalOptions, JoinOptions {
   readonly maxConnections?: number;
 }
 
-/** Of a control plane that has started. */
-const HEAP_GROWING_PERCENT = 30;
-
 /** `sluice control-plane`: runs until SIGINT or SIGTERM. */
 export async function controlPlane(options: ControlPlaneOptions, terminal: Terminal): Promise<number> {
   if ((options.adminTlsCert === undefined) !== (options.adminTlsKey === undefined)) {
@@ -65,8 +62,8 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
       xdsInsecure: options.xdsInsecure === true,
       accessLogFile: options.accessLogFile,
     });
-    // The heap grows by so much before V8 looks for garbage; control-plane/cli/sluice has what holds until here.
-    setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
+    // control-plane/cli/sluice has what holds until here.
+    followHeap();
     const scheme = options.adminTlsCert === undefined ? "http" : "https";
     await writeControlPlaneFile(directory, {
       admin: `${scheme}://${dialable(running.adminAddress)}`,

@@ -30,6 +30,24 @@ export class Counter {
   add(amount = 1, ...labels: LabelValues): void {
     this.#series.update(labels, (value) => value + amount);
   }
+
+  /** The series with these labels, which is there from now on. */
+  cell(...labels: LabelValues): CounterCell {
+    return new CounterCell(this.#series.entry(labels));
+  }
+}
+
+/** One series of a counter, looked up once: for what is counted a thousand times in a row. */
+export class CounterCell {
+  readonly #entry: { value: number };
+
+  constructor(entry: { value: number }) {
+    this.#entry = entry;
+  }
+
+  add(amount = 1): void {
+    this.#entry.value += amount;
+  }
 }
 
 /** A number that goes up and down. */
@@ -67,14 +85,35 @@ export class Histogram {
   }
 
   observe(value: number, ...labels: LabelValues): void {
-    this.#series.update(labels, (distribution) => {
-      const at = this.#bounds.findIndex((bound) => value <= bound);
-      if (at >= 0) distribution.counts[at] = (distribution.counts[at] ?? 0) + 1;
-      distribution.sum += value;
-      distribution.count += 1;
-      return distribution;
-    });
+    note(this.#series.entry(labels).value, this.#bounds, value);
   }
+
+  /** The series with these labels, which is there from now on. */
+  cell(...labels: LabelValues): HistogramCell {
+    return new HistogramCell(this.#series.entry(labels).value, this.#bounds);
+  }
+}
+
+/** One series of a histogram, as {@link CounterCell}. */
+export class HistogramCell {
+  readonly #distribution: Distribution;
+  readonly #bounds: readonly number[];
+
+  constructor(distribution: Distribution, bounds: readonly number[]) {
+    this.#distribution = distribution;
+    this.#bounds = bounds;
+  }
+
+  observe(value: number): void {
+    note(this.#distribution, this.#bounds, value);
+  }
+}
+
+function note(distribution: Distribution, bounds: readonly number[], value: number): void {
+  const at = bounds.findIndex((bound) => value <= bound);
+  if (at >= 0) distribution.counts[at] = (distribution.counts[at] ?? 0) + 1;
+  distribution.sum += value;
+  distribution.count += 1;
 }
 
 /** Most metrics that are counted often have one label. */
@@ -92,9 +131,13 @@ class Series<Value> {
   }
 
   update(labels: LabelValues, change: (value: Value) => Value): void {
-    if (labels.length !== this.labels.length) throw new Error(`expected the labels ${this.labels.join(", ")}`);
-    const entry = this.#values.get(keyOf(labels)) ?? this.#enter(labels);
+    const entry = this.entry(labels);
     entry.value = change(entry.value);
+  }
+
+  entry(labels: LabelValues): { value: Value } {
+    if (labels.length !== this.labels.length) throw new Error(`expected the labels ${this.labels.join(", ")}`);
+    return this.#values.get(keyOf(labels)) ?? this.#enter(labels);
   }
 
   #enter(labels: LabelValues): { value: Value } {

@@ -78,6 +78,8 @@ export class RolloutRecord {
   rolledBackBy: bigint | undefined;
   readonly refusals: NodeRefusal[] = [];
   readonly #participants = new Map<string, Participant>();
+  /** How many of them owe an answer: asked for at each step of each. */
+  #owing = 0;
   readonly #acceptedMs: number[] = [];
 
   constructor(group: string, { objects, ...revisions }: Published, startMs: number) {
@@ -120,14 +122,14 @@ export class RolloutRecord {
     // Whoever owes nothing when the rollout begins, or at the first look, is not concerned.
     if (before === undefined && (progress === "accepted" || progress === "left")) return false;
     if (before === progress) return false;
-    this.#participants.set(nodeId, { progress, sinceMs: nowMs });
+    this.#set(nodeId, progress, nowMs);
     if (progress === "accepted") this.#acceptedMs.push(nowMs - this.startMs);
     return true;
   }
 
   /** A data plane refused resources of the rollout. */
   refuse(refusal: NodeRefusal, nowMs: number): void {
-    this.#participants.set(refusal.nodeId, { progress: "refused", sinceMs: nowMs });
+    this.#set(refusal.nodeId, "refused", nowMs);
     if (this.refusals.length < REFUSALS_MAX) this.refusals.push(refusal);
   }
 
@@ -161,12 +163,18 @@ export class RolloutRecord {
 
   /** When it may end, if nothing more happens; undefined while somebody who is there owes an answer. */
   dueMs(): number | undefined {
+    if (this.#owing > 0) return undefined;
     let due = Number.NEGATIVE_INFINITY;
     for (const { progress, sinceMs } of this.#participants.values()) {
-      if (progress === "waiting" || progress === "sent") return undefined;
       if (progress === "left") due = Math.max(due, sinceMs + LEFT_GRACE_MS);
     }
     return due;
+  }
+
+  #set(nodeId: string, progress: NodeProgress, sinceMs: number): void {
+    const before = this.#participants.get(nodeId)?.progress;
+    this.#owing += Number(isOwing(progress)) - Number(isOwing(before));
+    this.#participants.set(nodeId, { progress, sinceMs });
   }
 
   /** Nothing more is waited for. */
@@ -175,3 +183,5 @@ export class RolloutRecord {
     this.endMs = nowMs;
   }
 }
+
+const isOwing = (progress: NodeProgress | undefined): boolean => progress === "waiting" || progress === "sent";

@@ -8,6 +8,8 @@ import { type Published, RolloutRecord } from "./record.ts";
 /** Rollouts that are remembered of each gateway group. */
 const KEPT_MAX = 50;
 
+const none: readonly RolloutRecord[] = [];
+
 /** Refusals whose objects are remembered. */
 const BLAMED_MAX = 1_000;
 
@@ -144,9 +146,10 @@ export class Rollouts implements NodeListener {
   }
 
   nodeChanged({ gatewayGroup, id }: NodeIdentity, outstanding: () => Outstanding | undefined): void {
-    for (const record of this.#active(gatewayGroup)) {
+    // Each step of each data plane comes here, and most concern no rollout.
+    for (const record of this.#records.get(gatewayGroup) ?? none) {
       // A publication is looked at as a whole, once it is made.
-      if (record.step(id, outstanding(), this.#now())) this.#check(record);
+      if (!record.isOver && record.step(id, outstanding(), this.#now())) this.#check(record);
     }
   }
 

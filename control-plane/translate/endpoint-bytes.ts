@@ -3,7 +3,6 @@
  * for each is most of the time that a start takes.
  */
 import { UInt32ValueSchema } from "@bufbuild/protobuf/wkt";
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 import { AddressSchema, SocketAddressSchema } from "#envoy/config/core/v3/address_pb.ts";
 import {
@@ -15,6 +14,7 @@ import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_
 import type { Node, Upstream } from "#sluice/model/v1/upstream_pb.ts";
 
 import { nodesByPriority, weightOf } from "./endpoints.ts";
+import { MessageWriter } from "./message-writer.ts";
 
 const { clusterName, endpoints } = ClusterLoadAssignmentSchema.field;
 const { priority, lbEndpoints } = LocalityLbEndpointsSchema.field;
@@ -24,48 +24,34 @@ const { socketAddress } = AddressSchema.field;
 const { address: host, portValue } = SocketAddressSchema.field;
 const { value } = UInt32ValueSchema.field;
 
+const writer = new MessageWriter();
+
 /** The bytes of `toLoadAssignment`. */
-export function encodeLoadAssignment(name: string, upstream: Upstream): Uint8Array {
-  const writer = new BinaryWriter();
-  writeText(writer, clusterName, name);
-  for (const [envoyPriority, nodes] of nodesByPriority(upstream).entries()) {
-    begin(writer, endpoints);
-    for (const node of nodes) writeEndpoint(writer, node);
-    writeNumber(writer, priority, envoyPriority);
-    writer.join();
-  }
-  return writer.finish();
-}
+export const encodeLoadAssignment = (name: string, upstream: Upstream): Uint8Array<ArrayBuffer> =>
+  writer.encode(() => {
+    // Last things first (message-writer.ts).
+    const localities = nodesByPriority(upstream);
+    for (let envoyPriority = localities.length - 1; envoyPriority >= 0; envoyPriority--) {
+      const before = writer.written;
+      writer.number(priority, envoyPriority);
+      for (const node of (localities[envoyPriority] ?? []).toReversed()) writeEndpoint(node);
+      writer.endMessage(endpoints, before);
+    }
+    writer.text(clusterName, name);
+  });
 
-function writeEndpoint(writer: BinaryWriter, node: Node): void {
-  begin(writer, lbEndpoints);
-  begin(writer, endpoint);
-  begin(writer, address);
-  begin(writer, socketAddress);
-  writeText(writer, host, node.host);
+function writeEndpoint(node: Node): void {
+  const before = writer.written;
+  writer.number(value, weightOf(node));
+  writer.endMessage(loadBalancingWeight, before);
+  const beforeEndpoint = writer.written;
+  writer.text(hostname, node.host);
+  const beforeAddress = writer.written;
   // One of several ways to name a port, and so there even if it is 0.
-  writer.tag(portValue.number, WireType.Varint).uint32(node.port);
-  writer.join().join();
-  writeText(writer, hostname, node.host);
-  writer.join();
-  begin(writer, loadBalancingWeight);
-  writeNumber(writer, value, weightOf(node));
-  writer.join().join();
-}
-
-/** Of a field of a message. */
-interface Field {
-  readonly number: number;
-}
-
-/** A message, up to the `join` that belongs to it. */
-const begin = (writer: BinaryWriter, { number }: Field) => writer.tag(number, WireType.LengthDelimited).fork();
-
-/** Nothing, where it is what the field is without (proto3). */
-function writeText(writer: BinaryWriter, { number }: Field, text: string): void {
-  if (text !== "") writer.tag(number, WireType.LengthDelimited).string(text);
-}
-
-function writeNumber(writer: BinaryWriter, { number }: Field, count: number): void {
-  if (count !== 0) writer.tag(number, WireType.Varint).uint32(count);
+  writer.oneofNumber(portValue, node.port);
+  writer.text(host, node.host);
+  writer.endMessage(socketAddress, beforeAddress);
+  writer.endMessage(address, beforeAddress);
+  writer.endMessage(endpoint, beforeEndpoint);
+  writer.endMessage(lbEndpoints, before);
 }

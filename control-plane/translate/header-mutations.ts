@@ -16,8 +16,7 @@ import type { Service } from "#sluice/model/v1/service_pb.ts";
 export function toHeaderMutations(service: Service, route: Route) {
   const request = [route.requestHeaders, service.requestHeaders];
   const response = [route.responseHeaders, service.responseHeaders];
-  // As of most routes.
-  if ([...request, ...response].every((mutations) => mutations === undefined)) return {};
+  if (!changesHeaders(service, route)) return {};
   return {
     requestHeadersToAdd: request.flatMap(options),
     requestHeadersToRemove: removed(request),
@@ -25,6 +24,12 @@ export function toHeaderMutations(service: Service, route: Route) {
     responseHeadersToRemove: removed(response),
   };
 }
+
+/** Whether there is anything to change; for most routes there is not. */
+export const changesHeaders = (service: Service, route: Route): boolean =>
+  [route.requestHeaders, service.requestHeaders, route.responseHeaders, service.responseHeaders].some(
+    (mutations) => mutations !== undefined,
+  );
 
 function options(mutations: HeaderMutations | undefined): HeaderValueOption[] {
   const { OVERWRITE_IF_EXISTS_OR_ADD, APPEND_IF_EXISTS_OR_ADD } = HeaderValueOption_HeaderAppendAction;

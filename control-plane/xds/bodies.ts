@@ -1,7 +1,7 @@
 import type { ResourceEntry } from "./wire.ts";
 
-/** Shorter lists are joined faster than they are looked up, and what is kept of them would not pay. */
-const RESOURCES_MIN = 16;
+/** A single one is not joined. */
+const RESOURCES_MIN = 2;
 /** Types whose last body is kept; each is about `XdsLimits.responseBytes` at most. */
 const TYPES_MAX = 16;
 

@@ -31,7 +31,8 @@ const VHDS = resourceType("VHDS").typeUrl;
 
 class MutableResourceSet extends Map<string, CachedResource> implements ResourceSet {
   /** The sum of the members' hashes: follows each change without a look at the others. */
-  sum = 0n;
+  #sum = 0n;
+  #version: string | undefined;
   /** What the set was lately, where others refer to its members; see PastSets. */
   readonly pastSets: PastSets | undefined;
   #names: ReadonlySet<string> | undefined;
@@ -41,8 +42,20 @@ class MutableResourceSet extends Map<string, CachedResource> implements Resource
     this.pastSets = pastSets;
   }
 
+  get sum(): bigint {
+    return this.#sum;
+  }
+
+  /** Asked for by each stream that is told of a change. */
   get version(): string {
-    return setVersion(this.sum);
+    this.#version ??= setVersion(this.#sum);
+    return this.#version;
+  }
+
+  /** The sum of hashes changes by so much. */
+  add(hash: bigint): void {
+    this.#sum += hash;
+    this.#version = undefined;
   }
 
   get names(): ReadonlySet<string> {
@@ -230,7 +243,7 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
     const removal = { name, before, exists: false };
     set.pastSets?.note(set.sum, removal);
     set.delete(name);
-    set.sum -= before.setHash;
+    set.add(-before.setHash);
     return removal;
   }
   const version = versionOf(bytes);
@@ -240,7 +253,7 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
   const change = { name, before, exists: true };
   set.pastSets?.note(set.sum, change);
   set.set(name, after);
-  set.sum += after.setHash - (before?.setHash ?? 0n);
+  set.add(after.setHash - (before?.setHash ?? 0n));
   return change;
 }
 

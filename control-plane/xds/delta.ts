@@ -6,7 +6,7 @@ import { Bodies } from "./bodies.ts";
 import { NameLists } from "./name-lists.ts";
 import { plainAnswer } from "./plain-answer.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
-import { applyDelta, takeDelta } from "./subscription-delta.ts";
+import { applyAnswer, applyDelta, takeDelta } from "./subscription-delta.ts";
 import { encodeDeltaResponse } from "./wire.ts";
 
 const bodies = new Bodies("delta");
@@ -15,12 +15,7 @@ const nameLists = new NameLists(
   (bytes) => fromBinary(DeltaDiscoveryRequestSchema, bytes).resourceNamesSubscribe,
 );
 
-const nothingElse = {
-  resourceNamesSubscribe: [],
-  resourceNamesUnsubscribe: [],
-  initialResourceVersions: {},
-  refusal: undefined,
-} as const;
+const noLists: IncomingRequest["nameLists"] = [];
 
 /** Incremental streams: DeltaDiscoveryRequest in, DeltaDiscoveryResponse out. */
 export const delta: StreamProtocol = {
@@ -29,12 +24,12 @@ export const delta: StreamProtocol = {
   decode(bytes) {
     const answer = plainAnswer(bytes);
     if (answer !== undefined) {
-      const { typeUrl, nonce: responseNonce } = answer;
-      const apply: IncomingRequest["apply"] = (sub, traits, nowMs) =>
-        applyDelta(sub, { ...nothingElse, responseNonce }, traits, nowMs);
-      return { node: undefined, typeUrl, nameLists: [], reconnects: false, apply };
+      const { typeUrl, nonce } = answer;
+      const apply: IncomingRequest["apply"] = (sub, traits, nowMs) => applyAnswer(sub, nonce, traits, nowMs);
+      return { node: undefined, typeUrl, nameLists: noLists, reconnects: false, apply };
     }
-    const { list, rest } = nameLists.cut(bytes);
+    // The message refers to what it was read from.
+    const { list, rest } = nameLists.cut(Buffer.from(bytes));
     const request = fromBinary(DeltaDiscoveryRequestSchema, rest);
     const { resourceNamesUnsubscribe, initialResourceVersions } = request;
     const isAlone = request.resourceNamesSubscribe.length === 0;

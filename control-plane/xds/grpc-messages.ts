@@ -13,15 +13,15 @@ export interface FramedMessage {
 
 /** Puts the messages of a stream together from the pieces in which they come. */
 export class MessageReader {
-  readonly #bytesMax: number;
+  /** Of one message, without its prefix. */
+  readonly bytesMax: number;
   #pieces: Buffer[] = [];
   #size = 0;
   /** From how many bytes on there is something new to see. */
   #wanted = PREFIX_BYTES;
 
-  /** @param bytesMax of one message, without its prefix */
   constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+    this.bytesMax = bytesMax;
   }
 
   /** Bytes of a message that is not complete; 0 between two. */
@@ -37,8 +37,8 @@ export class MessageReader {
       const [first] = this.#pieces;
       const all = first !== undefined && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces);
       const length = all.readUInt32BE(1);
-      if (length > this.#bytesMax) {
-        throw new MessageTooLarge(`a message of ${length} bytes is larger than ${this.#bytesMax}`);
+      if (length > this.bytesMax) {
+        throw new MessageTooLarge(`a message of ${length} bytes is larger than ${this.bytesMax}`);
       }
       const end = PREFIX_BYTES + length;
       this.#keep(all.subarray(all.length < end ? 0 : end));
@@ -55,6 +55,13 @@ export class MessageReader {
     this.#pieces = rest.length === 0 ? [] : [rest];
     this.#size = rest.length;
   }
+}
+
+/** The message, uncompressed and no longer than it may be, that bytes are, with nothing before or behind it; undefined if they are anything else. */
+export function soleMessage(bytes: Buffer, bytesMax: number): Buffer | undefined {
+  const length = bytes.length - PREFIX_BYTES;
+  if (length < 0 || length > bytesMax || bytes[0] !== 0 || bytes.readUInt32BE(1) !== length) return undefined;
+  return bytes.subarray(PREFIX_BYTES);
 }
 
 /** What goes before the bytes of an uncompressed message. */

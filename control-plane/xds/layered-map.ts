@@ -70,8 +70,9 @@ export class LayeredMap implements Iterable<[string, string]> {
 
   /** Takes out these names, if they are a layer of which nothing differs. @returns whether they were */
   unshare(names: ReadonlySet<string>): boolean {
+    if (this.#own.size > 0 || this.#removed !== undefined) return false;
     const layer = this.#layers.find((each) => each.names === names);
-    if (layer === undefined || this.#own.size > 0 || this.#removed !== undefined) return false;
+    if (layer === undefined) return false;
     this.#layers = this.#layers.filter((each) => each !== layer);
     this.#size -= names.size;
     return true;
@@ -95,6 +96,7 @@ export class LayeredMap implements Iterable<[string, string]> {
   }
 
   #shared(name: string): string | undefined {
+    if (this.#layers.length === 0) return undefined;
     for (const { values } of this.#layers) {
       const value = values.get(name);
       if (value !== undefined) return value;

@@ -18,6 +18,17 @@ export class LayeredSet implements Iterable<string> {
     return this.#own.size === 0 && this.#removed === undefined ? this.#base : undefined;
   }
 
+  get isEmpty(): boolean {
+    return this.#own.size === 0 && this.#base === undefined;
+  }
+
+  /** The only name, if there is just one and it isn't shared with others. */
+  get only(): string | undefined {
+    if (this.#own.size !== 1 || this.#base !== undefined) return undefined;
+    const [name] = this.#own;
+    return name;
+  }
+
   has(name: string): boolean {
     return this.#own.has(name) || (this.#base?.has(name) === true && this.#removed?.has(name) !== true);
   }

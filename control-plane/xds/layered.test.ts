@@ -32,7 +32,9 @@ test("a layered set is a set", () => {
         expect(new Set(layered)).toEqual(plain);
         expect([...layered]).toHaveLength(plain.size);
         expect(layered.size).toBe(plain.size);
+        expect(layered.isEmpty).toBe(plain.size === 0);
         if (layered.shared !== undefined) expect(new Set(layered.shared)).toEqual(plain);
+        if (layered.only !== undefined) expect(plain).toEqual(new Set([layered.only]));
       }
     }),
   );

@@ -13,7 +13,7 @@ export function registerXdsMetrics(registry: MetricsRegistry, nodes: NodeRegistr
   const types = ["type"];
   registry.observe({ name: "sluice_xds_streams", help: "Open xDS streams." }, "gauge", streams);
   registry.observe({ name: "sluice_xds_nodes", help: "Connected data planes." }, "gauge", () => nodes.connectedNodes);
-  return {
+  const counters = {
     pushes: registry.counter({ name: "sluice_xds_pushes_total", help: "Responses sent.", labels: types }),
     pushedBytes: registry.counter({
       name: "sluice_xds_pushed_bytes_total",
@@ -45,5 +45,29 @@ export function registerXdsMetrics(registry: MetricsRegistry, nodes: NodeRegistr
       help: "Streams that the server ended, by gRPC status.",
       labels: ["code"],
     }),
+  };
+  const { pushes, pushedBytes, queueSeconds, acks, answerSeconds } = counters;
+  return {
+    ...counters,
+    /** What counts a response of a type. */
+    sent: byType((type) => ({
+      pushes: pushes.cell(type),
+      pushedBytes: pushedBytes.cell(type),
+      queueSeconds: queueSeconds.cell(type),
+    })),
+    /** What counts acceptances of a type. */
+    acceptances: byType((type) => acks.cell(type)),
+    /** What counts how long answers of a type take. */
+    answers: byType((type) => answerSeconds.cell(type)),
+  };
+}
+
+/** Makes something once for each type. */
+function byType<Cells>(make: (type: string) => Cells): (type: string) => Cells {
+  const made = new Map<string, Cells>();
+  return (type) => {
+    let cells = made.get(type);
+    if (cells === undefined) made.set(type, (cells = make(type)));
+    return cells;
   };
 }

@@ -1,17 +1,17 @@
 import { servedSet } from "./answers.ts";
 import type { ResourceSet } from "./cache.ts";
 import type { Client } from "./client.ts";
+import type { Nonces } from "./nonces.ts";
 import { noteOrderSent, type Order, permit } from "./order.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import type { StreamContext } from "./stream-context.ts";
-import { isWaiting, noteIdle, noteSent, type Subscription } from "./subscription.ts";
+import { byHost, isWaiting, noteIdle, noteSent, type Subscription } from "./subscription.ts";
 import { budgetOf } from "./whole-routes.ts";
 import type { ResponseBytes } from "./wire.ts";
 
-/** What a response is made with. */
+/** What responses are made with. */
 interface ResponseTime {
-  /** The nonce that it gets, if there is one. */
-  readonly nonce: string;
+  readonly nonces: Nonces;
   /** All ClusterLoadAssignments of the client's gateway group. */
   readonly endpoints: ResourceSet;
   readonly nowMs: number;
@@ -28,18 +28,16 @@ export function nextResponse(
   order: Order,
   protocol: StreamProtocol,
   sub: Subscription,
-  { nonce, endpoints, nowMs }: ResponseTime,
+  { nonces, endpoints, nowMs }: ResponseTime,
 ): ResponseBytes | undefined {
-  // First of all: the look at what there is may find something to say.
+  if (!byHost(sub.type) && isAtRest(sub)) return undefined;
   const set = servedSet(view, identity.gatewayGroup, sub);
-  if (set === undefined) return undefined;
-  const { progress } = sub;
-  // Most types of most streams, most of the time: there is nothing to say, nor to note.
-  const isAtRest = !sub.fresh && sub.waitingSinceMs === undefined && !progress.comparing && progress.owed.size === 0;
-  if (isAtRest && !isWaiting(sub)) return undefined;
+  // By host, the look at what there is may have found something to say.
+  if (set === undefined || isAtRest(sub)) return undefined;
   const permission = permit(order, sub, limits, nowMs);
   if (permission === undefined) return undefined;
   const queuedMs = nowMs - (sub.waitingSinceMs ?? nowMs);
+  const { progress } = sub;
   const push = protocol.take(sub, set, permission, budgetOf(sub, takesVirtualHosts, limits));
   if (push === undefined) {
     const wasOwing = progress.comparing || progress.owed.size > 0;
@@ -49,11 +47,20 @@ export function nextResponse(
     return undefined;
   }
   const { typeUrl, shortName: type } = sub.type;
+  const nonce = nonces.next();
   const bytes = protocol.encode({ version: push.version, typeUrl, nonce }, push);
   noteSent(sub, push, nonce, nowMs);
   noteOrderSent(order, sub, endpoints);
-  metrics.pushes.add(1, type);
-  metrics.queueSeconds.observe(queuedMs / 1000, type);
-  for (const { length } of bytes) metrics.pushedBytes.add(length, type);
+  const { pushes, pushedBytes, queueSeconds } = metrics.sent(type);
+  pushes.add();
+  pushedBytes.add(bytes.reduce((sum, { length }) => sum + length, 0));
+  queueSeconds.observe(queuedMs / 1000);
   return bytes;
+}
+
+/** Most types of most streams, most of the time: there is nothing to say, nor to note. */
+function isAtRest(sub: Subscription): boolean {
+  const { progress } = sub;
+  const isNoted = !sub.fresh && sub.waitingSinceMs === undefined && !progress.comparing && progress.owed.size === 0;
+  return isNoted && !isWaiting(sub);
 }

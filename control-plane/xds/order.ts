@@ -43,6 +43,8 @@ export function inOrder(order: Order): readonly Subscription[] {
   return order.ordered;
 }
 
+const updatesAlone: Permission = { updates: true, removals: false };
+
 /**
  * What of a type may go out now; undefined if nothing may.
  *
@@ -50,6 +52,8 @@ export function inOrder(order: Order): readonly Subscription[] {
  */
 export function permit(order: Order, sub: Subscription, limits: XdsLimits, nowMs: number): Permission | undefined {
   if (sub.inFlight !== undefined) return undefined; // D14, S8
+  // Nearly all that ever changes, and at once: it waits for nothing, and there is nothing to remove.
+  if (sub.gone.size === 0 && (sub.type.shortName === "EDS" || sub.type.shortName === "SDS")) return updatesAlone;
   const { subscriptions, warming } = order;
   const late = sub.waitingSinceMs !== undefined && nowMs - sub.waitingSinceMs >= limits.orderTimeoutMs;
   const clusters = subscriptions.get("CDS");
@@ -131,7 +135,10 @@ export function forceAgain(eds: Subscription, endpoints: ResourceSet, clusters: 
   for (const name of clusters) if (wants(eds, name) && endpoints.has(name)) eds.forced.add(name);
 }
 
-/** The client has answered a response: clusters that it has now are waited for until it has their endpoints too. */
+/**
+ * The client has answered a response: clusters that it has now are waited for until it has their endpoints too.
+ * @param endpoints all ClusterLoadAssignments of the stream's gateway group; only looked at for clusters
+ */
 export function noteOrderSettled(
   order: Order,
   sub: Subscription,

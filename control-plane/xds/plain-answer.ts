@@ -1,5 +1,5 @@
 import { DeltaDiscoveryRequestSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
-import { servedTypeByUrl } from "#proto/resource-types.ts";
+import { servedTypes } from "#proto/resource-types.ts";
 
 /** A request that accepts a response and does nothing else. */
 export interface PlainAnswer {
@@ -28,14 +28,27 @@ export function plainAnswer(bytes: Buffer): PlainAnswer | undefined {
     const [tag, length] = [bytes[at], bytes[at + 1] ?? VARINT_BYTE];
     const end = at + 2 + length;
     if (length >= VARINT_BYTE || end > bytes.length) return undefined;
-    const text = bytes.toString("latin1", at + 2, end);
-    if (tag === TYPE_URL) typeUrl = text;
-    else if (tag === NONCE && isAscii(bytes, at + 2, end)) nonce = text;
+    if (tag === TYPE_URL) typeUrl = servedUrl(bytes, at + 2, end);
+    else if (tag === NONCE && isAscii(bytes, at + 2, end)) nonce = bytes.toString("latin1", at + 2, end);
     else return undefined;
     at = end;
   }
-  if (typeUrl === undefined || nonce === undefined || !servedTypeByUrl.has(typeUrl)) return undefined;
-  return { typeUrl, nonce };
+  return typeUrl === undefined || nonce === undefined ? undefined : { typeUrl, nonce };
+}
+
+const served = servedTypes.map(({ typeUrl }) => ({ typeUrl, bytes: Buffer.from(typeUrl) }));
+
+/** The type URL that stands there, as the string that is known by it; undefined if none of those that are served does. */
+function servedUrl(bytes: Buffer, start: number, end: number): string | undefined {
+  return served.find((url) => url.bytes.length === end - start && endsWith(bytes, end, url.bytes))?.typeUrl;
+}
+
+/** From the end: type URLs begin alike. */
+function endsWith(bytes: Buffer, end: number, expected: Buffer): boolean {
+  for (let back = 1; back <= expected.length; back++) {
+    if (bytes[end - back] !== expected[expected.length - back]) return false;
+  }
+  return true;
 }
 
 function isAscii(bytes: Buffer, start: number, end: number): boolean {

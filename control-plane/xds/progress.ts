@@ -39,6 +39,7 @@ const isPending = ({ dirty, gone, forced }: Subscription, name: string) =>
 /** A response was taken out of the subscription and goes out: what of publications is in it. */
 export function notePushed(sub: Subscription): PublicationRange | undefined {
   const { progress } = sub;
+  if (!progress.comparing && progress.owed.size === 0) return undefined;
   let first = progress.comparing ? 0 : Number.POSITIVE_INFINITY;
   let last = progress.comparing ? 0 : Number.NEGATIVE_INFINITY;
   for (const [name, range] of progress.owed) {
@@ -71,12 +72,14 @@ export function noteAnswered(
   changed: ReadonlySet<string>,
   refusals: ReadonlyMap<string, string> | undefined,
 ): void {
-  if (refusals === undefined && refused.size === 0 && unaccepted.unshare(changed)) return;
-  for (const name of changed) {
-    refused.delete(name);
-    if (refusals === undefined) unaccepted.delete(name);
+  if (refusals === undefined) {
+    if (refused.size === 0 && unaccepted.unshare(changed)) return;
+    for (const name of changed) unaccepted.delete(name);
+    if (refused.size > 0) for (const name of changed) refused.delete(name);
+    return;
   }
-  for (const [name, reason] of refusals ?? []) refused.set(name, reason);
+  for (const name of changed) refused.delete(name);
+  for (const [name, reason] of refusals) refused.set(name, reason);
 }
 
 /** What is outstanding of a stream's subscriptions. */

@@ -22,7 +22,7 @@ export interface StreamProtocol {
   readonly name: "delta" | "sotw";
   /** Whether resources that are gone have to be kept until the client may lose them (W6). */
   readonly lingers: boolean;
-  /** @throws Error on bytes that are no such request */
+  /** Nothing of the bytes is kept. @throws Error on bytes that are no such request */
   decode(bytes: Buffer): IncomingRequest;
   take(sub: Subscription, set: ResourceSet, permission: Permission, budgetBytes: number): Push | undefined;
   encode(head: ResponseHead, push: Push): ResponseBytes;

@@ -14,6 +14,7 @@ import {
 } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
+import { waitFor } from "../../test/support/wait.ts";
 import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
 import { MessageReader, messagePrefix } from "./grpc-messages.ts";
 
@@ -96,6 +97,22 @@ test("a response that is written in pieces arrives whole", async () => {
   for (const client of [one, other]) {
     expect((await client.response(0)).resources.map(({ name }) => name)).toEqual(names);
   }
+});
+
+test("a client that goes while a response waits for its window takes nothing with it", async () => {
+  const names = Array.from({ length: 3_000 }, (_, at) => `cluster-${at}`);
+  await using rig = await startXdsRig(names.map((name) => resource("CDS", name)));
+  await using one = await call(rig);
+  // As large a response as this doesn't fit into a window of 64 KiB, which grows as the client reads.
+  one.stream.pause();
+  one.stream.write(framed(request("n1")));
+  await waitFor("a node", () => rig.nodes.connectedNodes === 1);
+  await waitFor("a response", () => rig.nodes.list()[0]?.types[0]?.pending === true);
+  one.stream.destroy();
+  await waitFor("nobody", () => rig.nodes.connectedNodes === 0);
+  await using other = await call(rig);
+  other.stream.write(framed(request("n2")));
+  expect((await other.response(0)).resources).toHaveLength(names.length);
 });
 
 test("a client that says no more is sent what it has asked for, and then OK", async () => {

@@ -6,12 +6,13 @@ import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "nod
 
 import { status } from "@grpc/grpc-js";
 
-import { joinedMessage, MessageReader, messagePrefix, MessageTooLarge } from "./grpc-messages.ts";
+import { joinedMessage, MessageReader, messagePrefix, MessageTooLarge, soleMessage } from "./grpc-messages.ts";
 import { certificateOf, type Credentials, credentialsFrom } from "./join.ts";
+import { StreamHandle } from "./stream-handle.ts";
 
 /** What happens to a call. Nothing happens any more once it was ended, or `gone` was called. */
 export interface CallListener {
-  /** The bytes are part of what was read from the network. */
+  /** The bytes are where the network was read to, and others when this returns. */
   message(bytes: Buffer): void;
   /** The client says no more, but may read still. */
   halfClosed(): void;
@@ -55,6 +56,8 @@ export class RawCall {
   /** The client's "address:port". */
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
+  /** Undefined: the stream reads and writes by itself. */
+  readonly #handle: StreamHandle | undefined;
   readonly #reader: MessageReader;
   readonly #incoming: Incoming;
   /** Bytes that the call counts as held. */
@@ -66,12 +69,14 @@ export class RawCall {
   /** @param incoming what all calls together may hold of messages that are not complete */
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, incoming: Incoming) {
     this.#stream = stream;
+    this.#handle = StreamHandle.of(stream);
     this.#incoming = incoming;
     this.#reader = new MessageReader(incoming.messageBytesMax);
     const socket = stream.session?.socket;
     this.peer = `${socket?.remoteAddress ?? "unknown"}:${socket?.remotePort ?? 0}`;
     this.credentials = credentialsFrom(headers.authorization, certificateOf(socket));
-    stream.on("data", (piece: Buffer) => this.#read(piece));
+    if (this.#handle === undefined) stream.on("data", (piece: Buffer) => this.#read(piece));
+    else this.#handle.read((bytes) => this.#take(bytes));
     stream.on("end", () => {
       if (this.#ended) return;
       if (this.#reader.heldBytes > 0) this.#abort(status.INVALID_ARGUMENT, "the last message is cut short");
@@ -97,19 +102,15 @@ export class RawCall {
     // Its "close" is on its way.
     if (this.#ended || stream.destroyed || stream.closed) return;
     if (!stream.headersSent) stream.respond(responseHeaders, { waitForTrailers: true });
-    const written = (error: Error | null | undefined) => {
-      if (error === null || error === undefined) sent();
-    };
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    if (length <= JOINED_BYTES_MAX) {
-      stream.write(joinedMessage(pieces, length), written);
-      return;
-    }
-    const last = pieces.at(-1);
+    const written = length <= JOINED_BYTES_MAX ? [joinedMessage(pieces, length)] : [messagePrefix(length), ...pieces];
+    if (this.#handle?.write(written, sent) === true) return;
     stream.cork();
-    stream.write(messagePrefix(length));
-    for (const piece of pieces.slice(0, -1)) stream.write(piece);
-    stream.write(last, written);
+    for (const [at, piece] of written.entries()) {
+      // What is not last needs nobody who hears of it.
+      if (at < written.length - 1) stream.write(piece);
+      else stream.write(piece, (error) => (error === null || error === undefined ? sent() : undefined));
+    }
     stream.uncork();
   }
 
@@ -138,6 +139,14 @@ export class RawCall {
   #drop(): void {
     const stream = this.#stream;
     if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+
+  /** Bytes that are gone when this returns: nearly always a message, and no more. */
+  #take(bytes: Buffer): void {
+    if (this.#ended) return;
+    const message = this.#reader.heldBytes === 0 ? soleMessage(bytes, this.#reader.bytesMax) : undefined;
+    if (message === undefined) this.#read(Buffer.from(bytes));
+    else this.#listener?.message(message);
   }
 
   #read(piece: Buffer): void {

@@ -1,3 +1,6 @@
+// As a global it is looked up each time.
+import { performance } from "node:perf_hooks";
+
 import { logVerbosity, Server, setLogVerbosity, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
@@ -25,6 +28,7 @@ import { methods } from "./services.ts";
 import type { NodeRegistry } from "./status.ts";
 import type { StreamContext } from "./stream-context.ts";
 import { XdsStream } from "./stream.ts";
+import { Turns } from "./turns.ts";
 
 export interface XdsServerOptions {
   readonly host: string;
@@ -73,6 +77,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const limits: XdsLimits = { ...defaultLimits, ...options.limits };
   const streams = new Set<XdsStream>();
   const join = options.join ?? new JoinGuard(false);
+  const startMs = performance.timeOrigin;
   const context: StreamContext = {
     join,
     firstSyncs: new FirstSyncs({ perSecond: limits.firstSyncsPerSecond, burst: limits.firstSyncsBurst }),
@@ -84,7 +89,8 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     log: options.log,
     metrics: registerXdsMetrics(options.metrics ?? new MetricsRegistry(), options.nodes, () => streams.size),
     limits,
-    now: () => Math.floor(performance.timeOrigin + performance.now()),
+    turns: new Turns(),
+    now: () => Math.floor(startMs + performance.now()),
   };
   const server = new Server({
     "grpc.max_receive_message_length": limits.requestBytesMax,

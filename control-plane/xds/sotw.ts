@@ -14,7 +14,8 @@ export const sotw: StreamProtocol = {
   name: "sotw",
   lingers: true,
   decode(bytes) {
-    const request = fromBinary(DiscoveryRequestSchema, bytes);
+    // The message refers to what it was read from.
+    const request = fromBinary(DiscoveryRequestSchema, Buffer.from(bytes));
     return {
       node: request.node,
       typeUrl: request.typeUrl,

@@ -109,6 +109,8 @@ interface Entry {
   disconnectTimeMs: number | undefined;
   /** Of the last stream, at its end. */
   last: StreamReport;
+  /** For listeners: asked for at each step of each data plane. */
+  readonly outstanding: () => Outstanding | undefined;
 }
 
 const nothing: StreamReport = { groupExists: true, types: [], problems: [] };
@@ -131,7 +133,7 @@ export class NodeRegistry {
   /** By the time of their leaving, the earliest first. */
   readonly #gone = new Map<string, Entry>();
   readonly #listeners = new Set<() => void>();
-  readonly #nodeListeners = new Set<NodeListener>();
+  #nodeListeners: readonly NodeListener[] = [];
   #generation = 0;
   #tellScheduled = false;
 
@@ -170,8 +172,10 @@ export class NodeRegistry {
 
   /** Follows every single change. Returns what ends it. */
   onNode(listener: NodeListener): () => void {
-    this.#nodeListeners.add(listener);
-    return () => this.#nodeListeners.delete(listener);
+    this.#nodeListeners = [...this.#nodeListeners, listener];
+    return () => {
+      this.#nodeListeners = this.#nodeListeners.filter((each) => each !== listener);
+    };
   }
 
   /** How many streams a data plane has. */
@@ -188,7 +192,9 @@ export class NodeRegistry {
       this.#gone.delete(key);
       const connectTimeMs = this.#now();
       const streams = new Set<ConnectedStream>();
-      entry = { identity, streams, connectTimeMs, lastSyncTimeMs, disconnectTimeMs: undefined, last: nothing };
+      const outstanding = () => outstandingOf(streams);
+      const since = { connectTimeMs, lastSyncTimeMs, disconnectTimeMs: undefined };
+      entry = { identity, streams, ...since, last: nothing, outstanding };
       this.#connected.set(key, entry);
     }
     entry.identity = identity;
@@ -197,8 +203,7 @@ export class NodeRegistry {
     this.#changed(held);
     return {
       changed: () => this.#changed(held),
-      refused: (refusal) =>
-        [...this.#nodeListeners].flatMap((listener) => listener.nodeRefused(held.identity, refusal)),
+      refused: (refusal) => this.#nodeListeners.flatMap((listener) => listener.nodeRefused(held.identity, refusal)),
       clustersAccepted(names) {
         for (const other of held.streams) if (other !== stream) other.clustersAccepted?.(names);
       },
@@ -249,7 +254,7 @@ export class NodeRegistry {
 
   #changed(entry: Entry): void {
     this.#generation++;
-    for (const listener of this.#nodeListeners) listener.nodeChanged(entry.identity, () => outstandingOf(entry));
+    for (const listener of this.#nodeListeners) listener.nodeChanged(entry.identity, entry.outstanding);
     if (this.#tellScheduled || this.#listeners.size === 0) return;
     this.#tellScheduled = true;
     setImmediate(() => {
@@ -279,7 +284,7 @@ function merge(entry: Entry): StreamReport {
   return { groupExists, types: [...types.values()], problems: [...problems] };
 }
 
-function outstandingOf({ streams }: Entry): Outstanding | undefined {
+function outstandingOf(streams: ReadonlySet<ConnectedStream>): Outstanding | undefined {
   if (streams.size === 0) return undefined;
   let [unsent, unanswered] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (const stream of streams) {

@@ -9,6 +9,7 @@ import type { XdsLimits } from "./limits.ts";
 import type { XdsMetrics } from "./metrics.ts";
 import type { Publications } from "./publications.ts";
 import type { NodeRegistry } from "./status.ts";
+import type { Turns } from "./turns.ts";
 
 /** What all streams of a server share. */
 export interface StreamContext {
@@ -22,6 +23,7 @@ export interface StreamContext {
   readonly limits: XdsLimits;
   readonly join: JoinGuard;
   readonly firstSyncs: FirstSyncs;
+  readonly turns: Turns;
   /** Milliseconds since the epoch, never going back. */
   readonly now: () => number;
 }

@@ -1,5 +1,3 @@
-import { randomBytes } from "node:crypto";
-
 import { status } from "@grpc/grpc-js";
 
 import { resourceType, type ServedType } from "#proto/resource-types.ts";
@@ -11,6 +9,7 @@ import { type Client, enterClient, nodeChange } from "./client.ts";
 import type { Watcher } from "./interest.ts";
 import type { Credentials } from "./join.ts";
 import { nextResponse } from "./next-response.ts";
+import { Nonces } from "./nonces.ts";
 import { forceAgain, nextDeadline, pruneWarming } from "./order.ts";
 import type { IncomingRequest, StreamProtocol } from "./protocol.ts";
 import type { RawCall } from "./raw-call.ts";
@@ -20,6 +19,7 @@ import type { StreamContext } from "./stream-context.ts";
 import { StreamTypes } from "./stream-types.ts";
 import { isFullState, noteChanges, rescan, type Subscription, watched } from "./subscription.ts";
 import { takeRequest } from "./take-request.ts";
+import type { Turn } from "./turns.ts";
 import type { WantedResource } from "./wanted-resources.ts";
 import { typeUrlOfView } from "./whole-routes.ts";
 
@@ -30,21 +30,25 @@ const EDS = resourceType("EDS").typeUrl;
  * happens: a request comes, a resource that it wants changes, a write has gone out, or a wait has ended. Nothing is written while the
  * write before has not left (lesson 36), and nothing is queued but names.
  */
-export class XdsStream implements Watcher, ConnectedStream {
+export class XdsStream implements Watcher, ConnectedStream, Turn {
   readonly #call: RawCall;
   readonly #protocol: StreamProtocol;
   readonly #context: StreamContext;
   readonly #types: StreamTypes;
-  /** Makes the nonces of this stream differ from those of any other (S1). */
-  readonly #noncePrefix = randomBytes(4).toString("hex");
+  readonly #nonces = new Nonces();
   readonly #onClosed: () => void;
-  #nonces = 0;
   #client: Client | undefined;
   /** When the write under way began; undefined without one. */
   #writingSinceMs: number | undefined;
   #ended = false;
   #runScheduled = false;
   #lastRequestCame = false;
+  readonly #runOnce = () => this.#run();
+  /** The response under way has left for the network. */
+  readonly #sent = () => {
+    this.#writingSinceMs = undefined;
+    if (this.#hasMore) this.#guard(this.#runOnce);
+  };
   readonly #quiet: Quiet;
   readonly #alarm: Alarm;
   readonly #firstRequestTimer: NodeJS.Timeout;
@@ -158,6 +162,12 @@ export class XdsStream implements Watcher, ConnectedStream {
     this.#schedule();
   }
 
+  /** For {@link Turns}. */
+  run(): void {
+    this.#runScheduled = false;
+    this.#guard(this.#runOnce);
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#ended) return;
     let request: IncomingRequest;
@@ -223,10 +233,7 @@ export class XdsStream implements Watcher, ConnectedStream {
   #schedule(): void {
     if (this.#runScheduled || this.#ended) return;
     this.#runScheduled = true;
-    setImmediate(() => {
-      this.#runScheduled = false;
-      this.#guard(() => this.#run());
-    });
+    this.#context.turns.add(this);
   }
 
   /** A bug that one client's requests bring to light must not end the others' streams. */
@@ -256,9 +263,8 @@ export class XdsStream implements Watcher, ConnectedStream {
     const quietUntilMs = this.#quiet.until(nowMs, this.#types.routesKnown);
     if (endpoints !== undefined && quietUntilMs === undefined) {
       pruneWarming(this.#types.order, endpoints, limits, nowMs);
-      for (const sub of this.#types.subscriptions) {
-        if (this.#push(sub, this.#client, endpoints, nowMs)) return; // The write's end runs this again.
-      }
+      // Whatever is written, its end runs this again.
+      if (this.#push(this.#client, endpoints, nowMs)) return;
     }
     if (this.#lastRequestCame && quietUntilMs === undefined) {
       this.#close();
@@ -268,25 +274,20 @@ export class XdsStream implements Watcher, ConnectedStream {
     if (nextMs !== undefined) this.#alarm.at(nextMs);
   }
 
-  /** Writes the next response of a type, if it has one that may go out. */
-  #push(sub: Subscription, client: Client, endpoints: ResourceSet, nowMs: number): boolean {
-    const { limits } = this.#context;
-    const nonce = `${this.#noncePrefix}-${this.#nonces + 1}`;
-    const bytes = nextResponse(this.#context, client, this.#types.order, this.#protocol, sub, {
-      nonce,
-      endpoints,
-      nowMs,
-    });
-    if (bytes === undefined) return false;
-    this.#nonces++;
-    this.#writingSinceMs = nowMs;
-    this.#alarm.at(nowMs + limits.ackTimeoutMs);
-    this.#call.send(bytes, () => {
-      this.#writingSinceMs = undefined;
-      if (this.#hasMore) this.#guard(() => this.#run());
-    });
-    client.connection.changed();
-    return true;
+  /** Writes the next response of the first type that has one that may go out. */
+  #push(client: Client, endpoints: ResourceSet, nowMs: number): boolean {
+    const { order, subscriptions } = this.#types;
+    const time = { nonces: this.#nonces, endpoints, nowMs };
+    for (const sub of subscriptions) {
+      const bytes = nextResponse(this.#context, client, order, this.#protocol, sub, time);
+      if (bytes === undefined) continue;
+      this.#writingSinceMs = nowMs;
+      this.#alarm.at(nowMs + this.#context.limits.ackTimeoutMs);
+      this.#call.send(bytes, this.#sent);
+      client.connection.changed();
+      return true;
+    }
+    return false;
   }
 
   /** Whether a run could do anything now or later, but wait for answers, which a timer does. */

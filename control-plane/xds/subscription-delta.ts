@@ -114,6 +114,18 @@ export function applyDelta(sub: Subscription, request: DeltaRequest, traits: Cli
   return { verdict, settled, watch, unwatch, rescan };
 }
 
+const nothing: readonly string[] = [];
+
+/** Applies a request that has a nonce and nothing else. */
+export function applyAnswer(sub: Subscription, nonce: string, traits: ClientTraits, nowMs: number): Outcome {
+  if (sub.started) {
+    const { verdict, settled } = settle(sub, nonce, undefined, nowMs);
+    return { verdict, settled, watch: nothing, unwatch: nothing, rescan: false };
+  }
+  const lists = { resourceNamesSubscribe: nothing, resourceNamesUnsubscribe: nothing, initialResourceVersions: {} };
+  return applyDelta(sub, { ...lists, responseNonce: nonce, refusal: undefined }, traits, nowMs);
+}
+
 function addWildcard(sub: Subscription, watch: string[]): void {
   if (!sub.wildcard) watch.push(WILDCARD);
   sub.wildcard = true;
@@ -133,6 +145,8 @@ export function takeDelta(
   permission: Permission,
   budgetBytes: number,
 ): Push | undefined {
+  const single = takeSingle(sub, set, permission);
+  if (single !== undefined) return single;
   const first = takeFirst(sub, set, permission, budgetBytes);
   if (first !== undefined) return first;
   const resources: CachedResource[] = [];
@@ -184,6 +198,32 @@ export function takeDelta(
   sub.replyEvenIfEmpty = false;
   noteTaken(sub);
   return isDue ? { resources, removed, changed, version: set.version } : undefined;
+}
+
+/** The response with one resource that was taken last: a change of one goes to all streams that want it. */
+let lastSingle: Push | undefined;
+
+/** As takeDelta, where one resource waits and nothing else; undefined if that is not so, or if the client needs none of it. */
+function takeSingle(sub: Subscription, set: ResourceSet, permission: Permission): Push | undefined {
+  const { forced, dirty, gone, sent } = sub;
+  if (gone.size > 0 || sub.replyEvenIfEmpty || forced.size + dirty.size !== 1) return undefined;
+  const waiting = forced.size > 0 ? forced : dirty;
+  const name = waiting.only;
+  const resource = name === undefined ? undefined : set.get(name);
+  if (name === undefined || resource === undefined) return undefined;
+  if (waiting === dirty) {
+    if (!permission.updates || !wants(sub, name) || sent.get(name) === resource.version) return undefined;
+  }
+  waiting.clear();
+  noteReplaced(sub, name);
+  sent.set(name, resource.version);
+  sub.missing.delete(name);
+  noteTaken(sub);
+  const { version } = set;
+  if (lastSingle?.resources[0] !== resource || lastSingle.version !== version) {
+    lastSingle = { resources: [resource], removed: [], changed: new Set([name]), version };
+  }
+  return lastSingle;
 }
 
 const firstAnswers = new FirstAnswers();

@@ -154,8 +154,8 @@ export interface Push {
 export const wants = (sub: Subscription, name: string): boolean => sub.wildcard || sub.names.has(name);
 
 /** Whether there is something to tell the client, or to compare with what it holds. */
-export const isWaiting = (sub: Subscription): boolean =>
-  sub.forced.size + sub.dirty.size + sub.gone.size > 0 || sub.replyEvenIfEmpty;
+export const isWaiting = ({ forced, dirty, gone, replyEvenIfEmpty }: Subscription): boolean =>
+  !(forced.isEmpty && dirty.isEmpty && gone.size === 0) || replyEvenIfEmpty;
 
 /** Types whose responses in SotW are the full state, so that what they lack is deleted (S13). */
 export const isFullState = (type: ServedType): boolean => type.wildcard;
@@ -310,7 +310,7 @@ export const byHost = ({ shortName }: ServedType): boolean => shortName === "VHD
 /** Closes a turn of taking: what nothing waits for any more is no longer fresh or late. */
 export function noteTaken(sub: Subscription): void {
   if (!isWaiting(sub)) sub.waitingSinceMs = undefined;
-  if (sub.dirty.size + sub.forced.size === 0) sub.fresh = false;
+  if (sub.dirty.isEmpty && sub.forced.isEmpty) sub.fresh = false;
 }
 
 /** There was nothing to say: a client that came back and holds all that it wants has the set's version, though it was sent nothing. */

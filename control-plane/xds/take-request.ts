@@ -26,7 +26,8 @@ export function takeRequest(
   const { now, limits } = context;
   const excess = excessOfRequest(request, limits);
   if (excess !== undefined) return excess;
-  const outcome = request.apply(sub, client.traits, now());
+  const nowMs = now();
+  const outcome = request.apply(sub, client.traits, nowMs);
   const { interest } = client.audience;
   if (outcome.watchTogether !== undefined) interest.addTogether(sub.view, outcome.watchTogether, watcher);
   // A name may be in both: then it ends unsubscribed (D8).
@@ -34,8 +35,8 @@ export function takeRequest(
   for (const name of outcome.unwatch) interest.remove(sub.view, name, watcher);
   const tooMuch = excessOfSubscription(sub, limits);
   if (tooMuch !== undefined) return tooMuch;
-  const set = servedSet(client.view, client.identity.gatewayGroup, sub);
-  if (outcome.rescan && set !== undefined) rescan(sub, set, now());
-  noteVerdict(context, client, order, sub, outcome);
+  const set = outcome.rescan ? servedSet(client.view, client.identity.gatewayGroup, sub) : undefined;
+  if (set !== undefined) rescan(sub, set, nowMs);
+  noteVerdict(context, client, order, sub, outcome, nowMs);
   return { isMereAnswer: !outcome.rescan && outcome.watch.length + outcome.unwatch.length === 0 };
 }

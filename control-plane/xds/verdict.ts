@@ -9,14 +9,15 @@ const EDS = resourceType("EDS").typeUrl;
 
 /** Counts, logs and passes on what a request says of the response before it. */
 export function noteVerdict(
-  { metrics, log, now }: StreamContext,
+  { metrics, log }: StreamContext,
   { identity: { id: node, gatewayGroup }, connection, view }: Client,
   order: Order,
   sub: Subscription,
   { verdict, settled }: Outcome,
+  nowMs: number,
 ): void {
   const { shortName: type } = sub.type;
-  if (verdict === "ack") metrics.acks.add(1, type);
+  if (verdict === "ack") metrics.acceptances(type).add();
   if (verdict === "nack") {
     metrics.nacks.add(1, type);
     // Once for each response, however often a client repeats itself.
@@ -29,8 +30,9 @@ export function noteVerdict(
     }
   }
   if (settled === undefined) return;
-  metrics.answerSeconds.observe((now() - settled.sinceMs) / 1000, type);
-  noteOrderSettled(order, sub, settled, view.resources(gatewayGroup, EDS), now());
+  metrics.answers(type).observe((nowMs - settled.sinceMs) / 1000);
+  const endpoints = type === "CDS" ? view.resources(gatewayGroup, EDS) : undefined;
+  noteOrderSettled(order, sub, settled, endpoints, nowMs);
   // W2, for a client that takes clusters on a stream of their own: by now it waits for their endpoints, wherever it takes those.
   const hasEndpoints = order.subscriptions.get("EDS")?.started === true;
   if (type === "CDS" && verdict === "ack" && !hasEndpoints) connection.clustersAccepted(settled.changed);

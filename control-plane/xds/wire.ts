@@ -109,7 +109,7 @@ export function encodeResponse(
 ): ResponseBytes {
   const { versionInfo, resourceErrors } = discoveryResponse;
   const errors = notFound.map((name) => messageField(resourceErrors, notFoundError(name)));
-  return inPieces(encodeHead(versionInfo, head), resources, errors);
+  return inPieces(versionInfo, head, resources, errors);
 }
 
 /**
@@ -124,28 +124,55 @@ export function encodeDeltaResponse(
 ): ResponseBytes {
   const { systemVersionInfo, removedResources } = deltaDiscoveryResponse;
   const names = removed.map((name) => stringField(removedResources, name));
-  return inPieces(encodeHead(systemVersionInfo, head), resources, names);
+  return inPieces(systemVersionInfo, head, resources, names);
+}
+
+/** What all streams are sent alike, and last of all what only one is: its nonce. */
+function inPieces(
+  versionField: number,
+  head: ResponseHead,
+  resources: Uint8Array,
+  rest: readonly Buffer[],
+): ResponseBytes {
+  const nonce = nonceField(head.nonce);
+  if (rest.length === 0 && resources.length <= SHARED_BYTES_MAX) return [shared(versionField, head, resources), nonce];
+  return [encodeHead(versionField, head), resources, ...rest, nonce];
 }
 
 /** The fields that both kinds of response begin with; type URL and nonce have one number in both. */
-function encodeHead(versionField: number, { version, typeUrl, nonce }: ResponseHead): Buffer {
-  return Buffer.concat([sharedHead(versionField, version, typeUrl), stringField(discoveryResponse.nonce, nonce)]);
-}
+const encodeHead = (versionField: number, { version, typeUrl }: ResponseHead): Buffer =>
+  Buffer.concat([stringField(versionField, version), stringField(discoveryResponse.typeUrl, typeUrl)]);
 
-/** What of heads was encoded last: a change goes to all streams under one version. */
-let lastHead = { versionField: 0, version: "", typeUrl: "", bytes: Buffer.alloc(0) };
+/** Longer resources are not copied. */
+const SHARED_BYTES_MAX = 8 * 1024;
 
-function sharedHead(versionField: number, version: string, typeUrl: string): Buffer {
-  const { versionField: lastField, version: lastVersion, typeUrl: lastUrl } = lastHead;
-  if (lastField !== versionField || lastVersion !== version || lastUrl !== typeUrl) {
-    const fields = [stringField(versionField, version), stringField(discoveryResponse.typeUrl, typeUrl)];
-    lastHead = { versionField, version, typeUrl, bytes: Buffer.concat(fields) };
+const NONE: Uint8Array = new Uint8Array();
+
+/** The response encoded last, without its nonce: a change goes to all streams under one version. */
+let last = { versionField: 0, version: "", typeUrl: "", resources: NONE, bytes: Buffer.alloc(0) };
+
+function shared(versionField: number, head: ResponseHead, resources: Uint8Array): Buffer {
+  const { version, typeUrl } = head;
+  const isLast =
+    last.resources === resources &&
+    last.version === version &&
+    last.typeUrl === typeUrl &&
+    last.versionField === versionField;
+  if (!isLast) {
+    const bytes = Buffer.concat([encodeHead(versionField, head), resources]);
+    last = { versionField, version, typeUrl, resources, bytes };
   }
-  return lastHead.bytes;
+  return last.bytes;
 }
 
-const inPieces = (head: Buffer, resources: Uint8Array, rest: readonly Buffer[]): ResponseBytes =>
-  rest.length === 0 ? [head, resources] : [head, resources, Buffer.concat(rest)];
+/** Nonces are ours: short, and in ASCII. */
+function nonceField(nonce: string): Buffer {
+  const out = Buffer.allocUnsafe(2 + nonce.length);
+  out[0] = (discoveryResponse.nonce << 3) | BYTES;
+  out[1] = nonce.length;
+  for (let at = 0; at < nonce.length; at++) out[2 + at] = nonce.charCodeAt(at);
+  return out;
+}
 
 const NOT_FOUND = 5; // google.rpc.Code
 const VARINT = 0; // A wire type.

@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+
+import { growthPercent } from "./heap-growth.ts";
+
+const MB = 1024 * 1024;
+
+test.each([
+  ["a small heap grows by 48 MB", 48 * MB, 100],
+  ["so does one that is twice as large", 96 * MB, 50],
+  ["a large one grows by 30 %", 200 * MB, 30],
+  ["what lies between the steps is rounded up", 90 * MB, 60],
+])("%s", (_, usedBytes, percent) => {
+  expect(growthPercent(usedBytes)).toBe(percent);
+});
