@@ -7,7 +7,7 @@ export const TRIM_DELAY_MS = 5_000;
 /**
  * Gives back what a large change took for a moment. V8 lets its heap grow while there is much to do, and then looks for garbage only when as much
  * again has been allocated: in a main thread with little to do, never. So this asks for a thorough collection once it is quiet. It takes some tenths of
- * a second, in which workers go on serving.
+ * a second (1.3 s of a machine at load 20, for a heap of 130 MB), in which workers go on serving.
  */
 export class HeapTrim {
   readonly #collect: (() => unknown) | undefined;

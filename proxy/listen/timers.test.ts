@@ -57,7 +57,9 @@ test("a timer may start and cancel others while it ends", async () => {
     },
     0,
   );
-  wheel.schedule(other, 20);
   wheel.schedule(first, 20);
+  wheel.schedule(other, 60);
+  // Both are due when the wheel turns next, in this order.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
   await waiting(promise);
 });

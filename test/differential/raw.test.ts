@@ -16,8 +16,8 @@ import { payloads } from "./raw-payloads.ts";
 const REQUESTS = Number(process.env["SLUICE_RAW_REQUESTS"] ?? 2_000);
 const SEED = Number(process.env["SLUICE_RAW_SEED"] ?? 20261121);
 const CONCURRENT_PROBES = 24;
-/** How long nothing must come before a data plane counts as waiting for more; the second, longer look decides. */
-const QUIET_MS = [300, 2_000] as const;
+/** How long nothing must come before a data plane counts as waiting for more; the last and longest look decides. */
+const QUIET_MS = [300, 2_000, 20_000] as const;
 
 const origins: RecordingOrigin[] = [];
 let planes: DataPlanes;
