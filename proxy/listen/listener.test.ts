@@ -1,4 +1,7 @@
 /** Listeners as such; what their connections do is tested in http1/. */
+import { once } from "node:events";
+import { connect } from "node:net";
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -12,6 +15,7 @@ import {
   TestStats,
   until,
 } from "../../test/support/data-path.ts";
+import { waitFor } from "../../test/support/wait.ts";
 import { ListenError, SOCKETS_PER_ADDRESS, startListener } from "./listener.ts";
 
 test("a port that is taken is a clear error", async () => {
@@ -40,6 +44,38 @@ test("a worker accepts on several sockets of one address, on any of which client
   } finally {
     await listener.close();
   }
+});
+
+test("a connection that came just before its listener ended, and had said nothing yet, is served", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("ok") } });
+  const inspection = { proxyProtocol: undefined, tls: true, http: true, timeoutMs: 15_000, continueOnTimeout: false };
+  const listener = await startListener({ ...path.options(), inspection }, { runtime: path.runtime });
+  using client = new RawClient(listener.port);
+  await once(client.socket, "connect");
+  const drained = listener.drain(60_000);
+  await waitFor("nobody to listen any more", async () => {
+    const socket = connect(listener.port, "127.0.0.1");
+    const isRefused = await once(socket, "connect").then(
+      () => false,
+      () => true,
+    );
+    socket.destroy();
+    return isRefused;
+  });
+  expect(await client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").end()).toMatch(
+    /^HTTP\/1.1 200 OK[^]*connection: close/,
+  );
+  await drained;
+});
+
+test("one that says nothing at all is closed, and holds nothing up for long", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("ok") } });
+  const inspection = { proxyProtocol: undefined, tls: true, http: true, timeoutMs: 0, continueOnTimeout: false };
+  const listener = await startListener({ ...path.options(), inspection }, { runtime: path.runtime });
+  using client = new RawClient(listener.port);
+  await once(client.socket, "connect");
+  await listener.drain(100);
+  expect(await client.end()).toBe("");
 });
 
 test("whatever clients send and origins answer, the data path goes on and keeps nothing", async () => {

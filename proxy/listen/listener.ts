@@ -14,6 +14,7 @@ import { closeWhenQuiet } from "./close-when-quiet.ts";
 import { addressStatsOf, countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
 import type { BindAddress, ConnectionLimit, FilterChainOptions, ListenerOptions } from "./options.ts";
+import { Timer, timers } from "./timers.ts";
 
 export { ListenError };
 
@@ -76,6 +77,9 @@ export interface ListeningSocket extends BindAddress {
  */
 export const SOCKETS_PER_ADDRESS = 32;
 
+/** How long a connection that came just before a listener ended may take to say what it is: most do within a round trip. */
+const LAST_INSPECTIONS_MS_MAX = 5_000;
+
 /** Binds a listener and serves its connections. Rejects with ListenError if an address can't be bound. */
 export async function startListener(options: ListenerOptions, context: ListenContext): Promise<RunningListener> {
   const listener = new TcpListener(options, context);
@@ -92,6 +96,8 @@ class TcpListener implements RunningListener {
   readonly #draining = new Set<Promise<void>>();
   readonly #leaving = new Set<Chain>();
   readonly #inspecting = new Set<Socket>();
+  /** Called when one of them is through. */
+  #onInspected: (() => void) | undefined = undefined;
   readonly #limits: ConnectionCounts;
   readonly #addresses: AddressCounts;
   readonly #all: ConnectionCounter | undefined;
@@ -156,12 +162,12 @@ class TcpListener implements RunningListener {
     const chains = [...this.#chains.values()];
     const draining = chains.map((chain) => chain.drain(timeMs));
     const closing = await Promise.all(this.#servers.map(({ server }) => closeWhenQuiet(server)));
-    for (const socket of this.#inspecting) socket.destroy();
+    await this.#finishInspections(Math.min(timeMs, LAST_INSPECTIONS_MS_MAX));
     await Promise.all([
       ...closing.map(({ closed }) => closed),
       ...this.#draining,
       ...draining,
-      // For those that came until it was quiet.
+      // For those that came until it was quiet, or were through only now.
       ...chains.map((chain) => chain.drain(timeMs)),
     ]);
   }
@@ -171,6 +177,23 @@ class TcpListener implements RunningListener {
     for (const socket of this.#inspecting) socket.destroy();
     for (const chain of [...this.#chains.values(), ...this.#leaving]) chain.destroy();
     await closed;
+  }
+
+  /** Resolves when no connection is being looked at any more, at the latest after so many ms, when the rest is closed. */
+  #finishInspections(timeMs: number): Promise<void> {
+    if (this.#inspecting.size === 0) return Promise.resolve();
+    const closeAll = () => {
+      for (const socket of this.#inspecting) socket.destroy();
+    };
+    const cutOff = new Timer({ onTimer: closeAll }, 0);
+    timers.schedule(cutOff, timeMs);
+    return new Promise((resolve) => {
+      this.#onInspected = () => {
+        if (this.#inspecting.size > 0) return;
+        timers.cancel(cutOff);
+        resolve();
+      };
+    });
   }
 
   /** Makes chains that are new, keeps those that are the same, and lets the others drain. */
@@ -211,9 +234,11 @@ class TcpListener implements RunningListener {
     this.#inspecting.add(socket);
     new Inspector(socket, inspection, (found) => {
       this.#inspecting.delete(socket);
-      if (found === undefined) return;
-      const client = found.source?.sourceAddress ?? socket.remoteAddress;
-      if (inspection.proxyProtocol === undefined || this.#countClient(socket, client)) this.#choose(socket, found);
+      if (found !== undefined) {
+        const client = found.source?.sourceAddress ?? socket.remoteAddress;
+        if (inspection.proxyProtocol === undefined || this.#countClient(socket, client)) this.#choose(socket, found);
+      }
+      this.#onInspected?.();
     });
   }
 
