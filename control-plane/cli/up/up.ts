@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import { type Connection, readToken } from "../connection.ts";
 import { CliError, exitCode } from "../errors.ts";
 import { dataDirectory, defaultAddress, type GlobalOptions } from "../options.ts";
+import { programFlags } from "../program-flags.ts";
 import type { Terminal } from "../terminal.ts";
 import { banner } from "./banner.ts";
 import { Child, type ChildEvents } from "./child.ts";
@@ -156,8 +157,7 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
     ...(options.insecure === true ? ["--insecure"] : []),
     ...(options.xdsInsecure === true ? ["--xds-insecure"] : []),
   ],
-  // As the sluice script starts it.
-  execArgv: ["--max-semi-space-size=4", "--heap-growing-percent=100"],
+  execArgv: programFlags("control-plane"),
   env: environment(options),
   stopMsMax: STOP_MS_MAX,
 });
@@ -171,8 +171,7 @@ const proxySpec = (options: UpOptions, directory: string) => ({
     ...(options.workers === undefined ? [] : ["--workers", String(options.workers)]),
     ...(options.insecure === true ? ["--insecure"] : []),
   ],
-  // As the sluice script starts it.
-  execArgv: ["--max-semi-space-size=2"],
+  execArgv: programFlags("proxy"),
   env: { ...environment(options), SLUICE_SECRET_KEY: undefined, [AWAIT_START]: "1" },
   stopMsMax: PROXY_STOP_MS_MAX,
 });
