@@ -20,6 +20,7 @@ import { MetricsRegistry } from "./observe/metrics.ts";
 import { addProcessMetrics } from "./observe/process-metrics.ts";
 import { refreshMetrics } from "./observe/refresh-metrics.ts";
 import { storeMetrics } from "./observe/store-metrics.ts";
+import { recentClusters } from "./recent-clusters.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
 import { blameFrom } from "./rollout/blame-sources.ts";
 import { policyOf } from "./rollout/policy.ts";
@@ -183,6 +184,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const refresh = startRefresh({ store, cache: staging, endpoints, log, report });
   undo.defer(() => refresh.close());
   await refresh.ready;
+  for (const [group, steps] of await recentClusters(store)) cache.recall(group, steps);
 
   // Beyond this machine everybody may connect; so there nobody joins without credentials.
   const join = new JoinGuard(xdsTls !== undefined);

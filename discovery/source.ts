@@ -103,6 +103,9 @@ export interface Source {
    */
   probe(signal: AbortSignal): Promise<RegistryIdentity>;
 
+  /** What is said of what `watch` threw, where that needs other words: without secrets. Default: the same. */
+  explain?(error: unknown): unknown;
+
   /** Only where somebody else watches for us: what is wrong with a service there. Undefined if nothing is. */
   remark?(service: ServiceKey): Remark | undefined;
 

@@ -7,7 +7,7 @@ import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { sleep } from "./backoff.ts";
 import type { Canonical } from "./canonical.ts";
 import { DiscoveryError, type DiscoveryErrorKind, type Failure, keyText, type Remark, type Source } from "./source.ts";
-import { WatchedService, type WatchView } from "./watched-service.ts";
+import { WatchedService, type WatchEvents, type WatchView } from "./watched-service.ts";
 
 /** With the timeout: an outage shows within 6 s. */
 const PROBE_INTERVAL_MS = 2_500;
@@ -70,6 +70,13 @@ export interface SuperviseOptions {
 /** A registry under supervision. */
 export class RegistrySupervisor {
   readonly #options: SuperviseOptions;
+  readonly #events: WatchEvents = {
+    changed: (key, served) => this.#options.events.changed(key, served),
+    settled: (key) => this.#settle(keyText(key)),
+    touched: ({ key, failure }) => {
+      if (failure?.kind === "bug" && failure.times === 1) this.#options.events.bug?.(key, failure.message);
+    },
+  };
   readonly #services = new Map<string, WatchedService>();
   readonly #unsettled = new Map<string, () => void>();
   readonly #closed = new AbortController();
@@ -123,19 +130,8 @@ export class RegistrySupervisor {
     if (this.#services.has(text)) return Promise.resolve();
     const settled = Promise.withResolvers<void>();
     this.#unsettled.set(text, settled.resolve);
-    const { source, holdEmptyMs, events } = this.#options;
-    const service = new WatchedService({
-      ...{ source, key, holdEmptyMs, restored },
-      events: {
-        changed: (...changed) => events.changed(...changed),
-        settled: () => this.#settle(text),
-        touched: () => {
-          if (service.failure?.kind === "bug" && service.failure.times === 1)
-            events.bug?.(key, service.failure.message);
-        },
-      },
-    });
-    this.#services.set(text, service);
+    const { source, holdEmptyMs } = this.#options;
+    this.#services.set(text, new WatchedService({ source, key, holdEmptyMs, restored, events: this.#events }));
     return settled.promise;
   }
 

@@ -24,14 +24,14 @@ export interface WatchView {
   readonly counts: { readonly events: number; readonly changes: number; readonly failures: number };
 }
 
-/** What happens to a watched service. */
+/** What happens to watched services. */
 export interface WatchEvents {
   /** There is something else to serve. */
   changed(key: ServiceKey, served: Canonical): void;
   /** The registry's first answer, or first failure, in this run: whoever waited for it need wait no longer. */
-  settled(): void;
+  settled(key: ServiceKey): void;
   /** Anything of the view may be different. */
-  touched(): void;
+  touched(view: WatchView): void;
 }
 
 export interface WatchOptions {
@@ -40,6 +40,7 @@ export interface WatchOptions {
   readonly holdEmptyMs: number;
   /** The last good answer of an earlier run. */
   readonly restored?: Canonical | undefined;
+  /** The same for all services: there may be thousands of them. */
   readonly events: WatchEvents;
 }
 
@@ -54,17 +55,22 @@ export class WatchedService implements WatchView {
   lastEventMs: number | undefined;
   lastChangeMs: number | undefined;
   readonly counts = { events: 0, changes: 0, failures: 0 };
-  readonly #options: WatchOptions;
+  readonly #source: Source;
+  readonly #holdEmptyMs: number;
+  readonly #events: WatchEvents;
   #closed = false;
   readonly #done: Promise<void>;
   #run = new AbortController();
+  /** Ends the waiting for the source, which may be slow to notice. */
+  #interrupt: () => void = () => {};
   #admitted: Admitted;
   #holdTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: WatchOptions) {
-    const { key, restored } = options;
+  constructor({ source, key, holdEmptyMs, restored, events }: WatchOptions) {
     this.key = key;
-    this.#options = options;
+    this.#source = source;
+    this.#holdEmptyMs = holdEmptyMs;
+    this.#events = events;
     this.restored = restored !== undefined;
     this.#admitted = { served: restored, held: undefined };
     this.#done = this.#watch();
@@ -81,63 +87,71 @@ export class WatchedService implements WatchView {
   /** Begins the watch anew, as after an outage that its connection may not have noticed. */
   restart(): void {
     this.#unhold();
-    this.#run.abort();
+    this.#end();
   }
 
   /** Ends the watch; resolves when the source holds nothing for it. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#run.abort();
+    this.#end();
     clearTimeout(this.#holdTimer);
     await this.#done;
   }
 
+  #end(): void {
+    this.#run.abort();
+    this.#interrupt();
+  }
+
+  /** Watches, again and again. All in one function, since its frame waits in each of thousands of watches. */
   async #watch(): Promise<void> {
     while (!this.#closed) {
       this.#run = new AbortController();
+      const { signal } = this.#run;
       const startedMs = Date.now();
-      const failure = await this.#watchOnce(this.#run.signal);
-      if (this.#closed) return;
-      // Was restarted: at once.
-      if (failure === undefined) continue;
-      this.#fail(failure, Date.now() - startedMs >= STABLE_MS);
-      await sleep(retryDelayMs(this.failure?.times ?? 1), this.#run.signal);
+      let iterator: AsyncIterator<ServiceSnapshot> | undefined;
+      try {
+        iterator = this.#source.watch(this.key, signal)[Symbol.asyncIterator]();
+        for (let first = true; ; first = false) {
+          const next = await this.#next(iterator);
+          if (next?.done === true && !signal.aborted) throw new Error("the source ended by itself");
+          if (next === undefined || next.done === true) break;
+          // The source may have had a turn to make it.
+          await turnToGoOn();
+          if (signal.aborted) break;
+          this.#takeSnapshot(next.value, first);
+        }
+      } catch (error) {
+        if (!signal.aborted) this.#fail(error, Date.now() - startedMs >= STABLE_MS);
+      }
+      // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
+      void Promise.resolve(iterator?.return?.()).catch(() => undefined);
+      // One that was restarted goes on at once.
+      if (!signal.aborted) await sleep(retryDelayMs(this.failure?.times ?? 1), signal);
     }
   }
 
-  /** @returns why it ended; undefined if it was told to */
-  async #watchOnce(signal: AbortSignal): Promise<unknown> {
-    let first = true;
-    let iterator: AsyncIterator<ServiceSnapshot> | undefined;
-    try {
-      iterator = this.#options.source.watch(this.key, signal)[Symbol.asyncIterator]();
-      for (;;) {
-        const next = await nextUntil(iterator, signal);
-        if (next?.done === true && !signal.aborted) return new Error("the source ended by itself");
-        if (next === undefined || next.done === true) return undefined;
-        const snapshot = next.value;
-        // The source may have had a turn to make it.
-        await turnToGoOn();
-        if (signal.aborted) return undefined;
-        const said = canonical(snapshot);
-        // What is served has the same bytes elsewhere too: a re-list would else double them.
-        const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
-        // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
-        snapshot.endpoints = [];
-        this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
-        first = false;
-      }
-    } catch (error) {
-      return signal.aborted ? undefined : error;
-    } finally {
-      // Nobody waits for a source that hangs; what it throws on its way out nobody needs.
-      void Promise.resolve(iterator?.return?.()).catch(() => undefined);
-    }
+  #takeSnapshot(snapshot: ServiceSnapshot, first: boolean): void {
+    const said = canonical(snapshot);
+    // What is served has the same bytes elsewhere too: a re-list would else double them.
+    const answer = this.served?.isSameAs(said) === true ? this.served.saidAgain(said) : said;
+    // Whoever yielded it has it at hand until the next one: of thousands of services that would be most of the memory.
+    snapshot.endpoints = [];
+    this.#take(answer, first, snapshot.observeTime && timestampMs(snapshot.observeTime));
+  }
+
+  /** The next item, or undefined as soon as the watch is ended. As little as possible: of thousands of watches most wait here. */
+  #next(iterator: AsyncIterator<ServiceSnapshot>): Promise<IteratorResult<ServiceSnapshot> | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = () => resolve(undefined);
+      if (this.#run.signal.aborted) resolve(undefined);
+      else iterator.next().then(resolve, reject);
+    });
   }
 
   #take(answer: Canonical, first: boolean, saidMs: number | undefined): void {
     const nowMs = Date.now();
-    const { holdEmptyMs } = this.#options;
+    const holdEmptyMs = this.#holdEmptyMs;
     const before = this.#admitted;
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     this.#admitted = admit(before, answer, { nowMs, first, holdEmptyMs });
@@ -147,10 +161,11 @@ export class WatchedService implements WatchView {
     this.restored = false;
     this.#setHoldTimer();
     this.#publish(before.served);
-    if (settles) this.#options.events.settled();
+    if (settles) this.#events.settled(this.key);
   }
 
-  #fail(error: unknown, wasStable: boolean): void {
+  #fail(thrown: unknown, wasStable: boolean): void {
+    const error = this.#source.explain === undefined ? thrown : this.#source.explain(thrown);
     const known = error instanceof DiscoveryError;
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     const before = wasStable ? undefined : this.failure;
@@ -162,8 +177,8 @@ export class WatchedService implements WatchView {
       sinceMs: this.failure?.sinceMs ?? Date.now(),
       times: (before?.times ?? 0) + 1,
     };
-    this.#options.events.touched();
-    if (settles) this.#options.events.settled();
+    this.#events.touched(this);
+    if (settles) this.#events.settled(this.key);
   }
 
   /** A registry that is away confirms no emptiness: when it is back, the time to doubt begins anew. */
@@ -191,28 +206,8 @@ export class WatchedService implements WatchView {
     if (served !== undefined && !(before?.isSameAs(served) ?? false)) {
       this.counts.changes++;
       this.lastChangeMs = Date.now();
-      this.#options.events.changed(this.key, served);
+      this.#events.changed(this.key, served);
     }
-    this.#options.events.touched();
+    this.#events.touched(this);
   }
-}
-
-/**
- * The next item, or undefined as soon as the signal is aborted, even if the source is slow to notice. No generator of its own: a watch is one
- * of thousands, most of which wait here.
- */
-function nextUntil<Item>(
-  iterator: AsyncIterator<Item>,
-  signal: AbortSignal,
-): Promise<IteratorResult<Item> | undefined> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      resolve(undefined);
-      return;
-    }
-    const end = () => resolve(undefined);
-    signal.addEventListener("abort", end);
-    const forget = () => signal.removeEventListener("abort", end);
-    iterator.next().finally(forget).then(resolve, reject);
-  });
 }

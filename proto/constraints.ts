@@ -58,7 +58,8 @@ class Path {
 }
 
 type Check = (message: Message, path: Path, found: Violation[]) => void;
-type ValueCheck = (value: unknown, path: Path, found: Violation[]) => void;
+/** `outer` and `step` say where the value stands; they become a path only where it is needed, since nearly all that is checked is fine. */
+type ValueCheck = (value: unknown, outer: Path, step: string | number, found: Violation[]) => void;
 
 const checkers = new WeakMap<DescMessage, Check>();
 
@@ -124,7 +125,7 @@ function compileField(field: DescField): Check[] {
   // A proto3 scalar without presence is judged even when it is zero (so `min_len: 1` refuses ""), as are empty lists and maps.
   checks.push((message, path, found) => {
     const value = valueOf(message);
-    if (value !== undefined) check(value, path.at(field.name), found);
+    if (value !== undefined) check(value, path, field.name, found);
   });
   return checks;
 }
@@ -154,14 +155,14 @@ function compileSingle(
   const inside = schema === undefined || rules?.message?.skip === true ? undefined : compileInside(schema);
   if (own.length === 0) return inside;
   const wrapped = schema !== undefined && isWrapperDesc(schema);
-  return (value, path, found) => {
+  return (value, outer, step, found) => {
     // protobuf-es hands out the bare value of a wrapper, except in a oneof, a list or a map.
     const bare = wrapped && typeof value === "object" && value !== null && "value" in value ? value.value : value;
     for (const rule of own as ValueRule[]) {
       const problem = rule(bare as never);
-      if (problem !== undefined) found.push({ field: path.toString(), message: problem });
+      if (problem !== undefined) found.push({ field: outer.at(step).toString(), message: problem });
     }
-    inside?.(value, path, found);
+    inside?.(value, outer, step, found);
   };
 }
 
@@ -170,11 +171,16 @@ function compileInside(schema: DescMessage): ValueCheck | undefined {
   // Google's own types carry no rules, and some of them (Struct, wrappers) are not messages in JavaScript.
   if (schema.typeName.startsWith("google.protobuf.")) return undefined;
   // Looked up late: message types may contain themselves.
-  return (value, path, found) => checkerOf(schema)(value as Message, path, found);
+  let checker: Check | undefined;
+  return (value, outer, step, found) => {
+    checker ??= checkerOf(schema);
+    checker(value as Message, outer.at(step), found);
+  };
 }
 
-const checkAny: ValueCheck = (value, path, found) => {
+const checkAny: ValueCheck = (value, outer, step, found) => {
   const unpacked = unpack(value as Any);
+  const path = outer.at(step);
   if (unpacked.kind === "malformed") {
     found.push({ field: path.toString(), message: `value cannot be read as ${unpacked.typeName}` });
   } else if (unpacked.kind === "message") {
@@ -188,8 +194,10 @@ function compileList(field: Extract<DescField, { fieldKind: "list" }>, rules: Fi
   const minItems = list?.minItems ?? 0n;
   const maxItems = list?.maxItems;
   const unique = list?.unique === true;
-  return (value, path, found) => {
+  return (value, outer, step, found) => {
     const items = value as readonly unknown[];
+    if (items.length === 0 && minItems === 0n) return;
+    const path = outer.at(step);
     if (items.length < minItems) {
       found.push({ field: path.toString(), message: `value must contain at least ${minItems} item(s)` });
     }
@@ -199,7 +207,7 @@ function compileList(field: Extract<DescField, { fieldKind: "list" }>, rules: Fi
     if (unique && new Set(items).size < items.length) {
       found.push({ field: path.toString(), message: "repeated value must contain unique items" });
     }
-    if (item !== undefined) items.forEach((one, at) => item(one, path.at(at), found));
+    if (item !== undefined) items.forEach((one, at) => item(one, path, at, found));
   };
 }
 
@@ -209,8 +217,10 @@ function compileMap(field: Extract<DescField, { fieldKind: "map" }>, rules: Fiel
   const values = compileSingle(field.message, field.mapKind === "enum" ? field : undefined, map?.values);
   const minPairs = map?.minPairs ?? 0n;
   const maxPairs = map?.maxPairs;
-  return (value, path, found) => {
+  return (value, outer, step, found) => {
     const entries = Object.entries(value as Record<string, unknown>);
+    if (entries.length === 0 && minPairs === 0n) return;
+    const path = outer.at(step);
     if (entries.length < minPairs) {
       found.push({ field: path.toString(), message: `value must contain at least ${minPairs} pair(s)` });
     }
@@ -218,8 +228,8 @@ function compileMap(field: Extract<DescField, { fieldKind: "map" }>, rules: Fiel
       found.push({ field: path.toString(), message: `value must contain no more than ${maxPairs} pair(s)` });
     }
     for (const [key, one] of entries) {
-      keys?.(key, path.at(`[${JSON.stringify(key)}]`), found);
-      values?.(one, path.at(`[${JSON.stringify(key)}]`), found);
+      keys?.(key, path, `[${JSON.stringify(key)}]`, found);
+      values?.(one, path, `[${JSON.stringify(key)}]`, found);
     }
   };
 }

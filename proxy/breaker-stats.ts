@@ -1,10 +1,6 @@
-import type { Cluster } from "#envoy/config/cluster/v3/cluster_pb.ts";
-import { RoutingPriority } from "#envoy/config/core/v3/base_pb.ts";
-
 import type { AdminSource } from "./admin/source.ts";
-import { breakersOf } from "./cluster/breakers.ts";
-import { statNameOf } from "./cluster/compile.ts";
-import { clusterGauge, countedClusters } from "./cluster-gauge.ts";
+import { countedClusters } from "./cluster-facts.ts";
+import { clusterGauge } from "./cluster-gauge.ts";
 import type { Sample, ScopeGauges } from "./observe/stats-reader.ts";
 
 /** Each breaker: whether it is open, how much is left of it, the gauge that comes up against its limit, and what of that is of priority HIGH. */
@@ -20,11 +16,6 @@ const breakers = [
   ["rq_open", "remaining_rq", "maxRequests", "upstream_rq_active", "high.rq_active"],
 ] as const;
 
-const priorities = [
-  ["default", RoutingPriority.DEFAULT],
-  ["high", RoutingPriority.HIGH],
-] as const;
-
 /**
  * `cluster.<name>.circuit_breakers.<priority>.*` of all clusters. Limits hold in each worker by itself: a breaker counts as open when it is in any of them,
  * and what remains (where the cluster asks for it, track_remaining) is the sum. Made when somebody asks.
@@ -37,25 +28,23 @@ export function* breakerSamples(
 ): Generator<Sample> {
   const byCluster = Map.groupBy(gauges, ({ name }) => name);
   for (const cluster of countedClusters(active)) {
-    const counted = byCluster.get(statNameOf(cluster)) ?? [];
-    for (const [name, priority] of priorities) {
-      const thresholds = cluster.circuitBreakers?.thresholds.find((one) => one.priority === priority);
-      const limits = breakersOf(thresholds);
+    const counted = byCluster.get(cluster.statName) ?? [];
+    for (const priority of ["default", "high"] as const) {
+      const { breakers: limits, trackRemaining } = cluster[priority];
+      const sample = (stat: string, value: number) =>
+        clusterGauge(cluster.statName, `circuit_breakers.${priority}.${stat}`, value);
       // max_connection_pools is refused, and without it there is no limit of pools.
-      yield sample(cluster, name, "cx_pool_open", 0);
+      yield sample("cx_pool_open", 0);
       for (const [open, remaining, limit, gauge, ofHigh] of breakers) {
         const levels = counted.map(({ gauges: all }) => {
           const high = all.get(ofHigh) ?? 0;
-          return priority === RoutingPriority.HIGH ? high : (all.get(gauge) ?? 0) - high;
+          return priority === "high" ? high : (all.get(gauge) ?? 0) - high;
         });
-        yield sample(cluster, name, open, levels.some((level) => level >= limits[limit]) ? 1 : 0);
-        if (thresholds?.trackRemaining !== true) continue;
+        yield sample(open, levels.some((level) => level >= limits[limit]) ? 1 : 0);
+        if (!trackRemaining) continue;
         const used = levels.reduce((sum, level) => sum + Math.min(level, limits[limit]), 0);
-        yield sample(cluster, name, remaining, limits[limit] * Math.max(workers, levels.length) - used);
+        yield sample(remaining, limits[limit] * Math.max(workers, levels.length) - used);
       }
     }
   }
 }
-
-const sample = (cluster: Cluster, priority: string, stat: string, value: number) =>
-  clusterGauge(cluster, `circuit_breakers.${priority}.${stat}`, value);

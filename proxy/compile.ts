@@ -11,6 +11,9 @@ export type Compiled<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly Problem[] };
 
+/** Makes something when it is first needed. */
+export type Deferred<T> = () => T;
+
 /** A resource may hold thousands of mistakes of one kind; a NACK is cut at about 4 KB anyway (proxy-parity 1, rule 5). */
 const PROBLEMS_MAX = 100;
 

@@ -8,6 +8,7 @@ import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 import type { ProxyOptions } from "./options.ts";
 import { StartError } from "./options.ts";
 import type { Configuration } from "./xds/configuration.ts";
+import { type LoadReportsOptions, runLoadReports } from "./xds/load-reports.ts";
 import { type Loaded, loadSnapshot } from "./xds/snapshot.ts";
 import { runAdsClient } from "./xds/stream.ts";
 
@@ -19,13 +20,22 @@ export class ControlPlaneLink {
   readonly #options: ProxyOptions;
   readonly #configuration: Configuration;
   readonly #log: Pick<Logger, "info" | "warn" | "error">;
+  readonly #loads: LoadReportsOptions["loads"];
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  #reporting: Promise<void> = Promise.resolve();
 
-  constructor(options: ProxyOptions, configuration: Configuration, log: Pick<Logger, "info" | "warn" | "error">) {
+  /** @param loads of the clusters that say `lrs_server` */
+  constructor(
+    options: ProxyOptions,
+    configuration: Configuration,
+    log: Pick<Logger, "info" | "warn" | "error">,
+    loads: LoadReportsOptions["loads"],
+  ) {
     this.#options = options;
     this.#configuration = configuration;
     this.#log = log;
+    this.#loads = loads;
   }
 
   /**
@@ -44,6 +54,9 @@ export class ControlPlaneLink {
       await this.#restore(snapshot);
       return;
     }
+    const { xdsSecurity: security } = this.#options;
+    const [node, { signal }] = [nodeOf(this.#options), this.#stop];
+    this.#reporting = runLoadReports({ server: xdsAddress, node, signal, security, loads: this.#loads });
     const first = new AbortController();
     const answered = this.#answered();
     this.#run(xdsAddress, AbortSignal.any([first.signal, this.#stop.signal]));
@@ -65,7 +78,7 @@ export class ControlPlaneLink {
   /** Ends the stream. */
   async close(): Promise<void> {
     this.#stop.abort();
-    await this.#running;
+    await Promise.all([this.#running, this.#reporting]);
   }
 
   async #restore(snapshot: Extract<Loaded, { kind: "loaded" }>): Promise<void> {
@@ -89,7 +102,7 @@ export class ControlPlaneLink {
   }
 }
 
-/** What the proxy says of itself. Of Envoy's client_features it claims none: those are for heartbeats, load reports and wrapped SotW resources. */
+/** What the proxy says of itself. Of Envoy's client_features it claims none here: those are for heartbeats and wrapped SotW resources. */
 function nodeOf({ nodeId, gatewayGroup, version }: ProxyOptions): Node {
   return create(NodeSchema, {
     id: nodeId,

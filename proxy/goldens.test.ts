@@ -13,7 +13,7 @@ import { parse } from "yaml";
 import { registry } from "#proto/registry.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
-import { validateResource } from "./runtime.ts";
+import { validateResource } from "./parts.ts";
 import { supportedFields } from "./supported-fields.ts";
 import { decodeResource } from "./xds/decode.ts";
 

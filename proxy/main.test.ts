@@ -6,12 +6,16 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, expect, test } from "vitest";
+
+import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 
 import { type RunningProxy, runProxy } from "./main.ts";
 import type { ProxyOptions } from "./options.ts";
-import { AdsServer } from "../test/support/ads-server.ts";
-import { assignment, cluster, listener, routes } from "../test/support/envoy-resources.ts";
+import { AdsServer, type Sent } from "../test/support/ads-server.ts";
+import { assignment, cluster, listener, routes, takingVirtualHosts } from "../test/support/envoy-resources.ts";
+import { ask } from "../test/support/http.ts";
 
 // Workers use it as well; without it most of the time of these tests goes into reading the same code again and again.
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/sluice/compile"));
@@ -101,6 +105,71 @@ async function connects(port: number): Promise<boolean> {
 
 const admin = (proxy: RunningProxy, path: string, init?: RequestInit) =>
   fetch(`http://${proxy.adminAddress}${path}`, init);
+
+/** Plays a control plane whose virtual hosts come one by one; gives the text of the NACK that they get. */
+async function sendVirtualHosts(port: number, hosts: readonly Sent[]): Promise<string> {
+  await server.request(({ typeUrl }) => typeUrl.endsWith("Listener"));
+  server.send("CDS", [{ name: "a", body: cluster("a") }]);
+  server.send("LDS", [{ name: "l", body: listener("l", port, "r") }]);
+  await server.subscriptionTo("EDS", "a");
+  server.send("EDS", [{ name: "a", body: assignment("a", portOf(upstream)) }]);
+  await server.subscriptionTo("RDS", "r");
+  server.send("RDS", [{ name: "r", body: takingVirtualHosts("r") }]);
+  await server.subscriptionTo("VHDS", "*");
+  return await changeVirtualHosts(hosts);
+}
+
+async function changeVirtualHosts(hosts: readonly Sent[], version = "1"): Promise<string> {
+  const { errorDetail } = await server.answerTo(
+    server.send(
+      "VHDS",
+      hosts.map((host) => ({ ...host, version })),
+    ),
+  );
+  return errorDetail?.message ?? "";
+}
+
+/** A virtual host with one route. */
+const host = (name: string, route: JsonObject): Sent => ({
+  name: `r/${name}`,
+  body: fromJson(VirtualHostSchema, { name: `r/${name}`, domains: [`${name}.test`], routes: [route] }),
+});
+
+const saying = (name: string, text: string) =>
+  host(name, { match: { prefix: "/" }, directResponse: { status: 200, body: { inlineString: text } } });
+
+const broken = (name: string) => host(name, { match: { safeRegex: { regex: "(" } }, route: { cluster: "a" } });
+
+test("virtual hosts that nobody has asked for are judged when they come, and serve from the first request on", async () => {
+  const port = await freePort();
+  const names = Array.from({ length: 300 }, (_, at) => `h${at}`);
+  const forwarding = host("forwarding", { match: { prefix: "/" }, route: { cluster: "a" } });
+  const sent = [...names.map((name) => saying(name, `I am ${name}`)), forwarding, broken("bad")];
+  const [proxy, refusal] = await Promise.all([start(), sendVirtualHosts(port, sent)]);
+  expect(refusal).toMatch(/^VHDS: 1 resource refused: r\/bad: routes\[0\]\.match\.safe_regex\.regex: not RE2 syntax/);
+  await expect.poll(async () => (await admin(proxy, "/ready")).status, { timeout: 60_000 }).toBe(200);
+  // Listed with its endpoints, though no request has come to it.
+  expect(await (await admin(proxy, "/clusters")).text()).toContain(`a::127.0.0.1:${portOf(upstream)}::`);
+
+  const answer = async (name: string) => {
+    const { status, body } = await ask(port, { path: "/x", headers: { host: `${name}.test` } });
+    return `${status} ${body}`;
+  };
+  // All at once, in both workers, each for the first time.
+  expect(await Promise.all(names.map(answer))).toEqual(names.map((name) => `200 I am ${name}`));
+  expect(await answer("forwarding")).toBe("200 upstream GET /x");
+  expect(await answer("bad")).toMatch(/^404/);
+
+  // One that was asked for, one that becomes good, and one that becomes bad, which goes on as it was.
+  const changes = [saying("h7", "changed"), saying("bad", "good"), broken("h8")];
+  expect(await changeVirtualHosts(changes, "2")).toMatch(/^VHDS: 1 resource refused: r\/h8: /);
+  await expect.poll(() => answer("bad"), { timeout: 60_000 }).toBe("200 good");
+  for (let n = 0; n < 10; n++) {
+    // Each worker has what came together in use together, but not both at the same time.
+    await expect.poll(() => answer("h7"), { timeout: 60_000 }).toBe("200 changed");
+    expect(await answer("h8")).toBe("200 I am h8");
+  }
+});
 
 test("a proxy serves what a control plane sends, in all its workers", async () => {
   const port = await freePort();

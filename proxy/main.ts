@@ -8,11 +8,13 @@ import { resourceType } from "#proto/resource-types.ts";
 import { type AdminServer, isLoopback, startAdmin } from "./admin/server.ts";
 import type { AdminSource, ServerState } from "./admin/source.ts";
 import { breakerSamples } from "./breaker-stats.ts";
+import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
+import { HeapTrim } from "./heap-trim.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
-import { validateResource } from "./runtime.ts";
+import { validateResource } from "./parts.ts";
 import { serverSamples } from "./server-stats.ts";
 import { startSuccessor, type Successor } from "./successor.ts";
 import { supportedFields } from "./supported-fields.ts";
@@ -80,6 +82,7 @@ class Proxy implements RunningProxy {
   readonly #link: ControlPlaneLink;
   readonly #snapshotFile: string | undefined;
   readonly #snapshots: SnapshotWriter;
+  readonly #trim = new HeapTrim();
   readonly #isLive = Promise.withResolvers<void>();
   #admin: AdminServer | undefined;
   /** When all workers serve the configuration. */
@@ -114,6 +117,7 @@ class Proxy implements RunningProxy {
       decoder: { fields: supportedFields, validate: validateResource },
       apply: (updates) => {
         this.#workers.apply(updates);
+        this.#trim.changed(updates.length);
         keeper?.changed(updates);
         this.#snapshots.changed();
       },
@@ -132,7 +136,9 @@ class Proxy implements RunningProxy {
       stats: this.#stats,
       inherited: options.handover,
     });
-    this.#link = new ControlPlaneLink(options, this.#configuration, log);
+    this.#link = new ControlPlaneLink(options, this.#configuration, log, () =>
+      clusterLoads((type) => this.#configuration.active(type), this.#stats),
+    );
   }
 
   get adminAddress(): string {
@@ -192,6 +198,7 @@ class Proxy implements RunningProxy {
     await this.#drain();
     await this.#link.close();
     this.#configuration.close();
+    this.#trim.close();
     await this.#snapshots.flush();
     await Promise.all([this.#workers.close(), this.#admin?.close()]);
     this.#log.info("proxy stopped");

@@ -7,6 +7,7 @@ import { Cluster_DiscoveryType, Cluster_DnsLookupFamily, ClusterSchema } from "#
 import type { LbEndpointSchema } from "#envoy/config/endpoint/v3/endpoint_components_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { type Listener, ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
+import { type RouteSchema, VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -16,7 +17,8 @@ import type { Init } from "../test/support/message-init.ts";
 import { requestHead } from "../test/support/request-head.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 import { StatsStore } from "./observe/stats.ts";
-import { type RuntimeUpdate, validateResource, WorkerRuntime } from "./runtime.ts";
+import { validateResource } from "./parts.ts";
+import { type RuntimeUpdate, WorkerRuntime } from "./runtime.ts";
 
 const ads = { configSourceSpecifier: { case: "ads", value: {} } } as const;
 
@@ -203,6 +205,110 @@ test("endpoints may come before the cluster that they are for, and stay when it 
   expect(endpoint?.port).toBe(1);
   await runtime.apply([cds("orders")]);
   expect(runtime.cluster("orders")?.pick(undefined)).toBe(endpoint);
+});
+
+const taking: RuntimeUpdate = {
+  typeUrl: resourceType("RDS").typeUrl,
+  name: "r",
+  bytes: toBinary(
+    RouteConfigurationSchema,
+    create(RouteConfigurationSchema, { name: "r", vhds: { configSource: ads } }),
+  ),
+};
+
+const vhds = (name: string, domain: string, routes: number, from = 0): RuntimeUpdate => ({
+  typeUrl: resourceType("VHDS").typeUrl,
+  name,
+  bytes: toBinary(
+    VirtualHostSchema,
+    create(VirtualHostSchema, {
+      name,
+      domains: [domain],
+      routes: Array.from(
+        { length: routes },
+        (_, at): Init<typeof RouteSchema> => ({
+          name: `route ${from + at}`,
+          match: { pathSpecifier: { case: "prefix", value: `/${from + at}` } },
+          action: { case: "directResponse", value: { status: 200 } },
+        }),
+      ),
+    }),
+  ),
+});
+
+const routeOf = (runtime: WorkerRuntime, authority: string, path: string) =>
+  runtime.routeTable("r")?.match(requestHead({ authority, path }))?.name;
+
+test("virtual hosts that nobody has asked for change and go as all others, and are found at the first request", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([taking, vhds("r/a", "A.test", 2), vhds("r/b", "b.test", 2)]);
+  await runtime.apply([vhds("r/a", "a.test", 2, 5)]);
+  expect([routeOf(runtime, "a.test", "/0"), routeOf(runtime, "a.test", "/5")]).toEqual([undefined, "route 5"]);
+  // Compiled by now.
+  await runtime.apply([vhds("r/a", "a.test", 1, 7)]);
+  expect([routeOf(runtime, "a.test", "/5"), routeOf(runtime, "a.test", "/7")]).toEqual([undefined, "route 7"]);
+  await runtime.apply([vhds("r/a", "other.test", 1)]);
+  expect([routeOf(runtime, "a.test", "/0"), routeOf(runtime, "other.test", "/0")]).toEqual([undefined, "route 0"]);
+  await runtime.apply([{ ...vhds("r/b", "", 0), bytes: null }]);
+  expect(routeOf(runtime, "b.test", "/0")).toBeUndefined();
+  await runtime.close();
+});
+
+test("a virtual host that was not asked for has the settings of its newest route configuration", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([taking, vhds("r/a", "a.test", 1)]);
+  const changed = create(RouteConfigurationSchema, {
+    name: "r",
+    vhds: { configSource: ads },
+    responseHeadersToRemove: ["x-gone"],
+  });
+  // The main thread sends a route configuration's virtual hosts again with it.
+  await runtime.apply([{ ...taking, bytes: toBinary(RouteConfigurationSchema, changed) }, vhds("r/a", "a.test", 1)]);
+  const route = runtime.routeTable("r")?.match(requestHead({ authority: "a.test", path: "/0" }));
+  expect(route?.mutations.response).toBeDefined();
+  await runtime.close();
+});
+
+test("a virtual host that takes long to compile is compiled when it comes, and not while a request waits", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([taking]);
+  const broken = (routes: number) => {
+    const host = vhds("r/a", "a.test", routes);
+    // A route without an action: no main thread sends this, and it shows when a host is compiled.
+    const bad = toBinary(VirtualHostSchema, create(VirtualHostSchema, { routes: [{ name: "bad", match: {} }] }));
+    return { ...host, bytes: Buffer.concat([host.bytes ?? new Uint8Array(), bad]) };
+  };
+  await expect(runtime.apply([broken(5_000)])).rejects.toThrow(/VHDS r\/a: routes\[5000\]/);
+  await runtime.apply([broken(1)]);
+  expect(() => routeOf(runtime, "a.test", "/0")).toThrow(/VHDS r\/a: routes\[1\]/);
+});
+
+test("clusters that nobody has asked for change and go as all others, and have the latest endpoints at the first request", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([cds("a"), cds("b"), cds("c"), eds("a", [1]), eds("b", [1])]);
+  await runtime.apply([eds("a", [2, 3]), gone("CDS", "b"), cds("c")]);
+  expect([...(runtime.cluster("a")?.endpoints() ?? [])].map(({ port }) => port)).toEqual([2, 3]);
+  expect(runtime.cluster("b")).toBeUndefined();
+  expect(runtime.cluster("c")?.pick(undefined)).toBeUndefined();
+  await runtime.apply([eds("c", [4])]);
+  expect(runtime.cluster("c")?.pick(undefined)?.port).toBe(4);
+  expect(runtime.cluster("a")).toBe(runtime.cluster("a"));
+});
+
+test("a list of all clusters shows those that nobody has asked for, and doesn't keep them", async () => {
+  const { runtime } = startRuntime();
+  await runtime.apply([cds("a"), cds("b"), eds("a", [1, 2]), eds("b", [3])]);
+  runtime.cluster("b");
+  const listed = () =>
+    Array.from(runtime.clusters(), (one) => [one.name, ...Array.from(one.endpoints(), ({ port }) => port)]);
+  expect(listed()).toEqual([
+    ["a", 1, 2],
+    ["b", 3],
+  ]);
+  await runtime.apply([eds("a", [4])]);
+  expect(listed()).toContainEqual(["a", 4]);
+  const [shown] = runtime.clusters();
+  expect(shown).not.toBe(runtime.cluster("a"));
 });
 
 test("a new cluster has its names resolved before anything sends to it, and updates stay in order", async () => {

@@ -1,28 +1,19 @@
-import { fromBinary, type Message } from "@bufbuild/protobuf";
-
-import type { Cluster as ClusterMessage } from "#envoy/config/cluster/v3/cluster_pb.ts";
-import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
-import type { Listener } from "#envoy/config/listener/v3/listener_pb.ts";
-import type { VirtualHost } from "#envoy/config/route/v3/route_components_pb.ts";
-import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
-import type { Secret as SecretMessage } from "#envoy/extensions/transport_sockets/tls/v3/secret_pb.ts";
 import { resourceTypeByUrl, routeConfigurationOf } from "#proto/resource-types.ts";
 
-import { type Assignment, compileAssignment, NO_ENDPOINTS } from "./cluster/assignment.ts";
+import { NO_ENDPOINTS } from "./cluster/assignment.ts";
 import type { Cluster } from "./cluster/cluster.ts";
-import { type ClusterConfig, compileCluster } from "./cluster/compile.ts";
 import { LiveClusters } from "./cluster/live-clusters.ts";
-import { type Compiled, Place, type Problem } from "./compile.ts";
-import { compileListener } from "./listen/compile.ts";
 import type { DataPathStats, Runtime } from "./listen/context.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 import type { ExportContext } from "./observe/export/collector.ts";
 import { Exporters } from "./observe/export/exporters.ts";
 import { LogSinks } from "./observe/file-sink.ts";
-import { type CompiledVirtualHost, compileVirtualHostResource, type RouteSettings } from "./route/compile.ts";
-import { compileRouteResource, LiveRouteTable } from "./route/live-table.ts";
+import { type Part, partOf } from "./parts.ts";
+import type { RouteSettings } from "./route/compile.ts";
+import { DeferredHosts } from "./route/deferred-hosts.ts";
+import { LiveRouteTable } from "./route/live-table.ts";
 import type { RouteTable } from "./route/route.ts";
-import { compileSecret, type Secret } from "./tls/secret.ts";
+import type { Secret } from "./tls/secret.ts";
 
 /** A resource put in place or, when `bytes` is null, taken away. */
 export interface RuntimeUpdate {
@@ -37,48 +28,6 @@ export type ListenerChanged = (name: string, options: ListenerOptions | undefine
 /** How long an update may wait for names to be resolved. */
 const WARMING_MS_MAX = 5_000;
 
-/** A resource made ready for use. */
-type Part =
-  | { readonly kind: "CDS"; readonly value: ClusterConfig }
-  | { readonly kind: "EDS"; readonly value: Assignment }
-  | { readonly kind: "SDS"; readonly value: Secret }
-  | { readonly kind: "LDS"; readonly value: ListenerOptions }
-  | { readonly kind: "RDS"; readonly value: RouteTable }
-  | { readonly kind: "VHDS"; readonly value: CompiledVirtualHost };
-
-/** `settings`: of the route configuration that a virtual host belongs to. */
-function compile(typeUrl: string, message: Message, sinks: LogSinks, settings?: RouteSettings): Compiled<Part> {
-  const kind = resourceTypeByUrl.get(typeUrl)?.shortName;
-  switch (kind) {
-    case "CDS":
-      return partOf(kind, compileCluster(message as ClusterMessage));
-    case "EDS":
-      return partOf(kind, compileAssignment(message as ClusterLoadAssignment, false, Place.root()));
-    case "SDS":
-      return partOf(kind, compileSecret(message as SecretMessage));
-    case "LDS":
-      return partOf(kind, compileListener(message as Listener, sinks));
-    case "RDS":
-      return partOf(kind, compileRouteResource(message as RouteConfiguration));
-    case "VHDS":
-      return partOf(kind, compileVirtualHostResource(message as VirtualHost, settings));
-    case undefined:
-      return { ok: false, problems: [{ field: "", message: `the resource type ${typeUrl} is not supported` }] };
-  }
-}
-
-const partOf = <Kind extends Part["kind"], Value>(kind: Kind, compiled: Compiled<Value>) =>
-  compiled.ok ? { ok: true as const, value: { kind, value: compiled.value } } : compiled;
-
-/**
- * Compiles a resource for trial and says what is wrong with it. The main thread asks before it accepts a resource, so that workers are
- * sent only what they can use. Opens no file.
- */
-export function validateResource(typeUrl: string, message: Message): readonly Problem[] {
-  const compiled = compile(typeUrl, message, new LogSinks());
-  return compiled.ok ? [] : compiled.problems;
-}
-
 /**
  * The compiled configuration of one worker. Each part is immutable or, as clusters, an object that outlives its updates; an update
  * compiles what is in it and nothing else, and is then swapped in at once, between two requests.
@@ -89,6 +38,7 @@ export class WorkerRuntime implements Runtime {
   readonly sinks: LogSinks;
   readonly #changed: ListenerChanged;
   readonly #clusters = new LiveClusters();
+  readonly #hosts = new DeferredHosts();
   readonly #routeTables = new Map<string, RouteTable>();
   readonly #secrets = new Map<string, Secret>();
   /** Of the newest route configurations with `vhds`, in place or about to be. */
@@ -143,7 +93,7 @@ export class WorkerRuntime implements Runtime {
   /**
    * Carries updates out, in order, and resolves when they are in place: at once, except that new clusters have their names resolved
    * first, so that the first request that comes to one finds endpoints (Envoy's cluster warming). Rejects, and changes nothing, if one of them
-   * cannot be used: the main thread has tried them all, so that this is a bug.
+   * cannot be used: the main thread has tried them all, so that this is a bug. What is deferred (parts.ts) throws when it is first needed.
    */
   async apply(updates: readonly RuntimeUpdate[]): Promise<void> {
     const parts = updates.map((update) => ({ update, part: this.#compile(update) }));
@@ -178,27 +128,25 @@ export class WorkerRuntime implements Runtime {
   /** Stops everything that goes on by itself, and writes out what is left of the access logs. */
   async close(): Promise<void> {
     this.#clusters.close();
+    this.#hosts.close();
     for (const { timer } of this.#retiredTables.values()) clearTimeout(timer);
     await this.sinks.close();
   }
 
   #compile({ typeUrl, name, bytes }: RuntimeUpdate): Part | undefined {
     if (bytes === null) return undefined;
-    const type = resourceTypeByUrl.get(typeUrl);
-    if (type === undefined) throw new Error(`${name}: the resource type ${typeUrl} is not supported`);
-    const settings = type.shortName === "VHDS" ? this.#settingsFor(name) : undefined;
-    const compiled = compile(typeUrl, fromBinary(type.schema, bytes), this.sinks, settings);
-    if (compiled.ok) {
-      const { kind, value } = compiled.value;
-      // Virtual hosts that come with it are compiled before it is in place.
-      if (kind === "RDS" && value instanceof LiveRouteTable) this.#settings.set(name, value.settings);
-      return compiled.value;
-    }
-    const reasons = compiled.problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
-    throw new Error(`${type.shortName} ${name}: ${reasons}`);
+    const { sinks } = this;
+    const part = partOf(typeUrl, name, bytes, {
+      sinks,
+      hosts: this.#hosts,
+      settingsOf: (host) => this.#settingsOf(host),
+    });
+    // Virtual hosts that come with it are compiled before it is in place.
+    if (part.kind === "RDS" && part.value instanceof LiveRouteTable) this.#settings.set(name, part.value.settings);
+    return part;
   }
 
-  #settingsFor(virtualHost: string): RouteSettings {
+  #settingsOf(virtualHost: string): RouteSettings {
     const settings = this.#settings.get(routeConfigurationOf(virtualHost) ?? "");
     if (settings === undefined) throw new Error(`VHDS ${virtualHost}: there is no route configuration for it`);
     return settings;

@@ -1,7 +1,7 @@
 import type { ClusterStatus } from "./admin/source.ts";
 import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsMessage } from "./observe/stats-layout.ts";
-import type { ResourceUpdate } from "./xds/graph.ts";
+import type { PackedUpdates } from "./packed-updates.ts";
 
 /** What a worker thread is started with. */
 export interface WorkerSettings {
@@ -26,7 +26,7 @@ export interface WorkerSettings {
 /** From the main thread to a worker. */
 export type ToWorker =
   /** Change the configuration; answered by `applied` once new listeners are open. Whole graphs only, in order. */
-  | { readonly kind: "apply"; readonly sequence: number; readonly updates: readonly ResourceUpdate[] }
+  | { readonly kind: "apply"; readonly sequence: number; readonly updates: PackedUpdates }
   /** Answered by `clusters`. */
   | { readonly kind: "list-clusters"; readonly id: number }
   /** Make session tickets with this key from now on. */

@@ -22,7 +22,7 @@ export function startThread(settings: WorkerSettings): Worker {
   });
 }
 
-/** Sends a worker a message. Bytes are copied to each: protobuf's text decoder takes no shared memory. */
+/** Sends a worker a message. */
 export const post = (worker: Worker, message: ToWorker): void => worker.postMessage(message);
 
 /** Compiled code that is kept on disk for this thread (module.enableCompileCache) is of use to workers as well; it halves their start. */

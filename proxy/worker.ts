@@ -4,12 +4,14 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
+import { collector } from "./heap-trim.ts";
 import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { Crowd } from "./listen/crowd.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
+import { unpackUpdates } from "./packed-updates.ts";
 import { WorkerRuntime } from "./runtime.ts";
 import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts";
 
@@ -102,7 +104,9 @@ function crowdOf(counts: ConnectionCounts): Crowd | undefined {
 }
 
 async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
-  await runtime.apply(updates);
+  // What loading all modules left behind, before there are requests that would wait for it: a third of this thread's heap.
+  if (sequence === 1) collector()?.();
+  await runtime.apply(unpackUpdates(updates));
   await listeners.settled();
   crowd?.join();
   tell({ kind: "applied", sequence, listening: !listeners.down });

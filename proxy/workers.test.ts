@@ -16,11 +16,15 @@ import { assignment, cluster } from "../test/support/envoy-resources.ts";
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/sluice/compile"));
 
 const configured: ResourceUpdate[] = [
-  { typeUrl: resourceType("CDS").typeUrl, name: "a", bytes: toBinary(resourceType("CDS").schema, cluster("a")) },
+  {
+    typeUrl: resourceType("CDS").typeUrl,
+    name: "a",
+    resource: { bytes: toBinary(resourceType("CDS").schema, cluster("a")) },
+  },
   {
     typeUrl: resourceType("EDS").typeUrl,
     name: "a",
-    bytes: toBinary(resourceType("EDS").schema, assignment("a", 1, 2)),
+    resource: { bytes: toBinary(resourceType("EDS").schema, assignment("a", 1, 2)) },
   },
 ];
 
@@ -55,7 +59,7 @@ test("all workers get the configuration, and tell of their clusters as one", asy
 test("a worker that crashes is counted, and replaced by one with the whole configuration", async () => {
   start(1);
   // No main thread sends this; it is the shortest way to a bug.
-  workers.apply([{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }]);
+  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
   await expect.poll(() => workers.crashes, { timeout: 30_000 }).toBe(1);
   await expect.poll(() => workers.upToDate, { timeout: 30_000 }).toBe(1);
   expect(await workers.clusters()).toMatchObject([{ name: "a" }]);
@@ -63,7 +67,7 @@ test("a worker that crashes is counted, and replaced by one with the whole confi
 });
 
 test("workers that crash one after the other serve nothing", async () => {
-  const nonsense: ResourceUpdate[] = [{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }];
+  const nonsense: ResourceUpdate[] = [{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }];
   start(2, nonsense);
   workers.apply(nonsense);
   await expect.poll(() => workers.crashes, { timeout: 30_000 }).toBeGreaterThan(1);
@@ -75,7 +79,7 @@ test("a worker serves nothing while it is replaced", async () => {
   start(1);
   workers.apply(configured);
   await expect.poll(() => seen, { timeout: 30_000 }).toEqual([1]);
-  workers.apply([{ typeUrl: "nonsense", name: "x", bytes: new Uint8Array() }]);
+  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
   await expect.poll(() => seen, { timeout: 30_000 }).toEqual([1, 0, 1]);
   expect(workers.crashes).toBe(1);
 });

@@ -9,6 +9,7 @@ import { AddressCounts, addressCountsMemory } from "./listen/address-counts.ts";
 import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
 import type { ListeningSocket } from "./listen/listener.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
+import { type PackedUpdates, packUpdates } from "./packed-updates.ts";
 import { WORKERS_MAX } from "./options.ts";
 import type { FromWorker } from "./worker-messages.ts";
 import { Questions } from "./worker-questions.ts";
@@ -153,7 +154,8 @@ export class Workers {
   /** Sends a change to all workers. */
   apply(updates: readonly ResourceUpdate[]): void {
     if (updates.length === 0) return;
-    for (const slot of this.#slots) this.#apply(slot, updates);
+    const packed = packUpdates(updates);
+    for (const slot of this.#slots) this.#apply(slot, packed);
   }
 
   /**
@@ -214,7 +216,7 @@ export class Workers {
     );
   }
 
-  #apply(slot: Slot, updates: readonly ResourceUpdate[]): void {
+  #apply(slot: Slot, updates: PackedUpdates): void {
     slot.sent++;
     post(slot.worker, { kind: "apply", sequence: slot.sent, updates });
   }
@@ -258,7 +260,9 @@ export class Workers {
 
   /** Starts all workers that are still missing, with the present configuration. */
   #addOthers(): void {
-    while (!this.#ending && this.#slots.length < this.#count) this.#apply(this.#add(), this.#options.current());
+    if (this.#ending || this.#slots.length >= this.#count) return;
+    const updates = packUpdates(this.#options.current());
+    while (this.#slots.length < this.#count) this.#apply(this.#add(), updates);
   }
 
   #start(index: number): Worker {
@@ -333,7 +337,7 @@ export class Workers {
       if (this.#ending || this.#slots[index] !== slot) return;
       slot.worker = this.#start(index);
       slot.sent = 0;
-      this.#apply(slot, this.#options.current());
+      this.#apply(slot, packUpdates(this.#options.current()));
     }, delayMs);
   }
 }

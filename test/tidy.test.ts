@@ -22,6 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
     "control-plane/xds/",
     "control-plane/model/",
   ],
+  "control-plane/recent-clusters.ts": ["control-plane/store/", "control-plane/translate/", "control-plane/model/"],
   "control-plane/rollout/": [
     "control-plane/peers/",
     "control-plane/xds/",

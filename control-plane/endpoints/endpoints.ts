@@ -23,7 +23,8 @@ import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
 import { describeRegistry } from "./registry-info.ts";
 import { RotatingSource } from "./rotating-source.ts";
-import { type Saved, SavedFile } from "./saved.ts";
+import { SavedFile } from "./saved.ts";
+import type { Saved } from "./saved-records.ts";
 import type { SharedEndpoints } from "./shared.ts";
 
 /** How long a registry may take with its first answer before its service counts as one without instances. */
@@ -66,7 +67,8 @@ interface Demand {
   served: Canonical | undefined;
   /** The registry had its time to answer. */
   overdue: boolean;
-  readonly timer: NodeJS.Timeout;
+  /** Until then. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 const nothing = create(ServiceSnapshotSchema);
@@ -215,7 +217,7 @@ export class Endpoints {
       const registry = `${gatewayGroup}/${demand.discovery.registry}`;
       void this.#registries.get(registry)?.supervisor.remove(toKey(demand.discovery));
       this.#shared?.withdraw(registry, keyText(toKey(demand.discovery)));
-      this.#saved.touch();
+      this.#saved.rewrite();
     }
   }
 
@@ -261,6 +263,7 @@ export class Endpoints {
     const restored = this.#restored.get(`${gatewayGroup} ${key}`);
     this.#restored.delete(`${gatewayGroup} ${key}`);
     const overdue = () => {
+      demand.timer = undefined;
       demand.overdue = true;
       if (demand.served === undefined) this.#tell(gatewayGroup, key);
     };
@@ -276,7 +279,8 @@ export class Endpoints {
     const demand = this.#demands.get(gatewayGroup)?.get(key);
     if (demand === undefined) return;
     demand.served = served;
-    this.#saved.touch();
+    const { discovery } = demand;
+    this.#saved.put({ gatewayGroup, registry: discovery.registry, service: toKey(discovery), served });
     this.#tell(gatewayGroup, key);
   }
 

@@ -4,7 +4,7 @@ import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_
 import type { Source } from "../../discovery/source.ts";
 import { secretsIn } from "../model/secrets.ts";
 import { resolveSecret } from "./secret.ts";
-import { withoutSecrets, withoutSecretsIn } from "./without-secrets.ts";
+import { withoutSecrets } from "./without-secrets.ts";
 
 /** A source with the secrets that it was opened with. */
 interface Opened {
@@ -39,9 +39,12 @@ export class RotatingSource implements Source {
   /** @throws DiscoveryError "bad_settings" */
   watch(service: ServiceKey, signal: AbortSignal): AsyncIterable<ServiceSnapshot> {
     if (this.#canRotate) return this.#watchAll(service, signal);
-    // Thousands of watches have a frame less each.
-    const { source, secrets } = this.#current();
-    return withoutSecretsIn(source.watch(service, signal), secrets);
+    // Thousands of watches have a frame less each: what is thrown is told by `explain`.
+    return this.#current().source.watch(service, signal);
+  }
+
+  explain(error: unknown): unknown {
+    return withoutSecrets(error, this.#opened?.secrets ?? []);
   }
 
   async *#watchAll(service: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {

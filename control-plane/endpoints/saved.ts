@@ -1,71 +1,72 @@
-import { readFileSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { constants, readFileSync } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-
-import { SavedEndpointsSchema, SavedSnapshotSchema } from "#sluice/discovery/v1/saved_pb.ts";
-import { type ServiceKey, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
-
-import { type Canonical, canonical } from "../../discovery/canonical.ts";
-import { turn } from "../../discovery/turns.ts";
+import { keyText } from "../../discovery/source.ts";
+import { decodeRecords, encodeRecords, type Saved } from "./saved-records.ts";
 
 /** Changes are gathered so long; and a write may take only this share of the time. */
 const DELAY_MS_MIN = 1_000;
 const SHARE = 0.02;
-/** However slow the disk is: a control plane that is killed has lost no more. */
+/** However slow the disk is: a control plane that is killed has lost no more. One that takes nothing is tried so often. */
 const DELAY_MS_MAX = 10_000;
 
-/** Written in one go. */
-const CHUNK_BYTES = 256 * 1024;
+/** What was added to the file may be as long as the rest, or this long, before the file is written anew. */
+const ADDED_BYTES_MAX = 1024 * 1024;
 
-/** The last good answer for one service of one registry. */
-export interface Saved {
-  readonly gatewayGroup: string;
-  readonly registry: string;
-  readonly service: ServiceKey;
-  readonly served: Canonical;
-}
-
-/** The last good endpoints on disk, so that a control plane that starts while a registry is away still serves them. */
+/**
+ * The last good endpoints on disk, so that a control plane that starts while a registry is away still serves them. What changes is added
+ * to the end of the file, where it goes before what is in front of it; now and then the file is written anew.
+ */
 export class SavedFile {
   readonly #file: string;
-  readonly #snapshots: () => Iterable<Saved>;
+  readonly #all: () => Iterable<Saved>;
   readonly #warn: (message: string) => void;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
   #delayMs = DELAY_MS_MIN;
+  /** What changed since the last write, by what it is of. */
+  #changed = new Map<string, Saved>();
+  /** Nothing can be added: the file is of an earlier run, has what is gone, or may end in the middle of a record. */
+  #stale = true;
   #dirty = false;
   #closed = false;
+  #bytes = 0;
+  #addedBytes = 0;
 
-  /** @param snapshots what is to be saved now */
-  constructor(dataDir: string, snapshots: () => Iterable<Saved>, warn: (message: string) => void) {
+  /** @param all what is to be in the file now */
+  constructor(dataDir: string, all: () => Iterable<Saved>, warn: (message: string) => void) {
     this.#file = join(dataDir, "endpoints.bin");
-    this.#snapshots = snapshots;
+    this.#all = all;
     this.#warn = warn;
   }
 
-  /** What an earlier run saved; nothing if there was none or it can't be read, which is warned of. */
+  /** What an earlier run saved; nothing if there was none. What can't be read is warned of. */
   load(): readonly Saved[] {
     try {
-      return [...recordsIn(readFileSync(this.#file))];
+      const { records, problem } = decodeRecords(readFileSync(this.#file));
+      if (problem !== undefined) {
+        this.#warn(`${this.#file}: what follows the first ${records.length} services can't be read: ${problem}`);
+      }
+      return [...new Map(records.map((saved) => [keyOf(saved), saved])).values()];
     } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) {
+      if (!isMissing(error)) {
         this.#warn(`${this.#file}: the endpoints of the last run can't be read: ${String(error)}`);
       }
       return [];
     }
   }
 
-  /** Something changed: it will be saved soon. */
-  touch(): void {
-    this.#dirty = true;
-    if (this.#timer !== undefined || this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#writing = this.#write();
-    }, this.#delayMs);
+  /** This changed: it will be saved soon. */
+  put(saved: Saved): void {
+    this.#changed.set(keyOf(saved), saved);
+    this.#touch();
+  }
+
+  /** Something is to be saved no longer: the file will be written anew soon. */
+  rewrite(): void {
+    this.#stale = true;
+    this.#touch();
   }
 
   /** Saves what isn't yet. */
@@ -76,64 +77,78 @@ export class SavedFile {
     if (this.#dirty) await this.#write();
   }
 
+  #touch(): void {
+    this.#dirty = true;
+    if (this.#timer !== undefined || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#writing = this.#writing.then(() => this.#write());
+    }, this.#delayMs);
+  }
+
   async #write(): Promise<void> {
     this.#dirty = false;
     const started = performance.now();
-    const draft = `${this.#file}.${process.pid}`;
+    const changed = this.#changed;
+    this.#changed = new Map();
     try {
-      const handle = await open(draft, "w", 0o600);
-      try {
-        for await (const chunk of chunksOf(this.#snapshots())) await handle.writeFile(chunk);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(draft, this.#file);
+      const isLong = this.#addedBytes > Math.max(ADDED_BYTES_MAX, this.#bytes);
+      if (this.#stale || isLong || !(await this.#add(changed.values()))) await this.#writeAnew();
+      const restMs = (performance.now() - started) / SHARE;
+      this.#delayMs = Math.min(DELAY_MS_MAX, Math.max(DELAY_MS_MIN, restMs));
     } catch (error) {
       this.#warn(`${this.#file}: the endpoints can't be saved: ${String(error)}`);
+      // All of it is tried again.
+      this.#stale = true;
+      this.#dirty = true;
+      this.#delayMs = DELAY_MS_MAX;
+    }
+    if (this.#dirty) this.#touch();
+  }
+
+  /** @returns false if there is no such file any more */
+  async #add(changed: Iterable<Saved>): Promise<boolean> {
+    let handle: FileHandle;
+    try {
+      handle = await open(this.#file, constants.O_WRONLY | constants.O_APPEND);
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+    this.#addedBytes += await writeTo(handle, changed);
+    return true;
+  }
+
+  async #writeAnew(): Promise<void> {
+    // What comes to be gone meanwhile is for the next time.
+    this.#stale = false;
+    const draft = `${this.#file}.${process.pid}`;
+    try {
+      this.#bytes = await writeTo(await open(draft, "w", 0o600), this.#all());
+      await rename(draft, this.#file);
+      this.#addedBytes = 0;
+    } catch (error) {
       await rm(draft, { force: true });
+      throw error;
     }
-    const restMs = (performance.now() - started) / SHARE;
-    this.#delayMs = Math.min(DELAY_MS_MAX, Math.max(DELAY_MS_MIN, restMs));
-    if (this.#dirty) this.touch();
   }
 }
 
-const { number: recordField } = SavedEndpointsSchema.field.snapshots;
-const { number: snapshotField } = SavedSnapshotSchema.field.snapshot;
-
-/** An encoded SavedEndpoints, piece by piece: others have their turn between them. */
-async function* chunksOf(all: Iterable<Saved>): AsyncGenerator<Uint8Array> {
-  // One for all of them, and nothing is put together before it is in there: each time that would be as many bytes for the garbage.
-  const writer = new BinaryWriter();
+/** Writes records, has them on the disk, and closes the file. @returns how many bytes there were */
+async function writeTo(handle: FileHandle, records: Iterable<Saved>): Promise<number> {
   let bytes = 0;
-  for (const { gatewayGroup, registry, service, served } of all) {
-    await turn();
-    const owner = toBinary(SavedSnapshotSchema, create(SavedSnapshotSchema, { gatewayGroup, registry }));
-    const key = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, { service }));
-    const [head, content] = served.encode();
-    writer.tag(recordField, WireType.LengthDelimited).fork().raw(owner);
-    // The same message in parts, one after the other, is the whole of it.
-    writer.tag(snapshotField, WireType.LengthDelimited).fork().raw(head).raw(content).raw(key).join().join();
-    bytes += content.length;
-    if (bytes < CHUNK_BYTES) continue;
-    yield writer.finish();
-    bytes = 0;
+  try {
+    for await (const chunk of encodeRecords(records)) {
+      await handle.writeFile(chunk);
+      bytes += chunk.length;
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
-  yield writer.finish();
+  return bytes;
 }
 
-/** The records of an encoded SavedEndpoints, one at a time: as objects all of them would fill the memory. @throws if it is no such */
-function* recordsIn(bytes: Uint8Array): Iterable<Saved> {
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const [field, wireType] = reader.tag();
-    if (field !== recordField) {
-      reader.skip(wireType, field);
-      continue;
-    }
-    const { gatewayGroup, registry, snapshot } = fromBinary(SavedSnapshotSchema, reader.bytes());
-    if (snapshot?.service === undefined) continue;
-    yield { gatewayGroup, registry, service: snapshot.service, served: canonical(snapshot) };
-  }
-}
+const keyOf = ({ gatewayGroup, registry, service }: Saved) => `${gatewayGroup}/${registry} ${keyText(service)}`;
+
+const isMissing = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";

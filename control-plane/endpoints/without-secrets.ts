@@ -23,20 +23,4 @@ export function withoutSecrets(error: unknown, secrets: readonly string[]): unkn
   return error instanceof DiscoveryError ? new DiscoveryError(error.kind, message) : new Error(message);
 }
 
-/** The same items; what is thrown is without the secrets. */
-export function withoutSecretsIn<Item>(items: AsyncIterable<Item>, secrets: readonly string[]): AsyncIterable<Item> {
-  return {
-    [Symbol.asyncIterator]() {
-      const iterator = items[Symbol.asyncIterator]();
-      const rethrow = (error: unknown) => {
-        throw withoutSecrets(error, secrets);
-      };
-      return {
-        next: () => iterator.next().catch(rethrow),
-        return: async () => (await iterator.return?.()) ?? { done: true, value: undefined },
-      };
-    },
-  };
-}
-
 const partsOf = (text: string): string[] => [...text.matchAll(KUBECONFIG_SECRETS)].map(([, part = ""]) => part);

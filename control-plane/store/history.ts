@@ -18,11 +18,13 @@ interface Range {
   readonly order: "asc" | "desc";
   /** At most so many transactions. */
   readonly limit: number;
+  /** Stored bytes of all of them together, even if that leaves none. Default: 16 MiB, or a single transaction. */
+  readonly bytesMax?: number | undefined;
 }
 
 /**
  * Reads whole transactions from the table of changes, in the order asked for. It gives fewer than there are when they are large, but
- * never none while there are some; with a gateway group, only the changes of that group.
+ * never none while there are some, but for `bytesMax`; with a gateway group, only the changes of that group.
  */
 export async function readTransactions(db: Db, range: Range, place: RecordPlace): Promise<Transaction[]> {
   const inRange = db
@@ -40,7 +42,7 @@ export async function readTransactions(db: Db, range: Range, place: RecordPlace)
   let bytes = 0;
   const chosen = sizes.filter((size, at) => {
     bytes += Number(size.bytes);
-    return at === 0 || bytes <= READ_BYTES_MAX;
+    return bytes <= (range.bytesMax ?? READ_BYTES_MAX) || (at === 0 && range.bytesMax === undefined);
   });
   const ends = [chosen[0]?.revision, chosen.at(-1)?.revision].filter((revision) => revision !== undefined);
   if (ends.length === 0) return [];

@@ -109,9 +109,9 @@ export class SqlStore implements Store {
     return transactions;
   }
 
-  async transactionsBefore({ before, gatewayGroup, limit }: PastQuery): Promise<readonly Transaction[]> {
+  async transactionsBefore({ before, gatewayGroup, limit, bytesMax }: PastQuery): Promise<readonly Transaction[]> {
     const end = Number(before ?? this.#mirror.revision + 1n);
-    const range = { after: 0, before: end, gatewayGroup, order: "desc", limit } as const;
+    const range = { after: 0, before: end, gatewayGroup, order: "desc", limit, bytesMax } as const;
     return await this.#explained(() => readTransactions(this.#backend.db, range, this.#backend));
   }
 

@@ -43,6 +43,8 @@ export interface PastQuery {
   readonly gatewayGroup?: string;
   /** At most so many transactions. */
   readonly limit: number;
+  /** At most so many stored bytes, even if that leaves none. Default: enough for any one transaction. */
+  readonly bytesMax?: number;
 }
 
 /** What a store tells while it works. */

@@ -44,6 +44,8 @@ export function toCluster(service: Service, upstream: Upstream): Cluster {
     lbPolicy: lbPolicies.get(upstream.balance) ?? Cluster_LbPolicy.ROUND_ROBIN,
     transportSocket: toTransportSocket(upstream),
     typedExtensionProtocolOptions: toProtocolOptions(upstream),
+    // Native proxies and gRPC clients report its load by that; Envoy does by its bootstrap alone.
+    lrsServer: { configSourceSpecifier: { case: "self", value: {} } },
   });
 }
 

@@ -155,7 +155,8 @@ export class GroupTranslation {
     this.#staged.push(...changes);
     if (part === undefined) this.#services.delete(name);
     else this.#services.set(name, known);
-    this.#virtualHosts.set(name, part);
+    // Without its resources: their bytes are the xDS cache's, and would be kept twice here.
+    this.#virtualHosts.set(name, part && { hosts: part.hosts, routes: part.routes });
     this.#setUser(name, object?.kind === "service" ? object.value : undefined);
   }
 

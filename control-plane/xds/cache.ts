@@ -1,6 +1,7 @@
 import { resourceType, routeConfigurationOf } from "#proto/resource-types.ts";
 
 import { InterestIndex, type Watcher } from "./interest.ts";
+import { PastSets } from "./past-sets.ts";
 import { type CachedResource, cachedResource, type ResourceSet, setVersion, versionOf } from "./resource.ts";
 import { WHOLE_ROUTES, WholeRoutes } from "./whole-routes.ts";
 
@@ -24,13 +25,21 @@ export interface ResourceUpdate {
   readonly bytes: Uint8Array | null;
 }
 
+const CDS = resourceType("CDS").typeUrl;
 const RDS = resourceType("RDS").typeUrl;
 const VHDS = resourceType("VHDS").typeUrl;
 
 class MutableResourceSet extends Map<string, CachedResource> implements ResourceSet {
   /** The sum of the members' hashes: follows each change without a look at the others. */
   sum = 0n;
+  /** What the set was lately, where others refer to its members; see PastSets. */
+  readonly pastSets: PastSets | undefined;
   #names: ReadonlySet<string> | undefined;
+
+  constructor(pastSets?: PastSets) {
+    super();
+    this.pastSets = pastSets;
+  }
 
   get version(): string {
     return setVersion(this.sum);
@@ -39,6 +48,10 @@ class MutableResourceSet extends Map<string, CachedResource> implements Resource
   get names(): ReadonlySet<string> {
     this.#names ??= new Set(this.keys());
     return this.#names;
+  }
+
+  past(version: string) {
+    return this.pastSets?.find(version, this.sum);
   }
 
   override set(name: string, resource: CachedResource): this {
@@ -157,6 +170,29 @@ export class ResourceCache {
     return view === WHOLE_ROUTES ? found.wholeRoutes : (found.types.get(view) ?? empty);
   }
 
+  /**
+   * Takes what happened to a group's clusters before the first fill, the oldest first, so that a client which holds what they were is understood.
+   * Undefined bytes: there was, or is, no such cluster.
+   */
+  recall(
+    group: string,
+    steps: readonly {
+      readonly name: string;
+      readonly before: Uint8Array | undefined;
+      readonly after: Uint8Array | undefined;
+    }[],
+  ): void {
+    const target = this.#groups.get(group);
+    if (target === undefined) return;
+    const set = setOf(target, CDS);
+    const resource = (name: string, bytes: Uint8Array | undefined) =>
+      bytes && cachedResource(CDS, name, versionOf(bytes), bytes);
+    const changes = steps.map(({ name, before, after }) => ({
+      ...{ name, before: resource(name, before), after: resource(name, after) },
+    }));
+    set.pastSets?.recall(changes, set.sum);
+  }
+
   /** How many resources of each type all groups have together. */
   counts(): Map<string, number> {
     const counts = new Map<string, number>();
@@ -191,15 +227,29 @@ function write(group: Group, { typeUrl, name, bytes }: ResourceUpdate): Resource
   const before = set?.get(name);
   if (bytes === null) {
     if (set === undefined || before === undefined) return undefined;
+    const removal = { name, before, exists: false };
+    set.pastSets?.note(set.sum, removal);
     set.delete(name);
     set.sum -= before.setHash;
-    return { name, before, exists: false };
+    return removal;
   }
   const version = versionOf(bytes);
   if (before?.version === version) return undefined;
   const after = cachedResource(typeUrl, name, version, bytes);
-  if (set === undefined) group.types.set(typeUrl, (set = new MutableResourceSet()));
+  set ??= setOf(group, typeUrl);
+  const change = { name, before, exists: true };
+  set.pastSets?.note(set.sum, change);
   set.set(name, after);
   set.sum += after.setHash - (before?.setHash ?? 0n);
-  return { name, before, exists: true };
+  return change;
+}
+
+/** The set of a type, which comes into being by its first use. */
+function setOf(group: Group, typeUrl: string): MutableResourceSet {
+  let set = group.types.get(typeUrl);
+  if (set === undefined) {
+    set = new MutableResourceSet(typeUrl === CDS ? new PastSets() : undefined);
+    group.types.set(typeUrl, set);
+  }
+  return set;
 }

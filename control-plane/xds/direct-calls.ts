@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 
 import type { Server } from "@grpc/grpc-js";
 
-import { RawCall } from "./raw-call.ts";
+import { type Incoming, RawCall } from "./raw-call.ts";
 
 type StreamHandler = (interceptors: unknown, stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
@@ -17,7 +17,7 @@ type StreamHandler = (interceptors: unknown, stream: ServerHttp2Stream, headers:
 export function handleDirectly(
   server: Server,
   handlers: ReadonlyMap<string, (call: RawCall) => void>,
-  requestBytesMax: number,
+  incoming: Incoming,
 ): void {
   const within = server as unknown as { _streamHandler?: StreamHandler };
   const others = within._streamHandler;
@@ -25,7 +25,7 @@ export function handleDirectly(
   within._streamHandler = (interceptors, stream, headers) => {
     const handler = handlers.get(headers[":path"] ?? "");
     if (handler === undefined || !isGrpc(headers)) others.call(server, interceptors, stream, headers);
-    else handler(new RawCall(stream, headers, requestBytesMax));
+    else handler(new RawCall(stream, headers, incoming));
   };
 }
 

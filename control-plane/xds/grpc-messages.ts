@@ -24,6 +24,11 @@ export class MessageReader {
     this.#bytesMax = bytesMax;
   }
 
+  /** Bytes of a message that is not complete; 0 between two. */
+  get heldBytes(): number {
+    return this.#size;
+  }
+
   /** The messages that are complete with this piece. @throws MessageTooLarge */
   *read(piece: Buffer): Iterable<FramedMessage> {
     this.#pieces.push(piece);

@@ -1,5 +1,7 @@
 /** Bounds of what data planes may ask for and how long they are waited for. */
 export interface XdsLimits {
+  /** Connections of whomever: one for each stream, and as many for reports, REST and those who say nothing. */
+  readonly connectionsMax: number;
   /** Streams of all data planes together. */
   readonly streamsMax: number;
   /** Streams of one data plane: a few for separate services, and those that a broken connection leaves behind for a while. */
@@ -14,6 +16,8 @@ export interface XdsLimits {
   readonly unknownTypesMax: number;
   /** Of a request. Envoy's first one on a reconnect names all that it holds (T7). */
   readonly requestBytesMax: number;
+  /** Of requests that are not complete, on all streams together. */
+  readonly incomingBytesMax: number;
   /** About how much goes into one response that can be split; under the 4 MiB that gRPC clients take by default (T7). */
   readonly responseBytes: number;
   /** The same of the first virtual hosts for a client that takes them one by one; it takes messages of 64 MiB. */
@@ -41,6 +45,7 @@ export interface XdsLimits {
 }
 
 export const defaultLimits: XdsLimits = {
+  connectionsMax: 20_000,
   streamsMax: 10_000,
   streamsPerNodeMax: 32,
   namesMax: 50_000,
@@ -48,6 +53,7 @@ export const defaultLimits: XdsLimits = {
   nodeNameLengthMax: 1024,
   unknownTypesMax: 10,
   requestBytesMax: 64 * 1024 * 1024,
+  incomingBytesMax: 256 * 1024 * 1024,
   responseBytes: 3 * 1024 * 1024,
   firstHostsBytes: 48 * 1024 * 1024,
   ackTimeoutMs: 300_000,

@@ -7,6 +7,17 @@ import { type Server, ServerCredentials } from "@grpc/grpc-js";
 import { sniffHttpVersion } from "../admin/sniff.ts";
 import { secureContextOf, serverOptionsOf, type XdsTls } from "./credentials.ts";
 
+/** Where a server is to listen. */
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** More are closed as soon as they come. */
+  readonly connectionsMax: number;
+  /** One more was closed. */
+  readonly onRefused: () => void;
+}
+
 /** Where a server listens. */
 export interface Listening {
   readonly port: number;
@@ -31,8 +42,7 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
  */
 export function listen(
   server: Server,
-  host: string,
-  port: number,
+  { host, port, connectionsMax, onRefused }: ListenAddress,
   tls: XdsTls | undefined,
   handler: HttpHandler,
 ): Promise<Listening> {
@@ -69,6 +79,8 @@ export function listen(
       socket.once("close", () => unknown.delete(socket));
       sniffHttpVersion(socket, (version) => hand(socket, version));
     });
+  listener.maxConnections = connectionsMax;
+  listener.on("drop", onRefused);
   const stop = () => {
     listener.close();
     for (const socket of unknown) socket.destroy();

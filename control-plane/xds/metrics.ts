@@ -36,6 +36,10 @@ export function registerXdsMetrics(registry: MetricsRegistry, nodes: NodeRegistr
       name: "sluice_xds_unknown_type_requests_total",
       help: "Requests for resource types that are not served.",
     }),
+    connectionsRefused: registry.counter({
+      name: "sluice_xds_connections_refused_total",
+      help: "Connections that were closed as they came, since there were too many.",
+    }),
     streamsCut: registry.counter({
       name: "sluice_xds_streams_cut_total",
       help: "Streams that the server ended, by gRPC status.",

@@ -1,5 +1,6 @@
 /** The gRPC of discovery streams, spoken by a client that knows nothing but HTTP/2 (gRPC over HTTP2). */
 import { once } from "node:events";
+import { connect as connectTcp } from "node:net";
 import { type ClientHttp2Session, connect, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -18,6 +19,7 @@ import { MessageReader, messagePrefix } from "./grpc-messages.ts";
 
 const path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const CDS = typeUrlOf("CDS");
+const CLUSTERS = "envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters";
 
 const request = (id = "n1") =>
   toBinary(
@@ -128,6 +130,72 @@ test("a message that is too large ends the call, and the data plane with it", as
     "grpc-message": "a message of 1001 bytes is larger than 1000",
   });
   expect(rig.nodes.connectedNodes).toBe(0);
+});
+
+test("a connection beyond what there may be is closed as it comes, and counted", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits: { connectionsMax: 1 } });
+  await using client = await call(rig);
+  client.stream.write(framed(request()));
+  await client.response(0);
+  const [host, port] = rig.server.address.split(":");
+  const socket = connectTcp(Number(port), host);
+  socket.on("error", () => {});
+  await once(socket, "close");
+  expect(rig.metrics.text()).toContain("sluice_xds_connections_refused_total 1");
+  client.stream.end();
+  expect(await client.ended).toMatchObject({ "grpc-status": `${status.OK}` });
+});
+
+test("half messages of many calls together have a bound, and small ones are taken all the same", async () => {
+  const limits = { requestBytesMax: 1_000_000, incomingBytesMax: 250_000 };
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits });
+  const half = Buffer.concat([messagePrefix(1_000_000), Buffer.alloc(200_000)]);
+  await using first = await call(rig);
+  await using second = await call(rig);
+  await using small = await call(rig);
+  first.stream.write(half);
+  second.stream.write(half);
+  const refused = await Promise.race([first.ended.then(() => first), second.ended.then(() => second)]);
+  expect(await refused.ended).toMatchObject({ "grpc-status": `${status.RESOURCE_EXHAUSTED}` });
+  small.stream.write(framed(request()));
+  await small.response(0);
+  // What was held is given back with the calls.
+  const left = refused === first ? second : first;
+  left.stream.end();
+  expect(await left.ended).toMatchObject({ "grpc-status": `${status.INVALID_ARGUMENT}` });
+  for (let again = 0; again < 5; again++) {
+    await using client = await call(rig);
+    client.stream.end(half.subarray(0, 150_000));
+    expect(await client.ended).toMatchObject({ "grpc-status": `${status.INVALID_ARGUMENT}` });
+  }
+});
+
+test("a message that the client's end cuts short is told, and a status message is readable", async () => {
+  await using rig = await startXdsRig([]);
+  await using client = await call(rig);
+  client.stream.end(framed(request()).subarray(0, 9));
+  expect(await client.ended).toMatchObject({
+    "grpc-status": `${status.INVALID_ARGUMENT}`,
+    "grpc-message": "the last message is cut short",
+  });
+  await using separate = await call(rig, { ":path": `/${CLUSTERS}` });
+  const wrong = create(DeltaDiscoveryRequestSchema, { node: { id: "n" }, typeUrl: typeUrlOf("EDS") });
+  separate.stream.write(framed(toBinary(DeltaDiscoveryRequestSchema, wrong)));
+  expect(await separate.ended).toMatchObject({ "grpc-message": expect.stringContaining(`serves ${CDS} only`) });
+});
+
+test.each([0, 1])("a call that was ended, after %i responses, is over though its client goes on", async (responses) => {
+  await using rig = await startXdsRig([resource("CDS", "a")]);
+  await using client = await call(rig);
+  const closed = once(client.stream, "close");
+  if (responses > 0) {
+    client.stream.write(framed(request()));
+    await client.response(0);
+  }
+  client.stream.write(framed(Buffer.from("ff", "hex")));
+  expect(await client.ended).toMatchObject({ "grpc-status": `${status.INVALID_ARGUMENT}` });
+  await closed;
+  expect(client.stream.rstCode).toBe(0);
 });
 
 test("the client's deadline ends the call", async () => {

@@ -36,6 +36,19 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 const { HTTP2_HEADER_CONTENT_TYPE, HTTP2_HEADER_STATUS } = constants;
 
+/** What calls may hold of messages that have begun: half messages of many would be much, and nobody has been asked yet who they are. */
+export interface Incoming {
+  /** A longer message ends its call with RESOURCE_EXHAUSTED. */
+  readonly messageBytesMax: number;
+  /** Beyond that the call that wants more ends with RESOURCE_EXHAUSTED, unless what it holds is little. */
+  readonly bytesMax: number;
+  /** Of all calls together, now. */
+  bytes: number;
+}
+
+/** So much a call may hold in any case: what most requests are. */
+const HELD_BYTES_FREE = 64 * 1024;
+
 /** A call under way. Reading begins at once; whoever makes it gives it its listener in the same turn. */
 export class RawCall {
   readonly credentials: Credentials;
@@ -43,20 +56,26 @@ export class RawCall {
   readonly peer: string;
   readonly #stream: ServerHttp2Stream;
   readonly #reader: MessageReader;
+  readonly #incoming: Incoming;
+  /** Bytes that the call counts as held. */
+  #held = 0;
   #listener: CallListener | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #ended = false;
 
-  /** @param requestBytesMax a longer message ends the call with RESOURCE_EXHAUSTED */
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, requestBytesMax: number) {
+  /** @param incoming what all calls together may hold of messages that are not complete */
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, incoming: Incoming) {
     this.#stream = stream;
-    this.#reader = new MessageReader(requestBytesMax);
+    this.#incoming = incoming;
+    this.#reader = new MessageReader(incoming.messageBytesMax);
     const socket = stream.session?.socket;
     this.peer = `${socket?.remoteAddress ?? "unknown"}:${socket?.remotePort ?? 0}`;
     this.credentials = credentialsFrom(headers.authorization, certificateOf(socket));
     stream.on("data", (piece: Buffer) => this.#read(piece));
     stream.on("end", () => {
-      if (!this.#ended) this.#listener?.halfClosed();
+      if (this.#ended) return;
+      if (this.#reader.heldBytes > 0) this.#abort(status.INVALID_ARGUMENT, "the last message is cut short");
+      else this.#listener?.halfClosed();
     });
     stream.on("close", () => this.#gone());
     // What went wrong with a stream, its "close" tells.
@@ -98,16 +117,27 @@ export class RawCall {
   end(code: status, details = ""): void {
     if (this.#ended) return;
     this.#ended = true;
+    this.#hold(0);
     clearTimeout(this.#deadline);
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
-    const trailers = { "grpc-status": code, "grpc-message": encodeURIComponent(details).replaceAll("%20", " ") };
+    const trailers = { "grpc-status": code, "grpc-message": percentEncoded(details) };
     if (!stream.headersSent) {
       stream.respond({ ...responseHeaders, ...trailers }, { endStream: true });
+      setImmediate(() => this.#drop());
       return;
     }
-    stream.once("wantTrailers", () => stream.sendTrailers(trailers));
+    stream.once("wantTrailers", () => {
+      stream.sendTrailers(trailers);
+      setImmediate(() => this.#drop());
+    });
     stream.end();
+  }
+
+  /** A client that goes on although all is said would keep the stream for as long as its connection lasts (RFC 9113, 8.1). */
+  #drop(): void {
+    const stream = this.#stream;
+    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   #read(piece: Buffer): void {
@@ -119,14 +149,25 @@ export class RawCall {
         if (this.#ended) return;
         this.#listener?.message(bytes);
       }
+      this.#hold(this.#reader.heldBytes);
+      if (this.#held > HELD_BYTES_FREE && this.#incoming.bytes > this.#incoming.bytesMax) {
+        this.#abort(status.RESOURCE_EXHAUSTED, "too much is received at once; try again later");
+      }
     } catch (error) {
       if (!(error instanceof MessageTooLarge)) throw error;
       this.#abort(status.RESOURCE_EXHAUSTED, error.message);
     }
   }
 
+  #hold(bytes: number): void {
+    const held = this.#ended ? 0 : bytes;
+    this.#incoming.bytes += held - this.#held;
+    this.#held = held;
+  }
+
   #gone(): void {
     clearTimeout(this.#deadline);
+    this.#hold(0);
     if (this.#ended) return;
     this.#ended = true;
     this.#listener?.gone();
@@ -148,6 +189,10 @@ export class RawCall {
     this.#listener?.gone();
   }
 }
+
+/** Of a status message (gRPC over HTTP2, "Percent-Encoded"): all but printable ASCII, and the percent sign itself. */
+const percentEncoded = (text: string): string =>
+  text.replace(/[^ -$&-~]+/g, (piece) => Buffer.from(piece).toString("hex").toUpperCase().replace(/../g, "%$&"));
 
 const responseHeaders = {
   [HTTP2_HEADER_STATUS]: 200,

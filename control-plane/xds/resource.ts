@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 
+import type { Past } from "./past-sets.ts";
 import { encodeEntry, type ResourceEntry } from "./wire.ts";
 
 /** A resource as it is served: encoded once, shared by all streams, never changed. */
@@ -20,6 +21,8 @@ export interface ResourceSet extends Pick<ReadonlyMap<string, CachedResource>, "
   readonly version: string;
   /** All names, as a set that never changes; another one once there are others. Undefined where nobody keeps it. */
   readonly names?: ReadonlySet<string> | undefined;
+  /** How the set that has had this version differs from this one; undefined where that isn't known. */
+  past?(version: string): Past | undefined;
 }
 
 const SET_HASH_BITS = 64;

@@ -89,6 +89,7 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const server = new Server({
     "grpc.max_receive_message_length": limits.requestBytesMax,
     "grpc.max_send_message_length": -1,
+    "grpc.max_concurrent_streams": limits.streamsMax,
     "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
     "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
     // Its bookkeeping of calls and messages, which nobody reads.
@@ -109,7 +110,8 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
       (call: RawCall) => open(call, protocol, onlyType),
     ]),
   );
-  handleDirectly(server, direct, limits.requestBytesMax);
+  const incoming = { messageBytesMax: limits.requestBytesMax, bytesMax: limits.incomingBytesMax, bytes: 0 };
+  handleDirectly(server, direct, incoming);
   for (const [method, type] of fetchMethods) {
     server.addService(typedMethods([method]), { [method.localName]: fetchHandler(type, context) });
   }
@@ -119,7 +121,10 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const served = [...new Set(methods.map(([{ parent }]) => parent)), ...services.map(({ service }) => service)];
   const endHealth = addIntrospection(server, served);
   const { host, tls } = options;
-  const { port, setTls, stop } = await listen(server, host, options.port, tls, restHandler(context));
+  const { connectionsMax } = limits;
+  const onRefused = () => context.metrics.connectionsRefused.add();
+  const at = { host, port: options.port, connectionsMax, onRefused };
+  const { port, setTls, stop } = await listen(server, at, tls, restHandler(context));
   const stopChecking = join.onChange(() => {
     for (const stream of streams) stream.checkCredentials();
   });

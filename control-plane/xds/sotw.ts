@@ -19,8 +19,8 @@ export const sotw: StreamProtocol = {
       node: request.node,
       typeUrl: request.typeUrl,
       nameLists: [request.resourceNames],
-      // Its first answer is the full state at once, so that nothing is gained by waiting for its other types.
-      reconnects: false,
+      // S16: a version without a nonce is that of another stream.
+      reconnects: request.versionInfo !== "" && request.responseNonce === "",
       apply: (sub, traits, nowMs) =>
         applySotw(sub, { ...request, refusal: request.errorDetail?.message }, traits, nowMs),
     };

@@ -104,6 +104,8 @@ test("S9 the list is whole: what it lacks is unsubscribed, what is new in it is 
   player.request({ names: ["b"], nonce: push?.nonce ?? "" });
   player.change({ a: "2" });
   expect(player.take()).toBeUndefined();
+  player.request({ names: ["a", "b"], nonce: push?.nonce ?? "" });
+  expect(told(player.take())).toEqual(["a"]);
 });
 
 test("S9 a name that is newly listed is sent though the wildcard had brought it", () => {
@@ -186,12 +188,14 @@ test("S15 a name that doesn't exist is sent when it comes into being", () => {
 
 test("S16 a client that reconnects with the version of the whole set gets it again only if it names resources", () => {
   const { version } = inSync(new SotwPlayer("CDS", two), {});
-  const same = new SotwPlayer("CDS", two);
-  same.request({ version });
-  expect(same.take()).toBeUndefined();
-  expect(same.sub.acceptedVersion).toBe(version);
-  same.change({ a: null });
-  expect(told(same.take())).toEqual(["b"]);
+  for (const type of ["CDS", "LDS"] as const) {
+    const same = new SotwPlayer(type, two);
+    same.request({ version: same.set.version });
+    expect(same.take()).toBeUndefined();
+    expect(same.sub.acceptedVersion).toBe(same.set.version);
+    same.change({ a: null });
+    expect(told(same.take())).toEqual(["b"]);
+  }
   const named = new SotwPlayer("CDS", two);
   named.request({ version, names: ["a"] });
   expect(told(named.take())).toEqual(["a"]);

@@ -71,7 +71,11 @@ export function applySotw(sub: Subscription, request: SotwRequest, traits: Clien
   for (const name of added) sub.unanswered.add(name);
   if (verdict === "stale") return { verdict, settled, watch, unwatch, rescan: false };
   const rescan = sub.unanswered.delete(WILDCARD) || first;
-  for (const name of sub.unanswered) sub.forced.add(name); // S9: sent even if it was sent before.
+  // A client that comes back serves by what it was sent: what it names is sent again, yet in the order of any other change (W1).
+  const returns = first && request.versionInfo !== "";
+  if (returns) sub.fresh = false;
+  const due = returns && !isFullState(sub.type) ? sub.dirty : sub.forced;
+  for (const name of sub.unanswered) due.add(name); // S9: sent even if it was sent before.
   // Full state is answered even when it is empty: then nothing of what was asked for exists (S13).
   if (isFullState(sub.type) && (rescan ? wildcard || added.length > 0 : sub.unanswered.size > 0)) {
     sub.replyEvenIfEmpty = true;

@@ -239,7 +239,7 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
     sub.sentVersion = set.version;
     sub.acceptedVersion = set.version;
     sub.replyEvenIfEmpty = false;
-  }
+  } else if (sub.heldVersion !== "") resume(sub, set);
   sub.heldVersion = "";
   sub.progress.comparing = true;
   for (const name of sub.sent.keys()) if (!set.has(name)) sub.gone.add(name);
@@ -254,6 +254,20 @@ export function rescan(sub: Subscription, set: ResourceSet, nowMs: number): void
     }
   }
   if (isWaiting(sub)) sub.waitingSinceMs ??= nowMs;
+}
+
+/** It holds what the set was at an earlier version: what of that has gone meanwhile goes from it as from a client that never was away (W6). */
+function resume(sub: Subscription, set: ResourceSet): void {
+  const past = set.past?.(sub.heldVersion);
+  if (past === undefined) return;
+  for (const { name, version } of set.values()) if (!past.has(name)) sub.sent.set(name, version);
+  for (const [name, resource] of past) {
+    if (resource === undefined) continue;
+    sub.sent.set(name, resource.version);
+    if (!set.has(name)) sub.lingering.set(name, resource);
+  }
+  sub.acceptedVersion = sub.heldVersion;
+  sub.replyEvenIfEmpty = false;
 }
 
 /** The client no longer wants the name: all that was kept for it goes. */

@@ -171,8 +171,10 @@ function failureOf(status: number, body: Buffer, address: string, path: string):
   const text = body.toString("utf8");
   const words = `${address}: ${status} ${text.trim().slice(0, WORDS_LENGTH_MAX)}`;
   // "ACL not found": the token is unknown; "Permission denied": it is known and may not.
-  if (status === 401 || (status === 403 && /ACL not found/i.test(text)))
-    return new DiscoveryError("unauthenticated", words);
+  if (status === 403 && /ACL not found/i.test(text)) {
+    return new DiscoveryError("unauthenticated", `${words}: Consul doesn't know the token`);
+  }
+  if (status === 401) return new DiscoveryError("unauthenticated", words);
   if (status === 403) return new DiscoveryError("permission_denied", words);
   if (status === 429) {
     const hint =

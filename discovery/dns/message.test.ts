@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -48,6 +51,27 @@ test("addresses, aliases and services are read, with their times and through poi
   ]);
   expect(decodeAnswer(answer(1, 3, [], [soa]))).toMatchObject({ code: 3, answers: [], negativeTtlS: 9 });
   expect(decodeAnswer(answer(1, 0x0200, [])).isTruncated).toBe(true);
+});
+
+test("what a real server answers is read: addresses, services, none, no such name, too much and a refusal", () => {
+  const file = join(import.meta.dirname, "testdata/dnsmasq.json");
+  const recorded = JSON.parse(readFileSync(file, "utf8")) as Record<string, string>;
+  const read = (which: string) => decodeAnswer(Buffer.from(recorded[which] ?? "", "hex"));
+  expect(read("a")).toMatchObject({
+    ...{ id: 7, code: 0, isTruncated: false, question: questionText("one.test", "A"), negativeTtlS: undefined },
+    answers: [{ type: "address", name: "one.test", ttlS: 1, address: "10.0.0.1" }],
+  });
+  expect(read("aaaa").answers).toMatchObject([{ address: "2001:db8::1" }]);
+  expect(read("no-aaaa")).toMatchObject({ code: 0, answers: [] });
+  // Beside the services it gives addresses of their targets, which are asked for by themselves.
+  const services = read("srv").answers.filter(({ type }) => type === "srv");
+  expect(services).toMatchObject([
+    { priority: 2, weight: 0, port: 8081, target: "two.test" },
+    { priority: 1, weight: 5, port: 8080, target: "one.test" },
+  ]);
+  expect(read("no-such-name")).toMatchObject({ code: 3, answers: [], negativeTtlS: undefined });
+  expect(read("truncated")).toMatchObject({ code: 0, isTruncated: true });
+  expect(read("refused")).toMatchObject({ code: 5, answers: [] });
 });
 
 test("a pointer to itself, or forwards, is a bad answer rather than a loop", () => {

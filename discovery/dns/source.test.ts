@@ -119,6 +119,19 @@ test("of services the lowest priority that has addresses counts, each server wit
   expect(await first([dns], name)).toMatchObject({ endpoints: [], unknownService: false });
 });
 
+test("services that don't fit a datagram are asked for over TCP", async () => {
+  const dns = await server();
+  const name = "_http._tcp.orders.test";
+  dns.refused.set("edns", "formerr");
+  dns.records.set("one.test", [{ a: "10.0.0.1" }]);
+  dns.records.set(
+    name,
+    Array.from({ length: 100 }, (_, at) => ({ srv: [1, 1, 8_000 + at, "one.test"] as const })),
+  );
+  expect((await first([dns], name)).endpoints).toHaveLength(100);
+  expect(dns.asked).toContain(`${name} 33 tcp`);
+});
+
 test("what isn't there is asked for again when its time is over, by the zone's word or after a while", async () => {
   const dns = await server();
   dns.negativeTtl = 0;

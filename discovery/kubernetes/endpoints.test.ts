@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { EndpointHealth, ServiceKeySchema, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { type ServiceState, toSnapshot } from "./endpoints.ts";
+import { packEndpoints, unpackEndpoints } from "./slice-endpoints.ts";
 import { type EndpointSlice, type Service, type Slice, toServiceInfo, toSlice } from "./slices.ts";
 
 /** Recorded from a real API server: see README.md there. */
@@ -90,12 +91,8 @@ test("an ExternalName service is refused in words that help", () => {
 });
 
 const endpoint = fc.record({
-  address: fc.integer({ min: 1, max: 9 }).map((n) => `10.0.0.${n}`),
-  readiness: fc.constantFrom("ready" as const, "draining" as const, "not_ready" as const),
-  name: fc.constant(""),
-  node: fc.constant(""),
-  zone: fc.constant(""),
-  forZones: fc.constant([]),
+  addresses: fc.integer({ min: 1, max: 9 }).map((n) => [`10.0.0.${n}`]),
+  conditions: fc.constantFrom({ ready: true }, { ready: false, serving: true, terminating: true }, { ready: false }),
 });
 const slices: fc.Arbitrary<Slice[]> = fc.array(
   fc.record({
@@ -105,7 +102,7 @@ const slices: fc.Arbitrary<Slice[]> = fc.array(
     version: fc.uuid(),
     family: fc.constant("IPv4" as const),
     ports: fc.constantFrom([{ name: "http", port: 80 }], [{ name: "http", port: 81 }]),
-    endpoints: fc.array(endpoint, { maxLength: 8 }),
+    endpoints: fc.array(endpoint, { maxLength: 8 }).map(packEndpoints),
   }),
   { maxLength: 6 },
 );
@@ -124,7 +121,7 @@ test("whatever order the slices come in, the snapshot is the same, without dupli
         const at = one.endpoints.map(({ address, port }) => `${address}:${port}`);
         expect(new Set(at).size).toBe(at.length);
         const wanted = list.flatMap(({ ports, endpoints: some }) =>
-          some.map(({ address }) => `${address}:${ports?.[0]?.port}`),
+          unpackEndpoints(some).map(({ address }) => `${address}:${ports?.[0]?.port}`),
         );
         expect(new Set(at)).toEqual(new Set(wanted));
         // Ready anywhere is ready.
@@ -132,7 +129,7 @@ test("whatever order the slices come in, the snapshot is the same, without dupli
           const ready = list.some(
             (slice) =>
               slice.ports?.[0]?.port === port &&
-              slice.endpoints.some((some) => some.address === address && some.readiness === "ready"),
+              unpackEndpoints(slice.endpoints).some((some) => some.address === address && some.readiness === "ready"),
           );
           expect(health === EndpointHealth.HEALTHY).toBe(ready);
         }

@@ -12,7 +12,8 @@ import {
 
 import { DiscoveryError, ENDPOINTS_MAX, keyText } from "../source.ts";
 
-import type { Readiness, ServiceInfo, Slice, SliceEndpoint } from "./slices.ts";
+import { type Readiness, type SliceEndpoint, unpackEndpoints } from "./slice-endpoints.ts";
+import type { ServiceInfo, Slice } from "./slices.ts";
 
 /**
  * Which addresses of a dual-stack service to use. Each pod has one of either family, so using both would only count it twice.
@@ -79,7 +80,7 @@ export function toSnapshot(key: ServiceKey, state: ServiceState, options: Snapsh
   for (const slice of slices) {
     const ports = portsOf(slice, service);
     if (ports === undefined) continue;
-    for (const endpoint of slice.endpoints) {
+    for (const endpoint of unpackEndpoints(slice.endpoints)) {
       const at = `${endpoint.address} ${ports.port}`;
       const known = best.get(at);
       if (known === undefined || better[endpoint.readiness] > better[known.endpoint.readiness]) {

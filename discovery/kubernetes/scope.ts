@@ -24,7 +24,8 @@ export class Scope {
   readonly #abort = new AbortController();
   #services = new Map<string, ServiceInfo>();
   #slices = new SlicesByService();
-  readonly #listeners = new Map<string, Set<() => void>>();
+  /** Lists, which mostly have one: a set for each of thousands of services is a megabyte. */
+  readonly #listeners = new Map<string, readonly (() => void)[]>();
   /** Services that the latest list changed, until an event touches them. */
   readonly #fromList = new Set<string>();
   #listed = 0;
@@ -33,6 +34,8 @@ export class Scope {
   readonly ready: Promise<void>;
   /** Rejects when a watch fails; never resolves. */
   readonly failed: Promise<never>;
+  /** Why a watch has failed. */
+  failure: { readonly error: unknown } | undefined;
 
   constructor(api: KubernetesApi, name: ScopeName, times?: ReflectTimes) {
     const within = name === "all" ? "" : `/namespaces/${encodeURIComponent(name.namespace)}`;
@@ -45,8 +48,10 @@ export class Scope {
       }),
       reflect<Service, ServiceInfo>({ ...common, path: `/api/v1${within}/services`, sink: this.#serviceSink() }),
     ]).finally(() => this.#abort.abort());
-    // Whoever watches a service waits for it; when nobody does it concerns nobody.
-    this.failed.catch(() => {});
+    this.failed.catch((error: unknown) => {
+      this.failure = { error };
+      for (const listeners of [...this.#listeners.values()]) for (const listener of listeners) listener();
+    });
     this.ready = Promise.race([new Promise<void>((resolve) => (this.#becomeReady = resolve)), this.failed]);
     this.ready.catch(() => {});
   }
@@ -55,7 +60,7 @@ export class Scope {
   get(id: string): ScopeEntry {
     return {
       service: this.#services.get(id),
-      slices: this.#slices.services.get(id)?.values() ?? [],
+      slices: this.#slices.services.get(id) ?? [],
       discontinuous: this.#fromList.has(id),
     };
   }
@@ -65,13 +70,13 @@ export class Scope {
     return this.#services.values();
   }
 
-  /** Calls `listener` whenever the service may have changed, until the function that it returns is called. */
+  /** Calls `listener` whenever the service may have changed, and when a watch has failed, until the function that it returns is called. */
   onChange(id: string, listener: () => void): () => void {
-    const listeners = this.#listeners.get(id) ?? new Set();
-    this.#listeners.set(id, listeners.add(listener));
+    this.#listeners.set(id, [...(this.#listeners.get(id) ?? []), listener]);
     return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0) this.#listeners.delete(id);
+      const others = this.#listeners.get(id)?.filter((each) => each !== listener) ?? [];
+      if (others.length === 0) this.#listeners.delete(id);
+      else this.#listeners.set(id, others);
     };
   }
 
@@ -170,5 +175,8 @@ async function changes<Value>(
   return changed;
 }
 
-const isSameSet = (before: ReadonlyMap<string, Slice>, now: ReadonlyMap<string, Slice>) =>
-  before.size === now.size && [...before].every(([name, { version }]) => now.get(name)?.version === version);
+const isSameSet = (before: readonly Slice[], now: readonly Slice[]) => {
+  if (before.length !== now.length) return false;
+  const versions = new Map(now.map(({ name, version }) => [name, version]));
+  return before.every(({ name, version }) => versions.get(name) === version);
+};

@@ -5,15 +5,16 @@ export const ownerOf = (slice: Slice | undefined): string | undefined => slice &
 
 /** Slices by the service that they belong to, which is a label that may change. */
 export class SlicesByService {
-  readonly #byService = new Map<string, Map<string, Slice>>();
+  /** Lists, which mostly have one: a map for each of thousands of services is a megabyte. */
+  readonly #byService = new Map<string, readonly Slice[]>();
   readonly #owners = new Map<string, string>();
 
-  /** Each service's slices by their names; none has an empty set. */
-  get services(): ReadonlyMap<string, ReadonlyMap<string, Slice>> {
+  /** Each service's slices, in any order; none has an empty list. */
+  get services(): ReadonlyMap<string, readonly Slice[]> {
     return this.#byService;
   }
 
-  /** The service that the slice with this name belongs to. */
+  /** The service that the slice "namespace/name" belongs to. */
   owner(name: string): string | undefined {
     return this.#owners.get(name);
   }
@@ -21,9 +22,9 @@ export class SlicesByService {
   /** Puts a slice to its service, which is the one it belonged to before if it was there. @returns the services that changed */
   set(name: string, slice: Slice): string[] {
     const owner = `${slice.namespace}/${slice.service}`;
-    const slices = this.#byService.get(owner) ?? new Map<string, Slice>();
-    const known = slices.get(name);
-    this.#byService.set(owner, slices.set(name, slice));
+    const slices = this.#byService.get(owner) ?? [];
+    const known = slices.find((each) => each.name === slice.name);
+    this.#byService.set(owner, [...slices.filter((each) => each !== known), slice]);
     this.#owners.set(name, owner);
     return known?.version === slice.version ? [] : [owner];
   }
@@ -33,9 +34,9 @@ export class SlicesByService {
     const owner = this.#owners.get(name);
     if (owner === undefined) return [];
     this.#owners.delete(name);
-    const slices = this.#byService.get(owner);
-    slices?.delete(name);
-    if (slices?.size === 0) this.#byService.delete(owner);
+    const others = this.#byService.get(owner)?.filter((slice) => `${slice.namespace}/${slice.name}` !== name) ?? [];
+    if (others.length === 0) this.#byService.delete(owner);
+    else this.#byService.set(owner, others);
     return [owner];
   }
 }

@@ -1,20 +1,11 @@
 import type { KubernetesObject, ObjectMeta } from "./reflect.ts";
+import { type ApiEndpoint, type PackedEndpoints, packEndpoints } from "./slice-endpoints.ts";
 
 /** What is read of an EndpointSlice (discovery.k8s.io/v1). Any list may be null instead of empty. */
 export interface EndpointSlice extends KubernetesObject {
   readonly addressType?: string;
   readonly ports?: readonly { name?: string | null; port?: number | null; protocol?: string | null }[] | null;
-  readonly endpoints?:
-    | readonly {
-        addresses?: readonly string[] | null;
-        conditions?: { ready?: boolean | null; serving?: boolean | null; terminating?: boolean | null } | null;
-        hostname?: string | null;
-        nodeName?: string | null;
-        targetRef?: { kind?: string; name?: string } | null;
-        zone?: string | null;
-        hints?: { forZones?: readonly { name: string }[] | null } | null;
-      }[]
-    | null;
+  readonly endpoints?: readonly ApiEndpoint[] | null;
 }
 
 /** What is read of a Service (v1). */
@@ -25,19 +16,6 @@ export interface Service extends KubernetesObject {
     ipFamilies?: readonly string[] | null;
     ports?: readonly { name?: string; port: number; protocol?: string }[] | null;
   };
-}
-
-/** Whether an endpoint takes requests; the better the higher. */
-export type Readiness = "ready" | "draining" | "not_ready";
-
-/** An endpoint of a slice, as small as it gets: a cluster has a hundred thousand of them. */
-export interface SliceEndpoint {
-  readonly address: string;
-  readonly readiness: Readiness;
-  readonly name: string;
-  readonly node: string;
-  readonly zone: string;
-  readonly forZones: readonly string[];
 }
 
 /** A slice without what nobody asks for. */
@@ -51,7 +29,7 @@ export interface Slice {
   readonly family: "IPv4" | "IPv6";
   /** TCP ports only, in the slice's order. Undefined: the slice limits no ports, so that those of the Service count. */
   readonly ports: readonly { readonly name: string; readonly port: number }[] | undefined;
-  readonly endpoints: readonly SliceEndpoint[];
+  readonly endpoints: PackedEndpoints;
 }
 
 /** A Service without what nobody asks for. */
@@ -68,7 +46,6 @@ export interface ServiceInfo {
 }
 
 const SERVICE_NAME_LABEL = "kubernetes.io/service-name";
-const none: readonly string[] = [];
 
 /** Whether an object is the one that we had: its resourceVersion says so; without one nothing is sure. */
 const versionOf = ({ uid = "", resourceVersion = "" }: ObjectMeta) =>
@@ -91,37 +68,8 @@ export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSli
     ports: ports?.flatMap(({ name, port, protocol }) =>
       port && (protocol ?? "TCP") === "TCP" ? [{ name: name ?? "", port }] : [],
     ),
-    endpoints: (endpoints ?? []).flatMap((endpoint) => {
-      // Of several addresses any one may be taken; API servers give out one.
-      const address = endpoint.addresses?.[0];
-      if (!address) return [];
-      return [
-        {
-          address,
-          readiness: readinessOf(endpoint.conditions ?? {}),
-          name: endpoint.targetRef?.name ?? endpoint.hostname ?? "",
-          node: endpoint.nodeName ?? "",
-          zone: endpoint.zone ?? "",
-          forZones: endpoint.hints?.forZones?.map(({ name }) => name) ?? none,
-        },
-      ];
-    }),
+    endpoints: packEndpoints(endpoints ?? []),
   };
-}
-
-/**
- * Unset conditions mean ready, as API servers before 1.20 knew none other, and serving follows ready (API reference,
- * EndpointConditions). An endpoint that terminates is never ready, but drains as long as it serves (KEP-1672).
- */
-function readinessOf(conditions: {
-  ready?: boolean | null;
-  serving?: boolean | null;
-  terminating?: boolean | null;
-}): Readiness {
-  const ready = conditions.ready ?? true;
-  const serving = conditions.serving ?? ready;
-  if (conditions.terminating) return serving ? "draining" : "not_ready";
-  return ready ? "ready" : "not_ready";
 }
 
 /** A Service as it is kept. */

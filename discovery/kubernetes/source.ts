@@ -55,18 +55,12 @@ export class KubernetesSource implements Source {
     });
     const aborted = () => wake();
     signal.addEventListener("abort", aborted);
-    // Keeps nothing of `failed` for each turn of the loop: a promise that never settles holds on to every reaction.
-    let failure: { error: unknown } | undefined;
-    used.scope.failed.catch((error: unknown) => {
-      failure = { error };
-      wake();
-    });
     try {
       await untilAborted(used.scope.ready, signal);
       const clusterIdentity = await untilAborted(used.identity, signal);
       for (;;) {
         if (signal.aborted) return;
-        if (failure !== undefined) throw failure.error;
+        if (used.scope.failure !== undefined) throw used.scope.failure.error;
         if (changed) {
           // A list may have changed thousands of services at once.
           await turn();
@@ -80,6 +74,8 @@ export class KubernetesSource implements Source {
         }
       }
     } catch (error) {
+      // Thousands of watches may fail at once, with the connection that they share.
+      await turn();
       if (!signal.aborted) throw error;
     } finally {
       signal.removeEventListener("abort", aborted);

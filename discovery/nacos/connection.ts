@@ -237,7 +237,9 @@ export class NacosConnection {
     // What grpc-js knows of the reason lies in the middle of a longer text.
     const [, reason = error.details] =
       /Last error: (?:Error: )?(.*?)\.? *(?:Resolution note|$)/.exec(error.details) ?? [];
-    const text = `${this.server.grpc} (gRPC): ${reason}`;
+    // grpc-js tells more of it, of itself rather than of the server.
+    const words = error.code === status.DEADLINE_EXCEEDED ? "no answer in time" : reason;
+    const text = `${this.server.grpc} (gRPC): ${words}`;
     if (error.code === status.UNAUTHENTICATED) return new DiscoveryError("unauthenticated", text);
     return new DiscoveryError(error.code === status.UNIMPLEMENTED ? "bad_answer" : "unreachable", text);
   }

@@ -53,18 +53,24 @@ export class NacosLogin {
       const answer = await this.#http.ask({ method: "POST", path, form, signal }).catch((error: unknown) => {
         if (!(error instanceof DiscoveryError) || error.kind !== "bad_answer") throw error;
         // Nacos 2.2 refuses a password with a status code that HTTP doesn't have.
-        throw new DiscoveryError("unauthenticated", `login as ${this.#username}: ${error.message}`, { cause: error });
+        throw this.#refusal(error.message, error);
       });
       // Nacos 2 answers 501 to paths that it doesn't know, others 404; the next path may be known.
       if ((answer.status === 404 || answer.status === 501) && path !== paths.at(-1)) continue;
       const token = tokenOf(answer.text);
       if (answer.status !== 200 || token === undefined) {
-        throw new DiscoveryError("unauthenticated", `login as ${this.#username}: ${wordsOf(answer)}`);
+        throw this.#refusal(wordsOf(answer));
       }
       this.#token = { value: token.value, renewAtMs: this.#now() + token.ttlSeconds * 1000 * RENEW_AFTER };
       return token.value;
     }
     throw new DiscoveryError("bad_answer", "no way to log in");
+  }
+
+  /** Nacos' own words are a status code of any kind, by its version, and seldom say what is wrong. */
+  #refusal(words: string, cause?: unknown): DiscoveryError {
+    const message = `login as ${this.#username}: refused, is the password right? ${words}`;
+    return new DiscoveryError("unauthenticated", message, { cause });
   }
 }
 

@@ -107,7 +107,10 @@ test("logs in by the newest way that there is, and again when the token is about
   });
 
   const wrong = open({ username: "u", password: "s3cret" }).poll.instances(name, signal);
-  await expect(wrong).rejects.toMatchObject({ kind: "unauthenticated", message: "login as u: HTTP 403 unknown user!" });
+  await expect(wrong).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message: "login as u: refused, is the password right? HTTP 403 unknown user!",
+  });
 });
 
 test.each([

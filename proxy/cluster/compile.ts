@@ -63,6 +63,7 @@ export function compileCluster(message: Cluster): Compiled<ClusterConfig> {
   if (connectTimeoutMs <= 0) place.field("connect_timeout").refuse("must be greater than 0");
   const { sni, ...protocol } = compileProtocolOptions(message, place);
   const sockets = compileTransportSockets(message, sni, place);
+  checkLoadServer(message, place);
   // As in Envoy: what can't choose by ALPN would never get to speak HTTP/2.
   if (protocol.protocol === "auto" && sockets.tlsMatches?.some(({ tls }) => tls === undefined) === true) {
     place.field("transport_socket_matches").refuse("must all be TLS, whose ALPN decides on the protocol (auto_config)");
@@ -96,6 +97,12 @@ const compileBreakers = ({ circuitBreakers }: Cluster, wanted: RoutingPriority):
 
 /** Seconds before the first probe where only the probes themselves are configured: Linux' own default. */
 const KEEPALIVE_TIME_S_DEFAULT = 7200;
+
+/** Loads are reported to the control plane (xds/load-reports.ts), and to nobody else. */
+function checkLoadServer({ lrsServer }: Cluster, place: Place): void {
+  const source = lrsServer?.configSourceSpecifier.case;
+  if (lrsServer !== undefined && source !== "self") place.field("lrs_server").refuse("only self is supported");
+}
 
 function compileTcpKeepalive({ upstreamConnectionOptions }: Cluster, place: Place): number | undefined {
   const keepalive = upstreamConnectionOptions?.tcpKeepalive;

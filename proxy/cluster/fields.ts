@@ -22,6 +22,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     transport_socket: "used",
     transport_socket_matches: "used",
     alt_stat_name: "used",
+    lrs_server: "used",
     // A description.
     metadata: "ignored",
     // There are no health checks whose verdict a removal could wait for.

@@ -145,6 +145,16 @@ test("1xx answers go on in order, and not to HTTP/1.0", async () => {
   expect(statuses(await exchange(path.port, "GET / HTTP/1.0\r\nHost: h\r\n\r\n"))).toEqual(["200"]);
 });
 
+test("a 1xx answer that says how long it is doesn't say so to the client, who would take the next one for its body", async () => {
+  await using origin = await answering(
+    "HTTP/1.1 103 Early Hints\r\nContent-Length: 30\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+  );
+  await using path = await via(origin.port);
+  const [early, last] = (await exchange(path.port, GET)).split(/(?=HTTP)/);
+  expect(early).toBe("HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n");
+  expect(last).toMatch(/^HTTP\/1\.1 200 OK\r\ncontent-length: 2\r\n/);
+});
+
 test("a client that expects 100 and doesn't wait is read all the same; one that gets 4xx is not asked for its body", async () => {
   await using origin = await TestServer.http((request, response) =>
     request.resume().on("end", () => response.end("ok")),

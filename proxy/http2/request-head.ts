@@ -10,7 +10,6 @@ import { violations } from "./violation.ts";
 
 const COLON = 0x3a;
 const WEBSOCKET_KEY_BYTES = 16;
-const CONTENT_LENGTH = /^\d{1,15}$/;
 
 /** The head of a request, checked. */
 export class Http2Request implements IncomingRequest {
@@ -32,9 +31,8 @@ export class Http2Request implements IncomingRequest {
 }
 
 /**
- * Reads the head of a request from node:http2's list of names and values in turn. nghttp2 has seen to RFC 9113, 8.2 and 8.3: lower-case names,
- * allowed characters, no connection-specific fields, pseudo-headers first and once each, `te` only "trailers", content-length like the
- * DATA. What is checked here is what HTTP/1 checks besides, so that no request is fine by one protocol and refused by the other.
+ * Reads the head of a request, names and values in turn, which are as RFC 9113, 8.2 and 8.3 want them (messages.ts). What is checked here is what
+ * HTTP/1 checks besides, so that no request is fine by one protocol and refused by the other.
  */
 export function readRequestHead(fields: readonly string[], limits: FieldLimits): Http2Request | Violation {
   const request = new Http2Request();
@@ -68,7 +66,6 @@ export function readRequestHead(fields: readonly string[], limits: FieldLimits):
         }
         break;
       case "content-length":
-        if (request.contentLength >= 0 || !CONTENT_LENGTH.test(value)) return violations.contentLength;
         request.contentLength = Number(value);
         break;
       case "expect":

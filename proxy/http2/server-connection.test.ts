@@ -13,8 +13,9 @@ import {
   TestServer,
   until,
 } from "../../test/support/data-path.ts";
-import { edgeDefaults } from "./options.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
+import * as h2 from "../../test/support/http2-frames.ts";
+import { edgeDefaults } from "./options.ts";
 
 /** An origin that tells what it got. */
 const echo = () =>
@@ -103,6 +104,32 @@ test("what HTTP/1 refuses is refused here, too", async () => {
   expect(await status({ ":scheme": "ftp" })).toBe(400);
   expect(await status({ ":method": "CONNECT", ":authority": "a.test:443" })).toBe(403);
   expect(await status({ "content-length": "+1" })).toBe("reset");
+});
+
+test("a head larger than a frame, and bodies in the smallest pieces, pass whole", async () => {
+  await using origin = await TestServer.http((request, response) => {
+    let length = 0;
+    request
+      .on("data", (piece: Buffer) => (length += piece.length))
+      .on("end", () => {
+        response.setHeader("x-large", "a~".repeat(20_000)).end(String(length));
+      });
+  });
+  await using path = await dataPath(origin);
+  await using client = new Http2Client(path.port);
+  const answer = await client.ask({});
+  expect(answer.headers["x-large"] === "a~".repeat(20_000)).toBe(true);
+  using raw = new RawClient(path.port);
+  const head = h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.fields([":method", "POST"], ...h2.GET.slice(1)));
+  const byte = h2.frame(h2.DATA, 0, 1, "x");
+  const frames = [h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0), head, ...Array.from({ length: 30_000 }, () => byte)];
+  raw.send(Buffer.concat([...frames, h2.frame(h2.DATA, h2.END_STREAM, 1)]).toString("latin1"));
+  const body = (text: string) =>
+    h2
+      .framesOf(text)
+      .find(({ type }) => type === h2.DATA)
+      ?.payload.toString();
+  expect(body(await raw.until((text) => body(text) !== undefined))).toBe("30000");
 });
 
 test("server-sent events arrive one by one, before the response is over", async () => {

@@ -1,6 +1,6 @@
 import { Violation } from "../http1/violation.ts";
 
-/** Ways in which a request's head can be refused that nghttp2 lets through; what it doesn't, it answers by RST_STREAM(PROTOCOL_ERROR). */
+/** Ways in which a request's head can be refused besides being malformed (messages.ts), which is answered by RST_STREAM(PROTOCOL_ERROR). */
 export const violations = {
   method: new Violation(400, "http2.invalid_method"),
   path: new Violation(400, "http2.invalid_url"),
@@ -9,7 +9,6 @@ export const violations = {
   authority: new Violation(400, "http2.invalid_authority"),
   /** :authority and host name different hosts. */
   twoHosts: new Violation(400, "http2.multiple_hosts"),
-  contentLength: new Violation(400, "http2.invalid_content_length"),
   underscore: new Violation(400, "http2.unexpected_underscore"),
   protocol: new Violation(400, "http2.invalid_protocol"),
 } as const satisfies Record<string, Violation>;

@@ -26,6 +26,8 @@ export class Crowd implements TimerOwner {
   readonly #workers: ConnectionCounter;
   readonly #timer: Timer = new Timer(this, 0);
   #toLeave = 0;
+  /** By the look before this one. */
+  #excessBefore = 0;
   #joined = false;
 
   /** `connections` and `workers`: counted by all workers; the latter by this alone. */
@@ -45,13 +47,16 @@ export class Crowd implements TimerOwner {
   /** It does no longer. */
   part(): void {
     timers.cancel(this.#timer);
-    this.#toLeave = 0;
+    this.#toLeave = this.#excessBefore = 0;
     if (this.#joined) this.#workers.release();
     this.#joined = false;
   }
 
   onTimer(): void {
-    this.#toLeave = excessOf(this.#connections.own, this.#connections.sum, this.#workers.sum);
+    const excess = excessOf(this.#connections.own, this.#connections.sum, this.#workers.sum);
+    // What a burst of new connections brings by chance mostly goes with it: only what lasts is worth a reconnect.
+    this.#toLeave = Math.min(excess, this.#excessBefore);
+    this.#excessBefore = excess;
     timers.schedule(this.#timer, CHECK_MS);
   }
 

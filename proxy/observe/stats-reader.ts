@@ -20,6 +20,13 @@ export type Sample = {
   | { readonly kind: "histogram"; readonly counts: readonly number[]; readonly sum: number }
 );
 
+/** One scope, all workers together. */
+export interface ScopeTotals {
+  readonly name: string;
+  /** Of a counter or gauge of the scope's layout; 0 of any other. */
+  value(stat: string): number;
+}
+
 /** The gauges of one scope in one worker, by name. */
 export interface ScopeGauges {
   readonly worker: number;
@@ -86,15 +93,29 @@ export class StatsReader {
     }
   }
 
+  /** Counters and gauges of all scopes of a kind as they are now. */
+  *totals(kind: ScopeKind): Generator<ScopeTotals> {
+    const { counters, gauges } = scopeLayouts[kind];
+    const slotOf = new Map([...counters, ...gauges].map((stat, slot) => [stat, slot]));
+    for (const { scope, name, slots } of this.#sums().values()) {
+      if (scope !== kind) continue;
+      yield { name, value: (stat) => slots[slotOf.get(stat) ?? -1] ?? 0 };
+    }
+  }
+
   /** All statistics as they are now. */
   *samples(): Generator<Sample> {
+    for (const scope of this.#sums().values()) yield* samplesOf(scope);
+  }
+
+  #sums(): Map<string, ScopeSums> {
     const sums = new Map<string, ScopeSums>();
     for (const [key, past] of this.#past) {
       const histograms = new Map(Array.from(past.histograms, ([name, slots]) => [name, slots.slice()]));
       sums.set(key, { ...past, slots: past.slots.slice(), counters: new Map(past.counters), histograms });
     }
     for (const memory of this.#workers.values()) addUp(sums, memory);
-    for (const scope of sums.values()) yield* samplesOf(scope);
+    return sums;
   }
 }
 

@@ -16,7 +16,7 @@ import { compileForward } from "./forward.ts";
 import { compileMutations, type Mutations, nest, NO_MUTATIONS } from "./header-mutations.ts";
 import { compileFraction } from "./fraction.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
-import { CompiledRouteTable, type Conditions, VirtualHostRoutes } from "./match.ts";
+import { CompiledRouteTable, type Conditions, type HostRoutes, VirtualHostRoutes } from "./match.ts";
 import { compilePath, type PathMatch } from "./path.ts";
 import { compileRedirect } from "./redirect.ts";
 import { compileRetryPolicy } from "./retry.ts";
@@ -39,7 +39,7 @@ export interface CompiledVirtualHost {
   readonly name: string;
   /** In lower case, each once. */
   readonly domains: readonly string[];
-  readonly routes: VirtualHostRoutes;
+  readonly routes: HostRoutes;
 }
 
 /** Compiles a RouteConfiguration, all of it; problems carry field paths from its root. */
@@ -55,7 +55,7 @@ export function compileRouteTable(
   message: RouteConfiguration,
   place: Place,
 ): { readonly table: CompiledRouteTable; readonly settings: RouteSettings } {
-  const domains = new Domains<VirtualHostRoutes>(message.ignorePortInHostMatching);
+  const domains = new Domains<HostRoutes>(message.ignorePortInHostMatching);
   const clusters = new Set<string>();
   const settings: RouteSettings = {
     mutations: compileMutations(message, place),

@@ -173,7 +173,11 @@ function compileRewrite(action: RouteAction, match: PathMatch, place: Place): Fo
   return action.prefixRewrite === "" ? undefined : prefixRewrite(action.prefixRewrite, match.matchedLength);
 }
 
+/** Of nearly all routes. */
+const NO_UPGRADES: ReadonlyMap<string, boolean> = new Map();
+
 function compileUpgrades(action: RouteAction, place: Place): ReadonlyMap<string, boolean> {
+  if (action.upgradeConfigs.length === 0) return NO_UPGRADES;
   const upgrades = new Map<string, boolean>();
   action.upgradeConfigs.forEach(({ upgradeType, enabled, connectConfig }, index) => {
     const type = upgradeType.toLowerCase();

@@ -3,12 +3,12 @@ import type { RouteConfiguration } from "#envoy/config/route/v3/route_pb.ts";
 import { type Compiled, Place } from "../compile.ts";
 import type { RequestHead } from "../request.ts";
 import { type CompiledVirtualHost, compileRouteTable, type RouteSettings } from "./compile.ts";
-import type { CompiledRouteTable, VirtualHostRoutes } from "./match.ts";
+import type { CompiledRouteTable, HostRoutes } from "./match.ts";
 import type { Route, RouteTable } from "./route.ts";
 
 interface Claim {
   readonly virtualHost: string;
-  readonly routes: VirtualHostRoutes;
+  readonly routes: HostRoutes;
 }
 
 /** Compiles a RouteConfiguration that came by RDS: one that says `vhds` becomes a table that virtual hosts are put into. */
@@ -42,7 +42,7 @@ export class LiveRouteTable implements RouteTable {
   readonly #claims = new Map<string, Claim[]>();
 
   /** The RouteConfiguration's own virtual hosts whose domains have been claimed. */
-  readonly #overridden = new Map<string, VirtualHostRoutes>();
+  readonly #overridden = new Map<string, HostRoutes>();
 
   constructor(base: CompiledRouteTable, settings: RouteSettings) {
     this.name = base.name;

@@ -19,8 +19,14 @@ interface Candidate {
   readonly conditions: Conditions;
 }
 
+/** The routes of one virtual host. */
+export interface HostRoutes {
+  /** The first route of the list that takes the request. */
+  match(head: RequestHead): Route | undefined;
+}
+
 /** The routes of one virtual host, indexed by path. Filled in list order, then only read. */
-export class VirtualHostRoutes {
+export class VirtualHostRoutes implements HostRoutes {
   readonly #bySensitive = new PathIndex<Candidate>();
   // Undefined while no route ignores case, which is the rule, so that no path is lower-cased for nothing.
   #byInsensitive: PathIndex<Candidate> | undefined;
@@ -51,7 +57,6 @@ export class VirtualHostRoutes {
     (this.#forConnect ??= []).push({ route, conditions });
   }
 
-  /** The first route of the list that takes the request. */
   match(head: RequestHead): Route | undefined {
     if (this.#needsTls?.(head) === true) return httpsRedirect;
     this.#head = head;
@@ -85,11 +90,11 @@ export class CompiledRouteTable implements RouteTable {
   /** Names of all clusters that routes can send to. */
   readonly clusters: ReadonlySet<string>;
   readonly internalOnlyHeaders: readonly string[] | undefined;
-  readonly #domains: Domains<VirtualHostRoutes>;
+  readonly #domains: Domains<HostRoutes>;
 
   constructor(
     name: string,
-    domains: Domains<VirtualHostRoutes>,
+    domains: Domains<HostRoutes>,
     clusters: ReadonlySet<string>,
     internalOnlyHeaders: readonly string[] = [],
   ) {
@@ -104,12 +109,12 @@ export class CompiledRouteTable implements RouteTable {
   }
 
   /** What a domain belongs to, as it is written. */
-  ownerOf(domain: string): VirtualHostRoutes | undefined {
+  ownerOf(domain: string): HostRoutes | undefined {
     return this.#domains.get(domain);
   }
 
   /** Has a domain belong to other routes, or to none (live-table.ts). */
-  assign(domain: string, routes: VirtualHostRoutes | undefined): void {
+  assign(domain: string, routes: HostRoutes | undefined): void {
     this.#domains.set(domain, routes);
   }
 }

@@ -18,8 +18,8 @@ interface Entry<T> {
 
 class Node<T> {
   label: string;
-  /** By the first character of their label, none of which begin alike. */
-  children = new Map<number, Node<T>>();
+  /** By the first character of their label, none of which begin alike. Undefined: none; an empty map would be most of a node. */
+  children: Map<number, Node<T>> | undefined;
   /** What follows when `[^/]+` was taken from here. */
   segment: Node<T> | undefined;
   /** Entries whose pattern ends here; in order of position. */
@@ -81,7 +81,7 @@ export class PathIndex<T> {
       break;
     }
     if (at === path.length) return below;
-    const child = node.children.get(path.charCodeAt(at));
+    const child = node.children?.get(path.charCodeAt(at));
     if (child !== undefined && child.lowest < below && continues(path, at, child.label)) {
       below = this.#walk(child, at + child.label.length, below);
     }
@@ -132,10 +132,11 @@ function descend<T>(from: Node<T>, text: string, position: number): Node<T> {
   let node = from;
   let rest = text;
   while (rest !== "") {
-    let child = node.children.get(rest.charCodeAt(0));
+    const children: Map<number, Node<T>> = (node.children ??= new Map());
+    let child = children.get(rest.charCodeAt(0));
     if (child === undefined) {
       child = new Node(rest);
-      node.children.set(rest.charCodeAt(0), child);
+      children.set(rest.charCodeAt(0), child);
     } else {
       const common = commonLength(child.label, rest);
       if (common < child.label.length) {
@@ -143,8 +144,8 @@ function descend<T>(from: Node<T>, text: string, position: number): Node<T> {
         const between = new Node<T>(child.label.slice(0, common));
         between.lowest = child.lowest;
         child.label = child.label.slice(common);
-        between.children.set(child.label.charCodeAt(0), child);
-        node.children.set(between.label.charCodeAt(0), between);
+        between.children = new Map([[child.label.charCodeAt(0), child]]);
+        children.set(between.label.charCodeAt(0), between);
         child = between;
       }
     }

@@ -48,6 +48,20 @@ export function compileRe2(pattern: string, place: Place): RE2JS | undefined {
 export function compileFullMatch(matcher: RegexMatcher | undefined, place: Place): StringTest | undefined {
   const pattern = patternOf(matcher, place);
   if (pattern === undefined) return undefined;
+  const known = tests.get(pattern);
+  if (known !== undefined) return known;
+  const test = fullMatchOf(pattern, place);
+  if (test === undefined) return undefined;
+  if (tests.size >= TESTS_MAX) tests.clear();
+  tests.set(pattern, test);
+  return test;
+}
+
+/** Thousands of routes have the same few patterns, as that of their methods; they share what is made of them. */
+const TESTS_MAX = 256;
+const tests = new Map<string, StringTest>();
+
+function fullMatchOf(pattern: string, place: Place): StringTest | undefined {
   const words = literalAlternatives(pattern);
   if (words?.length === 1) {
     const [word] = words;

@@ -233,6 +233,8 @@ export class ClientConnection implements BodySink, TimerOwner {
       this.#fail(violations.informational);
       return false;
     }
+    // RFC 9110, 8.6: such a response has none, and whoever believed it would take the next one for its body.
+    message.headers.remove("content-length");
     receiver.onInformational(message);
     return true;
   }

@@ -1,20 +1,17 @@
-import {
-  type ClientHttp2Session,
-  connect,
-  constants,
-  type SecureClientSessionOptions,
-  type Settings,
-} from "node:http2";
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 
 import { tlsOf } from "../cluster/cluster.ts";
+import { codes } from "../http2/frames.ts";
+import type { SessionHandler, StreamHandler } from "../http2/handlers.ts";
+import { Http2Session } from "../http2/session.ts";
+import type { Http2Stream } from "../http2/stream.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import type { ResetReason } from "../reply.ts";
 import type { Dial } from "./dial.ts";
 import { RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX } from "./http2-fields.ts";
 import type { Http2Pool } from "./http2-pool.ts";
-import { Http2ClientStream, isBrokenProtocol } from "./http2-stream.ts";
+import { Http2ClientStream } from "./http2-stream.ts";
 import type { ClientTls } from "./tls.ts";
 import type { PoolUser } from "./waiting-pool.ts";
 
@@ -22,20 +19,17 @@ const ON_IDLE = 0;
 const ON_MAX_DURATION = 1;
 const ON_PING = 2;
 const ON_PING_TIMEOUT = 3;
+const ON_UNFINISHED = 4;
 
-/** What Node may hold for one connection; above, it refuses new streams. */
-const SESSION_MEMORY_MB = 64;
-/** Frames that make no sense (empty DATA among them), after which a connection is given up. */
-const INVALID_FRAMES_MAX = 100;
-
-/** Options of Node 24 that its types don't have yet. */
-interface UntypedOptions {
-  readonly maxSessionInvalidFrames: number;
-  readonly strictSingleValueFields: boolean;
-}
+/** The only kind of PING that we send to an endpoint. */
+const KEEPALIVE = 0;
+/** How long a head, or another frame, may take from its first byte to its last: all streams wait for it. */
+const UNFINISHED_MS_MAX = 10_000;
+/** How long an endpoint may take to read our GOAWAY. */
+const DELAYED_CLOSE_TIMEOUT_MS = 1_000;
 
 /** One HTTP/2 connection to an endpoint, which carries as many requests as both sides allow. */
-export class Http2Connection implements TimerOwner {
+export class Http2Connection implements SessionHandler, TimerOwner {
   readonly pool: Http2Pool;
   /** Local "address:port". */
   readonly localAddress: string;
@@ -43,20 +37,16 @@ export class Http2Connection implements TimerOwner {
   requests = 0;
   /** Why it ended, once it did. */
   ended: ResetReason | undefined = undefined;
-  /** Whether the endpoint has said by GOAWAY that it takes no more. */
-  goneAway = false;
 
   readonly #tls: ClientTls | undefined;
   readonly #socket: Socket;
   readonly #openedAt: number;
-  readonly #streams = new Set<Http2ClientStream>();
   readonly #idleTimer = new Timer(this, ON_IDLE);
   readonly #durationTimer = new Timer(this, ON_MAX_DURATION);
   readonly #pingTimer = new Timer(this, ON_PING);
   readonly #pingTimeout = new Timer(this, ON_PING_TIMEOUT);
-  readonly #session: ClientHttp2Session;
-  /** What the endpoint allows, once it has said so. */
-  #remote: Settings | undefined = undefined;
+  readonly #unfinishedTimer = new Timer(this, ON_UNFINISHED);
+  readonly #session: Http2Session;
   /** Upgrades that wait for the endpoint's SETTINGS. */
   #upgrades: PoolUser[] = [];
   #draining = false;
@@ -67,13 +57,28 @@ export class Http2Connection implements TimerOwner {
     this.#socket = socket;
     this.#openedAt = startedAt;
     this.localAddress = `${socket.localAddress}:${socket.localPort}`;
-    // Before the session's own listeners, which close its streams.
-    socket.on("error", () => {}).on("close", () => this.#onClose());
     const { stats, cluster } = pool.cluster;
     stats.upstream_cx_connect_ms.record(performance.now() - startedAt);
     stats.upstream_cx_http2_total.inc();
-    this.#session = this.#startSession();
     const { maxConnectionDurationMs, http2 } = cluster.settings;
+    const settings = {
+      headerTableBytes: http2.hpackTableSize,
+      streamWindowBytes: http2.initialStreamWindowSize,
+      connectionWindowBytes: http2.initialConnectionWindowSize,
+      // An endpoint opens no streams: PUSH_PROMISE is forbidden.
+      maxConcurrentStreams: undefined,
+      headerListBytes: RESPONSE_HEAD_BYTES_MAX,
+      // The status comes on top.
+      headerFields: RESPONSE_FIELDS_MAX + 1,
+      connectProtocol: false,
+    };
+    const session = new Http2Session(
+      socket,
+      { isClient: true, settings, delayedCloseTimeoutMs: DELAYED_CLOSE_TIMEOUT_MS },
+      this,
+    );
+    this.#session = session;
+    if (options.reader !== undefined) options.reader.onRead = (bytes, length) => session.receive(bytes, 0, length);
     if (maxConnectionDurationMs > 0) timers.schedule(this.#durationTimer, maxConnectionDurationMs);
     if (http2.keepalive !== undefined && http2.keepalive.intervalMs > 0) {
       timers.schedule(this.#pingTimer, http2.keepalive.intervalMs);
@@ -87,31 +92,37 @@ export class Http2Connection implements TimerOwner {
     const { endpoint, cluster } = this.pool;
     const { settings } = cluster.cluster;
     const current = tlsOf(settings, endpoint) === this.#tls?.settings && (this.#tls === undefined || this.#tls.current);
-    if (!endpoint.alive || !current) {
+    const session = this.#session;
+    if (!endpoint.alive || !current || !session.canOpen) {
       this.drain();
       return false;
     }
-    const allowed = this.#remote?.maxConcurrentStreams ?? Number.POSITIVE_INFINITY;
-    return this.#streams.size + this.#upgrades.length < Math.min(settings.http2.maxConcurrentStreams, allowed);
+    // It reads nothing any more; requests that nobody will see would only add to it.
+    if (session.output.overflows) {
+      this.#socket.destroy();
+      this.#stopTaking();
+      return false;
+    }
+    const allowed = Math.min(settings.http2.maxConcurrentStreams, session.peer.maxConcurrentStreams);
+    return session.streams + this.#upgrades.length < allowed;
   }
 
   /** Gives the user a stream of this connection. */
   carry(user: PoolUser): void {
     if (user.wantedUpgrade !== "") {
-      if (this.#remote === undefined) return void this.#upgrades.push(user);
+      const { peer } = this.#session;
+      if (!peer.known) return void this.#upgrades.push(user);
       // RFC 8441, 3: without the endpoint's word no extended CONNECT may be sent.
-      if (this.#remote.enableConnectProtocol !== true) return user.onPoolFailure("protocol error", "");
+      if (!peer.connectProtocol) return user.onPoolFailure("protocol error", "");
     }
     timers.cancel(this.#idleTimer);
     this.requests++;
-    const stream = new Http2ClientStream(this, this.requests > 1);
-    this.#streams.add(stream);
     const { maxRequestsPerConnection } = this.pool.cluster.cluster.settings;
     if (maxRequestsPerConnection > 0 && this.requests >= maxRequestsPerConnection) {
       this.pool.cluster.stats.upstream_cx_max_requests.inc();
       this.#stopTaking();
     }
-    user.onConnection(stream);
+    user.onConnection(new Http2ClientStream(this, this.requests > 1));
   }
 
   /** The user no longer waits for what the endpoint says of upgrades. */
@@ -120,14 +131,15 @@ export class Http2Connection implements TimerOwner {
     if (at >= 0) this.#upgrades.splice(at, 1);
   }
 
-  /** The session, to open a stream of it; undefined: it is gone. */
-  get session(): ClientHttp2Session | undefined {
-    return this.#session.destroyed || this.#session.closed ? undefined : this.#session;
+  /** Begins a request, without an end; undefined: the connection has ended since it was chosen. */
+  open(fields: readonly string[], handler: StreamHandler, method: string, isTunnel: boolean): Http2Stream | undefined {
+    const session = this.#session;
+    return session.canOpen ? session.open(fields, false, handler, method === "HEAD", isTunnel) : undefined;
   }
 
-  /** A stream of it has ended. */
-  onStreamClosed(stream: Http2ClientStream): void {
-    if (!this.#streams.delete(stream) || this.ended !== undefined) return;
+  /** A stream of it has ended, or never was one. */
+  onStreamClosed(): void {
+    if (this.ended !== undefined) return;
     if (this.#draining) return this.#endIfFree();
     this.#awaitUse();
     this.pool.onCapacity(this);
@@ -141,54 +153,59 @@ export class Http2Connection implements TimerOwner {
 
   /** What the endpoint sent cannot be HTTP/2: nothing on this connection is to be trusted. */
   fail(): void {
+    this.#session.fail(codes.PROTOCOL_ERROR);
+  }
+
+  onRequest(): void {
+    throw new Error("a server's streams are no requests");
+  }
+
+  onSettings(): void {
+    for (const user of this.#upgrades.splice(0)) this.carry(user);
+    if (this.takesRequest) this.pool.onCapacity(this);
+  }
+
+  onGoaway(): void {
+    this.pool.cluster.stats.upstream_cx_close_notify.inc();
+    this.drain();
+  }
+
+  onPong(): void {
+    timers.cancel(this.#pingTimeout);
+    const intervalMs = this.pool.cluster.cluster.settings.http2.keepalive?.intervalMs ?? 0;
+    if (intervalMs > 0) timers.schedule(this.#pingTimer, intervalMs);
+  }
+
+  onRefused(): void {}
+
+  /** As in Envoy, a stream on which the endpoint breaks HTTP takes the connection with it. */
+  onStreamError(): void {
+    this.fail();
+  }
+
+  onFailed(): void {
     this.pool.cluster.stats.upstream_cx_protocol_error.inc();
     this.ended ??= "protocol error";
+    this.#stopTaking();
+    // GOAWAY has been written; nothing more is to be read.
     this.#socket.destroy();
   }
 
-  #startSession(): ClientHttp2Session {
-    const { http2 } = this.pool.cluster.cluster.settings;
-    const options: SecureClientSessionOptions & UntypedOptions = {
-      createConnection: () => this.#socket,
-      settings: {
-        enablePush: false,
-        headerTableSize: http2.hpackTableSize,
-        initialWindowSize: http2.initialStreamWindowSize,
-        maxHeaderListSize: RESPONSE_HEAD_BYTES_MAX,
-      },
-      // Ours count their streams themselves; Node would queue what is above without a word.
-      peerMaxConcurrentStreams: http2.maxConcurrentStreams,
-      // Pseudo-fields come on top.
-      maxHeaderListPairs: RESPONSE_FIELDS_MAX + 1,
-      maxSessionMemory: SESSION_MEMORY_MB,
-      maxSessionInvalidFrames: INVALID_FRAMES_MAX,
-      // Whether a field may come twice is between client and upstream.
-      strictSingleValueFields: false,
-    };
-    const session = connect("http://upstream", options);
-    session.setLocalWindowSize(http2.initialConnectionWindowSize);
-    return (
-      session
-        .on("error", (error: NodeJS.ErrnoException) => {
-          if (isBrokenProtocol(error.code)) this.fail();
-          else this.#socket.destroy();
-        })
-        .on("goaway", () => {
-          this.goneAway = true;
-          this.pool.cluster.stats.upstream_cx_close_notify.inc();
-          this.#stopTaking();
-        })
-        // Pushed, which our SETTINGS forbid.
-        .on("stream", () => this.fail())
-        .on("remoteSettings", (settings) => this.#onRemoteSettings(settings))
-        .on("close", () => this.#socket.destroy())
-    );
+  onUnfinished(): void {
+    timers.schedule(this.#unfinishedTimer, UNFINISHED_MS_MAX);
   }
 
-  #onRemoteSettings(settings: Settings): void {
-    this.#remote = settings;
-    for (const user of this.#upgrades.splice(0)) this.carry(user);
-    if (this.takesRequest) this.pool.onCapacity(this);
+  onClosed(): void {
+    const { stats } = this.pool.cluster;
+    const times = [this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout, this.#unfinishedTimer];
+    for (const timer of times) timers.cancel(timer);
+    this.ended ??= "connection termination";
+    this.#draining = true;
+    stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
+    stats.upstream_cx_rx_bytes_total.inc(this.#socket.bytesRead);
+    stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);
+    for (const user of this.#upgrades.splice(0)) user.onPoolFailure("remote connection failure", "");
+    this.pool.onClosed(this);
   }
 
   #stopTaking(): void {
@@ -198,7 +215,7 @@ export class Http2Connection implements TimerOwner {
   }
 
   #endIfFree(): void {
-    if (this.#streams.size > 0 || this.#upgrades.length > 0) return;
+    if (this.#session.streams > 0 || this.#upgrades.length > 0) return;
     this.ended ??= "connection termination";
     // GOAWAY, then the end.
     this.#session.close();
@@ -206,7 +223,7 @@ export class Http2Connection implements TimerOwner {
 
   #awaitUse(): void {
     const { idleTimeoutMs } = this.pool.cluster.cluster.settings;
-    if (idleTimeoutMs > 0 && this.#streams.size === 0) timers.schedule(this.#idleTimer, idleTimeoutMs);
+    if (idleTimeoutMs > 0 && this.#session.streams === 0) timers.schedule(this.#idleTimer, idleTimeoutMs);
   }
 
   onTimer(kind: number): void {
@@ -223,33 +240,20 @@ export class Http2Connection implements TimerOwner {
       case ON_PING_TIMEOUT:
         // Nobody is there any more: requests learn it now rather than by their own times.
         this.#socket.destroy();
+        return;
+      case ON_UNFINISHED: {
+        const { unfinishedSince } = this.#session;
+        if (unfinishedSince < 0) return;
+        const left = unfinishedSince + UNFINISHED_MS_MAX - performance.now();
+        if (left > 0) timers.schedule(this.#unfinishedTimer, left);
+        else this.fail();
+      }
     }
   }
 
   #ping(timeoutMs: number): void {
-    const session = this.session;
-    // It is destroyed before it tells so.
-    if (session === undefined || session.destroyed || timeoutMs === 0) return;
+    if (!this.#session.isOpen || timeoutMs === 0) return;
     timers.schedule(this.#pingTimeout, timeoutMs);
-    session.ping((error) => {
-      timers.cancel(this.#pingTimeout);
-      const intervalMs = this.pool.cluster.cluster.settings.http2.keepalive?.intervalMs ?? 0;
-      if (error === null && intervalMs > 0) timers.schedule(this.#pingTimer, intervalMs);
-    });
-  }
-
-  #onClose(): void {
-    for (const timer of [this.#idleTimer, this.#durationTimer, this.#pingTimer, this.#pingTimeout])
-      timers.cancel(timer);
-    const { stats } = this.pool.cluster;
-    this.ended ??= "connection termination";
-    this.#draining = true;
-    stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
-    stats.upstream_cx_rx_bytes_total.inc(this.#socket.bytesRead);
-    stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);
-    for (const stream of [...this.#streams]) stream.onConnectionEnded(this.ended);
-    for (const user of this.#upgrades.splice(0)) user.onPoolFailure("remote connection failure", "");
-    this.#session.destroy(undefined, constants.NGHTTP2_NO_ERROR);
-    this.pool.onClosed(this);
+    this.#session.ping(KEEPALIVE);
   }
 }

@@ -12,11 +12,16 @@ const BOTH = ["h2", "http/1.1"];
 
 /** The HTTP/2 connections of this worker to one endpoint; requests share them. */
 export class Http2Pool extends WaitingPool {
-  /** Called when the endpoint, offered both by ALPN, chose HTTP/1.1; undefined: only HTTP/2 is offered. */
-  readonly #onHttp1: (() => void) | undefined;
+  /** Takes a connection whose endpoint, offered both by ALPN, chose HTTP/1.1; undefined: only HTTP/2 is offered. */
+  readonly #onHttp1: ((socket: Socket, dial: Dial) => void) | undefined;
   readonly #connections: Http2Connection[] = [];
 
-  constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string, onHttp1?: () => void) {
+  constructor(
+    cluster: ClusterContext,
+    endpoint: Endpoint,
+    serverName: string,
+    onHttp1?: (socket: Socket, dial: Dial) => void,
+  ) {
     super(cluster, endpoint, serverName);
     this.#onHttp1 = onHttp1;
   }
@@ -42,11 +47,10 @@ export class Http2Pool extends WaitingPool {
   onDialled(socket: Socket, dial: Dial): void {
     if (this.#onHttp1 === undefined || (socket as TLSSocket).alpnProtocol !== "http/1.1")
       return this.#use(socket, dial);
-    // The endpoint chose HTTP/1.1, whose connections read in another way than this one.
+    // The endpoint chose HTTP/1.1: the connection is no longer ours.
     this.connecting--;
-    socket.on("error", () => {}).destroy();
-    this.#onHttp1();
-    this.discount();
+    this.handOver();
+    this.#onHttp1(socket, dial);
   }
 
   #use(socket: Socket, dial: Dial): void {
@@ -89,6 +93,6 @@ export class Http2Pool extends WaitingPool {
   }
 
   protected connect(): void {
-    this.dial(this.#onHttp1 === undefined ? HTTP2_ONLY : BOTH);
+    this.dial(this.#onHttp1 === undefined ? HTTP2_ONLY : BOTH, { onRead: () => {} });
   }
 }

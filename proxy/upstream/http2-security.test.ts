@@ -51,6 +51,12 @@ test.each<[string, [string, string][]]>([
   ["an upper-case name", [OK, ["X-A", "y"]]],
   ["connection", [OK, ["connection", "close"]]],
   ["transfer-encoding", [OK, ["transfer-encoding", "chunked"]]],
+  ["a name with a space", [OK, ["x a", "y"]]],
+  ["a name with a line end", [OK, ["x\r\nset-cookie", "y"]]],
+  ["a value with a line end", [OK, ["x", "y\r\nset-cookie: a=b"]]],
+  ["a value with NUL", [OK, ["x", "y\0"]]],
+  ["a value that ends with a space", [OK, ["x", "y "]]],
+  ["a pseudo-field behind another field", [["x", "y"], OK]],
   ["upgrade", [OK, ["upgrade", "websocket"]]],
   ["two content-lengths", [OK, ["content-length", "1"], ["content-length", "2"]]],
   ["a content-length that is none", [OK, ["content-length", "+1"]]],
@@ -63,20 +69,9 @@ test.each<[string, [string, string][]]>([
   ],
 ])("sec 8 response splitting over HTTP/2: a head with %s is 502 with UPE", async (_title, fields) => {
   const { text, record } = await ask((id) => Buffer.concat([blocks(id, fields), body(id, END_STREAM, "secret")]));
-  expect(text).toMatch(/^HTTP\/1.1 50[23] /);
+  expect(text).toMatch(/^HTTP\/1.1 502 /);
   expect(record?.flags).toEqual(["UPE"]);
   expect(text).not.toMatch(/set-cookie|secret/);
-});
-
-test.each<[string, [string, string]]>([
-  ["a name with a space", ["x a", "y"]],
-  ["a name with a line end", ["x\r\nset-cookie", "y"]],
-  ["a value with a line end", ["x", "y\r\nset-cookie: a=b"]],
-  ["a value with NUL", ["x", "y\0"]],
-])("sec 8 response splitting over HTTP/2: a field with %s is dropped", async (_title, field) => {
-  const { text } = await ask((id) => head(id, END_STREAM, OK, field, ["z", "1"]));
-  expect(text).toMatch(/^HTTP\/1.1 200 OK\r\nz: 1\r\n/);
-  expect(text).not.toMatch(/set-cookie|\0|\nx(?!-)/);
 });
 
 /** A promise, which our SETTINGS (just acknowledged) forbid. */
@@ -88,6 +83,16 @@ function push(streamId: number): Buffer {
     [":authority", "h"],
   ];
   return frame(frames.pushPromise, 4, streamId, Buffer.concat([uint32(2), fieldBlock(request)]));
+}
+
+/** One entry of 4,000 bytes in the table, and 4,000 references to it. */
+function bomb(streamId: number): Buffer {
+  const value = Buffer.concat([
+    Buffer.from([0x7f, ((4_000 - 127) & 0x7f) | 0x80, (4_000 - 127) >> 7]),
+    Buffer.alloc(4_000, "y"),
+  ]);
+  const entry = Buffer.concat([Buffer.from([0x88, 0x40, 1]), Buffer.from("x"), value]);
+  return frame(frames.headers, 4, streamId, Buffer.concat([entry, Buffer.alloc(4_000, 0xbe)]));
 }
 
 /** A head in as many CONTINUATION frames as it needs. */
@@ -108,8 +113,7 @@ test.each<[string, (id: number) => Buffer]>([
 ])("sec 8 a body of %s bytes than its content-length is cut", async (_title, rest) => {
   const { text, record } = await ask((id) => Buffer.concat([head(id, 0, OK, ["content-length", "10"]), rest(id)]));
   expect(text).not.toMatch(/\+|0\r\n\r\n$/);
-  // nghttp2 notices the surplus, and resets the stream with a code of its own.
-  expect(["UPE", "UR"]).toContain(record?.flags.join());
+  expect(record?.flags).toEqual(["UPE"]);
 });
 
 test.each<[string, number, [string, string][]]>([
@@ -156,10 +160,62 @@ test.each<[string, (id: number) => Buffer]>([
   ["HPACK that is none", (id) => frame(frames.headers, 4, id, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]))],
   ["SETTINGS on a stream", (id) => frame(frames.settings, 0, id)],
   ["SETTINGS with too many entries", () => frame(frames.settings, 0, 0, Buffer.alloc(6 * 100, 1))],
+  ["a flood of PING", () => repeat(20_000, () => frame(frames.ping, 0, 0, "8 bytes."))],
+  ["a flood of SETTINGS", () => repeat(20_000, () => frame(frames.settings, 0, 0))],
+  ["a flood of PRIORITY", (id) => repeat(20_000, () => frame(frames.priority, 0, id, "5byte"))],
+  ["a flood of unknown frames", () => repeat(20_000, () => frame(0xfa, 0, 0, "x"))],
+  ["a flood of resets of what is closed", (id) => repeat(20_000, () => frame(frames.rstStream, 0, id, uint32(CANCEL)))],
+  ["a flood of WINDOW_UPDATE", (id) => repeat(20_000, () => frame(frames.windowUpdate, 0, id, uint32(1)))],
+  ["a window beyond its limit", () => repeat(2, () => frame(frames.windowUpdate, 0, 0, uint32(0x7fff_ffff)))],
+  [
+    "a window beyond its limit, of the stream",
+    (id) => repeat(2, () => frame(frames.windowUpdate, 0, id, uint32(0x7fff_ffff))),
+  ],
+  ["a WINDOW_UPDATE of 0", (id) => frame(frames.windowUpdate, 0, id, uint32(0))],
+  ["an initial window beyond its limit", () => frame(frames.settings, 0, 0, Buffer.from([0, 4, 0x80, 0, 0, 0]))],
+  ["ENABLE_PUSH", () => frame(frames.settings, 0, 0, Buffer.from([0, 2, 0, 0, 0, 1]))],
+  [
+    "more DATA than our windows take",
+    (id) => Buffer.concat([head(id, 0, OK), repeat(20, () => body(99, 0, "x".repeat(16_000)))]),
+  ],
+  [
+    "CONTINUATION without end",
+    (id) =>
+      Buffer.concat([
+        frame(frames.headers, 0, id),
+        repeat(2_000, () => frame(frames.continuation, 0, id, fieldBlock([["x", "y".repeat(100)]]))),
+      ]),
+  ],
+  [
+    "empty CONTINUATION without end",
+    (id) => Buffer.concat([frame(frames.headers, 0, id), repeat(20_000, () => frame(frames.continuation, 0, id))]),
+  ],
+  [
+    "another frame within a head",
+    (id) => Buffer.concat([frame(frames.headers, 0, id), frame(frames.ping, 0, 0, "8 bytes.")]),
+  ],
+  ["HPACK's bomb", (id) => Buffer.concat([bomb(id), body(id, END_STREAM, "x")])],
+  ["DATA before its head", (id) => body(id, 0, "x")],
+  [
+    "more DATA than padding leaves room for",
+    (id) => Buffer.concat([head(id, 0, OK), frame(frames.data, 8, id, Buffer.from([9, 1]))]),
+  ],
+  ["a head that nobody asked for", () => head(98, 0, OK)],
+  ["a PING of 7 bytes", () => frame(frames.ping, 0, 0, "7 bytes")],
+  ["a GOAWAY of 7 bytes", () => frame(frames.goaway, 0, 0, "7 bytes")],
 ])("%s ends the connection, and the client gets an error or a cut response", async (_title, attack) => {
   const { record, stats } = await ask((id) => attack(id));
   expect(record?.flags).toHaveLength(1);
   await until(() => stats.get("upstream_cx_active") === 0);
+});
+
+test("a head that never ends ends the connection, though the request has given up long before", async () => {
+  await using origin = await rawHttp2Origin((id) => frame(frames.headers, 0, id, fieldBlock([OK])));
+  const cluster = clusterOf([endpointAt(origin.port)], { protocol: "http2" });
+  await using path = await DataPath.start({ cluster, action: { timeoutMs: 100 } });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 504 /);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
+  expect(path.stats.get("upstream_cx_protocol_error")).toBe(1);
 });
 
 test("a stream that GOAWAY gives back is asked again on another connection, whatever its method", async () => {

@@ -157,6 +157,7 @@ test("GOAWAY: streams under way go on, new requests take another connection, giv
 
 test.each<[number, string, RegExp, string]>([
   [7, "REFUSED_STREAM", /^HTTP\/1.1 503 [^]*reset reason: remote refused stream reset/, "UR"],
+  [1, "PROTOCOL_ERROR", /^HTTP\/1.1 503 [^]*reset reason: remote reset/, "UR"],
   [2, "INTERNAL_ERROR", /^HTTP\/1.1 503 [^]*reset reason: remote reset/, "UR"],
 ])("a stream reset with %i (%s) is told as Envoy does", async (code, _name, expected, flag) => {
   await using origin = await Origin.start((stream) => stream.close(code));
@@ -367,4 +368,25 @@ test("auto_config speaks what the origin chooses by ALPN", async () => {
     expect(origin.accepted).toBe(1);
     expect(path.stats.get("upstream_cx_active")).toBe(1);
   }
+
+  // What it offers may change: the connection on which that shows carries the request all the same.
+  let offered = ["h2"];
+  const ALPNCallback = ({ protocols }: { protocols: string[] }) => offered.find((one) => protocols.includes(one));
+  await using changing = await TestServer.listen(
+    createSecureServer({ ...pems, ALPNCallback, allowHTTP1: true }, answer),
+  );
+  await using path = await start({ test: changing }, { protocol: "auto", tls, maxRequestsPerConnection: 1 });
+  for (const [protocol, version] of [
+    ["h2", "2.0"],
+    ["http/1.1", "1.1"],
+    ["http/1.1", "1.1"],
+    ["h2", "2.0"],
+    ["h2", "2.0"],
+  ] as const) {
+    offered = [protocol];
+    expect(await exchange(path.port, GET)).toMatch(`\r\n${version}`);
+  }
+  expect(changing.accepted).toBe(5);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
+  expect(path.stats.get("upstream_cx_destroy")).toBe(5);
 });

@@ -36,6 +36,13 @@ export class EndpointPool extends WaitingPool {
     this.enqueue(user);
   }
 
+  /** Goes on with a connection on which HTTP/1.1 was agreed. */
+  adopt(socket: Socket, dial: Dial): void {
+    this.takeOver();
+    this.connecting--;
+    this.release(new ClientConnection(this, socket, dial));
+  }
+
   onDialled(socket: Socket, dial: Dial): void {
     const heldBack = this.connecting >= CONNECTING_MAX;
     this.connecting--;

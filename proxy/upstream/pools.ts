@@ -106,7 +106,7 @@ class AutoPool implements Pool {
 
   constructor(cluster: ClusterContext, endpoint: Endpoint, serverName: string) {
     this.#http1 = new EndpointPool(cluster, endpoint, serverName, (socket, dial) => this.#onHttp2(socket, dial));
-    this.#http2 = new Http2Pool(cluster, endpoint, serverName, () => this.#onHttp1());
+    this.#http2 = new Http2Pool(cluster, endpoint, serverName, (socket, dial) => this.#onHttp1(socket, dial));
   }
 
   get isEmpty(): boolean {
@@ -128,8 +128,9 @@ class AutoPool implements Pool {
     for (const user of this.#http1.takeWaiting()) this.#http2.acquire(user);
   }
 
-  #onHttp1(): void {
+  #onHttp1(socket: Socket, dial: Dial): void {
     this.#speaksHttp2 = false;
+    this.#http1.adopt(socket, dial);
     for (const user of this.#http2.takeWaiting()) this.#http1.acquire(user);
   }
 }

@@ -51,9 +51,9 @@ async function end(): Promise<void> {
   configuration.close();
 }
 
-const short = ({ typeUrl, name, bytes }: ResourceUpdate) => {
+const short = ({ typeUrl, name, resource }: ResourceUpdate) => {
   const shortName = (["CDS", "EDS", "LDS", "RDS"] as const).find((one) => resourceType(one).typeUrl === typeUrl);
-  return `${bytes === null ? "-" : "+"}${shortName} ${name}`;
+  return `${resource === null ? "-" : "+"}${shortName} ${name}`;
 };
 
 const of = (shortName: ResourceType["shortName"]) => {
@@ -208,7 +208,7 @@ test("two listeners of one address are refused, unless the one gives way to the 
 
 test("what is in use can be stored, and restored without a control plane; the first request then names its versions", async () => {
   await firstSync();
-  const stored = configuration.stored();
+  const stored = [...configuration.stored()];
   await end();
   start();
   stop.abort();

@@ -7,6 +7,7 @@ import type { Problem } from "../compile.ts";
 import { type Decoder, decodeResource, errorDetail, type Refusal } from "./decode.ts";
 import { Graph, type Resource, type ResourceUpdate, WARMING_MS_MAX } from "./graph.ts";
 import { refusedListeners } from "./listeners.ts";
+import { keepsBytes } from "./resource.ts";
 import type { StoredResource } from "./snapshot.ts";
 import type { Conversation } from "./stream.ts";
 import { type Request, Subscriptions } from "./subscriptions.ts";
@@ -109,16 +110,16 @@ export class Configuration implements Conversation {
     return this.#graph.all();
   }
 
-  /** Everything in use, for the disk. */
-  stored(): StoredResource[] {
-    return resourceTypes.flatMap(({ typeUrl, shortName }) =>
-      [...this.#graph.active(resourceType(shortName)).values()].map(({ name, version, bytes }) => ({
-        typeUrl,
-        name,
-        version,
-        bytes,
-      })),
-    );
+  /** Everything in use at the moment, for the disk; it may be read later. */
+  stored(): Iterable<StoredResource> {
+    const all = resourceTypes.map(({ typeUrl, shortName }) => ({
+      typeUrl,
+      resources: [...this.#graph.active(resourceType(shortName)).values()],
+    }));
+    return (function* () {
+      for (const { typeUrl, resources } of all)
+        for (const { name, version, bytes } of resources) yield { typeUrl, name, version, bytes };
+    })();
   }
 
   /** One resource for the disk; undefined: it is not in use. */
@@ -191,8 +192,7 @@ export class Configuration implements Conversation {
     }
 
     if (type.shortName === "VHDS") this.#graph.virtualHostsCame();
-    const { stored, refusals } = unwrap(type, response.resources);
-    refusals.push(...(await this.#take(type, stored, new Set(response.removedResources))));
+    const refusals = await this.#take(type, unwrap(type, response.resources), new Set(response.removedResources));
     for (const name of response.removedResources) {
       this.#graph.remove(type, name);
       this.#subscriptions.forget(type.typeUrl, name);
@@ -217,35 +217,47 @@ export class Configuration implements Conversation {
   /** Judges resources of one type and puts the good ones into the graph; the others stay as they were. */
   async #take(
     type: ResourceType,
-    resources: readonly StoredResource[],
+    resources: Iterable<StoredResource | Refusal>,
     removed: ReadonlySet<string>,
   ): Promise<Refusal[]> {
     const refusals: Refusal[] = [];
-    const good: Resource[] = [];
-    for (const { name, version, bytes } of resources) {
-      // A resource that we gave up while it was on its way is nothing to us.
-      if (!this.#graph.isNeeded(type, name)) continue;
-      const known = this.#graph.received(type).get(name);
-      if (known !== undefined && known.version === version && Buffer.compare(known.bytes, bytes) === 0) {
-        // Told again, as rule D3 has it.
-        this.#accept(type, known);
-        continue;
-      }
-      const decoded = decodeResource(type, name, bytes, this.#options.decoder);
-      if (decoded.ok) good.push({ name, version, bytes, message: decoded.value, updatedMs: Date.now() });
-      else refusals.push({ name, problems: decoded.problems });
+    // Whether a listener can have its address is known only once all are there. Of everything else one is decoded at a time: ten thousand virtual
+    // hosts as messages are several times what the proxy keeps of them.
+    const listeners: Resource[] = [];
+    for (const stored of resources) {
+      const judged = "problems" in stored ? stored : this.#judge(type, stored);
+      if (judged === undefined) continue;
+      if ("problems" in judged) refusals.push(judged);
+      else if (type.shortName === "LDS") listeners.push(judged);
+      else this.#put(type, judged);
     }
-    const unbound = type.shortName === "LDS" ? await this.#unbindable(type, good, removed) : new Map<string, string>();
-    for (const resource of good) {
-      const reason = unbound.get(resource.name);
-      if (reason !== undefined) {
-        refusals.push({ name: resource.name, problems: [{ field: "address", message: reason }] });
-        continue;
-      }
-      this.#graph.put(type, resource);
-      this.#accept(type, resource);
+    const unbound = listeners.length === 0 ? undefined : await this.#unbindable(type, listeners, removed);
+    for (const listener of listeners) {
+      const reason = unbound?.get(listener.name);
+      if (reason === undefined) this.#put(type, listener);
+      else refusals.push({ name: listener.name, problems: [{ field: "address", message: reason }] });
     }
     return refusals;
+  }
+
+  /** Undefined: there is nothing to do, since nobody needs it, or it is what we have. */
+  #judge(type: ResourceType, { name, version, bytes }: StoredResource): Resource | Refusal | undefined {
+    // A resource that we gave up while it was on its way is nothing to us.
+    if (!this.#graph.isNeeded(type, name)) return undefined;
+    const known = this.#graph.received(type).get(name);
+    if (known !== undefined && known.version === version && Buffer.compare(known.bytes, bytes) === 0) {
+      // Told again, as rule D3 has it.
+      this.#accept(type, known);
+      return undefined;
+    }
+    const decoded = decodeResource(type, name, bytes, this.#options.decoder);
+    if (!decoded.ok) return { name, problems: decoded.problems };
+    return { name, version, bytes, message: decoded.value, updatedMs: Date.now() };
+  }
+
+  #put(type: ResourceType, resource: Resource): void {
+    this.#graph.put(type, resource);
+    this.#accept(type, resource);
   }
 
   #unbindable(
@@ -306,26 +318,20 @@ export class Configuration implements Conversation {
   }
 }
 
-/** The resources of a response out of their envelopes; what is wrong with an envelope is a refusal, too. */
-function unwrap(
-  type: ResourceType,
-  resources: readonly WireResource[],
-): { stored: StoredResource[]; refusals: Refusal[] } {
-  const stored: StoredResource[] = [];
-  const refusals: Refusal[] = [];
+/** The resources of a response out of their envelopes, one by one; what is wrong with an envelope is a refusal, too. */
+function* unwrap(type: ResourceType, resources: readonly WireResource[]): Generator<StoredResource | Refusal> {
   const seen = new Set<string>();
   for (const { name, version, resource } of resources) {
     const problem = envelopeProblem(type, resource?.typeUrl, seen.has(name));
     seen.add(name);
     if (problem !== undefined || resource === undefined) {
-      refusals.push({ name, problems: [problem ?? { field: "resource", message: "value is required" }] });
+      yield { name, problems: [problem ?? { field: "resource", message: "value is required" }] };
       continue;
     }
-    // A copy: what protobuf hands out is a view (a Buffer's slice() would be one, too), which would keep the whole response in memory
-    // and be sent to workers with it.
-    stored.push({ typeUrl: type.typeUrl, name, version, bytes: new Uint8Array(resource.value) });
+    // What protobuf hands out is a view, which would keep the whole response in memory (a Buffer's slice() would be one, too).
+    const bytes = keepsBytes(type) ? resource.value : new Uint8Array(resource.value);
+    yield { typeUrl: type.typeUrl, name, version, bytes };
   }
-  return { stored, refusals };
 }
 
 function envelopeProblem(type: ResourceType, typeUrl: string | undefined, twice: boolean): Problem | undefined {

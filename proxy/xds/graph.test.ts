@@ -40,11 +40,11 @@ function remove(shortName: ShortName, name: string): string[] {
 }
 
 const settle = () =>
-  graph.settle(nowMs).map(({ typeUrl, name, bytes }) => {
+  graph.settle(nowMs).map(({ typeUrl, name, resource }) => {
     const shortName = (["CDS", "EDS", "SDS", "LDS", "RDS", "VHDS"] as const).find(
       (one) => resourceType(one).typeUrl === typeUrl,
     );
-    return `${bytes === null ? "-" : "+"}${shortName} ${name}`;
+    return `${resource === null ? "-" : "+"}${shortName} ${name}`;
   });
 
 const needed = (shortName: ShortName): Iterable<string> => graph.needed(resourceType(shortName)) ?? [];

@@ -109,7 +109,7 @@ export class Graph {
   /** Everything in use, in an order that can be applied from nothing. */
   all(): ResourceUpdate[] {
     return (["SDS", "CDS", "EDS", "RDS", "VHDS", "LDS"] as const).flatMap((shortName) =>
-      [...this.#active[shortName].values()].map((node) => update(shortName, node.name, node.bytes)),
+      [...this.#active[shortName].values()].map((node) => update(shortName, node.name, node)),
     );
   }
 
@@ -167,7 +167,7 @@ export class Graph {
       if (node === undefined) continue;
       const { endpoints, secrets } = node.references;
       const answered = (one: string) => this.#received.EDS.has(one) || this.#absentEndpoints.has(one);
-      const whole = [...endpoints].every(answered) && this.#inUse("SDS", secrets);
+      const whole = endpoints.every(answered) && this.#inUse("SDS", secrets);
       if (!whole && patient("CDS", name)) continue;
       this.#usedEndpoints.add(endpoints);
       this.#usedEndpoints.remove(this.#active.CDS.get(name)?.references.endpoints ?? []);
@@ -205,7 +205,7 @@ export class Graph {
       // Compiled into what the route table was before, they are made anew with it.
       if (takes && tookBefore) {
         for (const host of this.#active.VHDS.values())
-          if (routeConfigurationOf(host.name) === name) updates.push(update("VHDS", host.name, host.bytes));
+          if (routeConfigurationOf(host.name) === name) updates.push(update("VHDS", host.name, host));
       }
     }
   }
@@ -327,7 +327,7 @@ export class Graph {
     }
   }
 
-  #inUse(shortName: ShortName, names: ReadonlySet<string>): boolean {
+  #inUse(shortName: ShortName, names: Iterable<string>): boolean {
     const active = this.#active[shortName];
     for (const name of names) if (!active.has(name)) return false;
     return true;
@@ -347,7 +347,7 @@ export class Graph {
     this.#needs.remove(before?.references);
     this.#usedClusters.add(node.references.clusters);
     this.#usedClusters.remove(before?.references.clusters ?? []);
-    updates.push(update(shortName, node.name, node.bytes));
+    updates.push(update(shortName, node.name, node));
   }
 
   #deactivate(shortName: ShortName, name: string, updates: ResourceUpdate[]): void {

@@ -12,27 +12,33 @@ import { collectorClusters } from "../observe/export/references.ts";
 
 import { secretNames } from "./secret-names.ts";
 
-/** The names of other resources that a resource needs before it is of use. */
+/** The names of other resources that a resource needs before it is of use. Lists, each name once: there are many, and nearly all are short. */
 export interface References {
-  readonly clusters: ReadonlySet<string>;
-  readonly endpoints: ReadonlySet<string>;
-  readonly routes: ReadonlySet<string>;
-  readonly secrets: ReadonlySet<string>;
+  readonly clusters: readonly string[];
+  readonly endpoints: readonly string[];
+  readonly routes: readonly string[];
+  readonly secrets: readonly string[];
   /** "*" in a route configuration that takes virtual hosts by VHDS: which they are, their own names say. */
-  readonly virtualHosts: ReadonlySet<string>;
+  readonly virtualHosts: readonly string[];
   /** Not names of resources: what a virtual host answers to, as it is written. No other may at the same time. */
   readonly domains: readonly string[];
 }
 
-const none: ReadonlySet<string> = new Set();
-const every: ReadonlySet<string> = new Set(["*"]);
+const none: readonly string[] = [];
+const every: readonly string[] = ["*"];
 const noReferences: References = {
   clusters: none,
   endpoints: none,
   routes: none,
   secrets: none,
   virtualHosts: none,
-  domains: [],
+  domains: none,
+};
+
+/** Each name once. */
+const unique = (names: Iterable<string>): readonly string[] => {
+  const set = new Set(names);
+  return set.size === 0 ? none : [...set];
 };
 
 /** What a resource of one of our types names. It must have been judged before (decode.ts). */
@@ -64,14 +70,14 @@ export function listenAddress(listener: Listener): { readonly host: string; read
 
 function clusterReferences(cluster: Cluster): Pick<References, "endpoints" | "secrets"> {
   const sockets = [cluster.transportSocket, ...cluster.transportSocketMatches.map((match) => match.transportSocket)];
-  return { endpoints: endpointsOf(cluster), secrets: new Set(sockets.flatMap(secretNames)) };
+  return { endpoints: endpointsOf(cluster), secrets: unique(sockets.flatMap(secretNames)) };
 }
 
-function endpointsOf(cluster: Cluster): ReadonlySet<string> {
+function endpointsOf(cluster: Cluster): readonly string[] {
   const { case: kind, value } = cluster.clusterDiscoveryType;
   if (kind !== "type" || value !== Cluster_DiscoveryType.EDS) return none;
   // "Optional alternative to cluster name to present to EDS" (cluster.proto, EdsClusterConfig.service_name).
-  return new Set([cluster.edsClusterConfig?.serviceName || cluster.name]);
+  return [cluster.edsClusterConfig?.serviceName || cluster.name];
 }
 
 function listenerReferences(listener: Listener): References {
@@ -92,11 +98,11 @@ function listenerReferences(listener: Listener): References {
       for (const name of clustersOf(routeSpecifier.value.virtualHosts)) clusters.add(name);
     }
   }
-  const secrets = new Set(chains.flatMap(({ transportSocket }) => secretNames(transportSocket)));
-  return { ...noReferences, clusters, routes, secrets };
+  const secrets = unique(chains.flatMap(({ transportSocket }) => secretNames(transportSocket)));
+  return { ...noReferences, clusters: unique(clusters), routes: unique(routes), secrets };
 }
 
-function clustersOf(virtualHosts: readonly VirtualHost[]): ReadonlySet<string> {
+function clustersOf(virtualHosts: readonly VirtualHost[]): readonly string[] {
   const found = new Set<string>();
   for (const { action } of virtualHosts.flatMap((host) => host.routes)) {
     if (action.case !== "route") continue;
@@ -106,5 +112,5 @@ function clustersOf(virtualHosts: readonly VirtualHost[]): ReadonlySet<string> {
   }
   // A weighted cluster may take its name from a header instead; then there is nothing to wait for.
   found.delete("");
-  return found;
+  return unique(found);
 }

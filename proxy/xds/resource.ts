@@ -2,21 +2,24 @@ import { fromBinary, type Message } from "@bufbuild/protobuf";
 
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
+import { bytesOf, keep, type Kept } from "../kept.ts";
+
 import type { References } from "./references.ts";
 
-/** A resource put in place or, when `bytes` is null, taken away. Bytes may be shared: nobody writes to them. */
+/** A resource put in place or, when `resource` is null, taken away. */
 export interface ResourceUpdate {
   readonly typeUrl: string;
   readonly name: string;
-  readonly bytes: Uint8Array | null;
+  readonly resource: Pick<Resource, "bytes"> | null;
 }
 
 /** A resource as it came from a control plane (or from disk), judged and found good. */
 export interface Resource {
   readonly name: string;
   readonly version: string;
+  /** Of most resources made anew each time that somebody looks. */
   readonly bytes: Uint8Array;
-  /** Of endpoint sets and virtual hosts decoded anew each time that somebody looks. */
+  /** Of clusters, endpoint sets and virtual hosts decoded anew each time that somebody looks. */
   readonly message: Message;
   /** When it came, wall clock, ms since 1970. */
   readonly updatedMs: number;
@@ -28,30 +31,36 @@ export interface Node extends Resource {
 }
 
 /** Of a large configuration these are most; decoded, they are several times as large, and hardly ever looked at again. */
-const manyTypes: ReadonlySet<ResourceType["shortName"]> = new Set(["EDS", "VHDS"]);
+const manyTypes: ReadonlySet<ResourceType["shortName"]> = new Set(["CDS", "EDS", "VHDS"]);
+
+/** Whether resources of a type are kept as (a copy of) their bytes alone, and not as messages, which may be views of these. */
+export const keepsBytes = (type: ResourceType): boolean => manyTypes.has(type.shortName);
 
 /** A resource as it is kept. */
 export function nodeOf(type: ResourceType, resource: Resource, references: References): Node {
-  if (!manyTypes.has(type.shortName)) return { ...resource, references };
-  const { name, version, bytes, updatedMs } = resource;
-  return new EncodedNode(type, { name, version, bytes, updatedMs, references });
+  if (!keepsBytes(type)) return { ...resource, references };
+  return new EncodedNode(type, resource, references);
 }
 
 class EncodedNode implements Node {
   readonly name: string;
   readonly version: string;
-  readonly bytes: Uint8Array;
   readonly updatedMs: number;
   readonly references: References;
   readonly #type: ResourceType;
+  readonly #kept: Kept;
 
-  constructor(type: ResourceType, { name, version, bytes, updatedMs, references }: Omit<Node, "message">) {
+  constructor(type: ResourceType, { name, version, bytes, updatedMs }: Resource, references: References) {
     this.#type = type;
     this.name = name;
     this.version = version;
-    this.bytes = bytes;
     this.updatedMs = updatedMs;
     this.references = references;
+    this.#kept = keep(bytes);
+  }
+
+  get bytes(): Uint8Array {
+    return bytesOf(this.#kept);
   }
 
   get message(): Message {
@@ -59,13 +68,9 @@ class EncodedNode implements Node {
   }
 }
 
-/** What the data path is told of a resource. */
+/** What the data path is told of a resource: as it is now, or that it is gone. */
 export const update = (
   shortName: ResourceType["shortName"],
   name: string,
-  bytes: Uint8Array | null,
-): ResourceUpdate => ({
-  typeUrl: resourceType(shortName).typeUrl,
-  name,
-  bytes,
-});
+  resource: ResourceUpdate["resource"],
+): ResourceUpdate => ({ typeUrl: resourceType(shortName).typeUrl, name, resource });

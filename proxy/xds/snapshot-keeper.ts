@@ -8,8 +8,8 @@ export interface SnapshotKeeperOptions {
   readonly file: string;
   /** The gateway group that the configuration is of. */
   readonly group: string;
-  /** Everything in use. */
-  readonly all: () => readonly StoredResource[];
+  /** Everything in use at the moment of the call; it may be read later. */
+  readonly all: () => Iterable<StoredResource>;
   /** One resource, if it is in use. */
   readonly find: (typeUrl: string, name: string) => StoredResource | undefined;
 }
@@ -21,8 +21,10 @@ export interface SnapshotKeeperOptions {
  */
 export class SnapshotKeeper {
   readonly #options: SnapshotKeeperOptions;
-  readonly #changed = new Map<string, { readonly typeUrl: string; readonly name: string }>();
+  /** Names that have changed since the last write, by type; while a snapshot is to be written, none is needed. */
+  #changed = new Map<string, Set<string>>();
   #journal: Journal | undefined;
+  #isWriting = false;
   #journalBytesMax = 0;
 
   constructor(options: SnapshotKeeperOptions) {
@@ -31,26 +33,43 @@ export class SnapshotKeeper {
 
   /** These resources are different from now on, or gone. */
   changed(resources: readonly { readonly typeUrl: string; readonly name: string }[]): void {
-    for (const { typeUrl, name } of resources) this.#changed.set(`${typeUrl} ${name}`, { typeUrl, name });
+    if (this.#journal === undefined && !this.#isWriting) return;
+    for (const { typeUrl, name } of resources) {
+      const names = this.#changed.get(typeUrl);
+      if (names === undefined) this.#changed.set(typeUrl, new Set([name]));
+      else names.add(name);
+    }
   }
 
   /** Writes what is not written yet. Not to be called again before it is done. If it fails, the next call writes everything. */
   async write(): Promise<void> {
-    const { file, group, all, find } = this.#options;
-    const changed = [...this.#changed.values()];
-    this.#changed.clear();
+    this.#isWriting = true;
+    const changed = this.#changed;
+    this.#changed = new Map();
     const journal = this.#journal;
     this.#journal = undefined;
-    if (journal === undefined || journal.size > this.#journalBytesMax) {
-      const { sha256, size } = await saveSnapshot(file, group, all());
-      this.#journalBytesMax = Math.max(size, JOURNAL_BYTES_MIN);
-      this.#journal = await Journal.begin(file, sha256);
-      return;
+    try {
+      if (journal === undefined || journal.size > this.#journalBytesMax) this.#journal = await this.#begin();
+      else {
+        await journal.append(this.#entriesOf(changed));
+        this.#journal = journal;
+      }
+    } finally {
+      this.#isWriting = false;
     }
-    const entries = changed.map(
-      ({ typeUrl, name }): JournalEntry => find(typeUrl, name) ?? { typeUrl, name, bytes: null },
-    );
-    await journal.append(entries);
-    this.#journal = journal;
+  }
+
+  async #begin(): Promise<Journal> {
+    const { file, group, all } = this.#options;
+    const { sha256, size } = await saveSnapshot(file, group, all());
+    this.#journalBytesMax = Math.max(size, JOURNAL_BYTES_MIN);
+    return await Journal.begin(file, sha256);
+  }
+
+  #entriesOf(changed: ReadonlyMap<string, ReadonlySet<string>>): JournalEntry[] {
+    const { find } = this.#options;
+    return Array.from(changed, ([typeUrl, names]) =>
+      Array.from(names, (name): JournalEntry => find(typeUrl, name) ?? { typeUrl, name, bytes: null }),
+    ).flat();
   }
 }

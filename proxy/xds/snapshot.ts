@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 
-import { DeltaDiscoveryResponseSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
+import { DeltaDiscoveryResponseSchema, type ResourceSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 
 import { readJournal } from "./journal.ts";
 
@@ -37,6 +37,9 @@ interface Header {
   readonly sha256: string;
 }
 
+/** Resources encoded at a time: all of them in one go would be in memory several times. */
+const PIECE_RESOURCES = 256;
+
 /**
  * Writes the file so that at any moment either the old or the new one is whole, readable by its owner only (it may hold keys one day).
  * @returns the checksum of its content, by which the journal names it, and the content's size in bytes
@@ -44,33 +47,48 @@ interface Header {
 export async function saveSnapshot(
   file: string,
   group: string,
-  resources: readonly StoredResource[],
+  resources: Iterable<StoredResource>,
 ): Promise<{ readonly sha256: string; readonly size: number }> {
-  const body = toBinary(
-    DeltaDiscoveryResponseSchema,
-    create(DeltaDiscoveryResponseSchema, {
-      resources: resources.map(({ typeUrl, name, version, bytes }) => ({
-        name,
-        version,
-        resource: { typeUrl, value: bytes },
-      })),
-    }),
-  );
-  const header: Header = { group, sha256: sha256(body) };
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.new`;
   // A leftover of a crash may have another mode.
   await rm(temporary, { force: true });
   const handle = await open(temporary, "wx", 0o600);
+  const checksum = createHash("sha256");
+  let size = 0;
+  let sha256: string;
   try {
-    await handle.writeFile(`${FORMAT}\n${JSON.stringify(header)}\n`);
-    await handle.writeFile(body);
+    // Its checksum, which is always as long, takes this one's place once it is known.
+    await handle.writeFile(headOf({ group, sha256: "0".repeat(64) }));
+    for (const piece of piecesOf(resources)) {
+      checksum.update(piece);
+      size += piece.length;
+      await handle.writeFile(piece);
+    }
+    sha256 = checksum.digest("hex");
+    await handle.write(headOf({ group, sha256 }), 0);
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(temporary, file);
-  return { sha256: header.sha256, size: body.length };
+  return { sha256, size };
+}
+
+const headOf = (header: Header) => `${FORMAT}\n${JSON.stringify(header)}\n`;
+
+/** A DeltaDiscoveryResponse in pieces: encoded, a repeated field of which is in each, they are one message when they stand one behind the other. */
+function* piecesOf(resources: Iterable<StoredResource>): Generator<Uint8Array> {
+  let piece: MessageInitShape<typeof ResourceSchema>[] = [];
+  const encode = () =>
+    toBinary(DeltaDiscoveryResponseSchema, create(DeltaDiscoveryResponseSchema, { resources: piece }));
+  for (const { typeUrl, name, version, bytes } of resources) {
+    piece.push({ name, version, resource: { typeUrl, value: bytes } });
+    if (piece.length < PIECE_RESOURCES) continue;
+    yield encode();
+    piece = [];
+  }
+  if (piece.length > 0) yield encode();
 }
 
 /** Reads the file and the journal beside it. What is damaged, of another format or of another gateway group is refused whole. */

@@ -15,7 +15,8 @@ interface Counts {
 /** Counts what the control plane sent and what became of it, for the statistics. */
 export class UpdateCounts {
   readonly #byType = new Map<string, Counts>();
-  readonly #known = new Set<string>();
+  /** Names in use, by type. */
+  readonly #known = new Map<string, Set<string>>();
 
   /** The counts of a type so far. */
   of({ typeUrl }: Pick<ResourceType, "typeUrl">): Counts {
@@ -36,17 +37,23 @@ export class UpdateCounts {
 
   /** Resources come into use, or go. */
   applied(updates: readonly ResourceUpdate[]): void {
-    for (const { typeUrl, name, bytes } of updates) {
+    for (const { typeUrl, name, resource } of updates) {
       const counts = this.of({ typeUrl });
-      const key = `${typeUrl} ${name}`;
-      if (bytes === null) {
+      const known = this.#namesOf(typeUrl);
+      if (resource === null) {
         counts.removed++;
-        this.#known.delete(key);
-      } else if (this.#known.has(key)) counts.modified++;
+        known.delete(name);
+      } else if (known.has(name)) counts.modified++;
       else {
         counts.added++;
-        this.#known.add(key);
+        known.add(name);
       }
     }
+  }
+
+  #namesOf(typeUrl: string): Set<string> {
+    let names = this.#known.get(typeUrl);
+    if (names === undefined) this.#known.set(typeUrl, (names = new Set()));
+    return names;
   }
 }

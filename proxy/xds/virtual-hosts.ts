@@ -3,7 +3,7 @@ import { routeConfigurationOf } from "#proto/resource-types.ts";
 import type { Node } from "./resource.ts";
 
 /** Whether a route configuration takes its virtual hosts by VHDS. */
-export const takesVirtualHosts = (node: Node | undefined): boolean => (node?.references.virtualHosts.size ?? 0) > 0;
+export const takesVirtualHosts = (node: Node | undefined): boolean => (node?.references.virtualHosts.length ?? 0) > 0;
 
 /** What the decision about virtual hosts is made of. */
 export interface VirtualHostView {

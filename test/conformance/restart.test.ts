@@ -10,6 +10,9 @@ import { clusterOf, namesIn, type Running, service, startRunning } from "./runni
 const CDS = servedType("CDS").typeUrl;
 const EDS = servedType("EDS").typeUrl;
 const LDS = servedType("LDS").typeUrl;
+const RDS = servedType("RDS").typeUrl;
+/** The group's only route configuration. */
+const ROUTES = "default";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -54,6 +57,32 @@ test("D9 D10 S17 after a restart what is held is not sent again, and what change
   await second.apply([service("a", 9)]);
   await again.until(() => again.responses.length >= 3);
   expect(again.responses.slice(2).map((each) => [each.typeUrl, namesIn(each)])).toEqual([[EDS, [clusterOf("a")]]]);
+});
+
+test("S16 W6 in state of the world, too: what went just before a restart goes after the routes to it", async () => {
+  const storeUrl = await postgres.createDatabase();
+  const first = await startRunning(["a", "b"], { storeUrl });
+  const client = first.sotw();
+  client.subscribe(CDS);
+  client.subscribe(RDS, [ROUTES]);
+  await client.until(() => client.held(CDS).size === 2 && client.held(RDS).size === 1);
+  const versions = new Map(client.responses.map(({ typeUrl, versionInfo }) => [typeUrl, versionInfo]));
+  client.close();
+  await first.apply([service("b"), service("c")], true);
+  await first[Symbol.asyncDispose]();
+
+  await using second = await startRunning([], { storeUrl });
+  const again = second.sotw();
+  again.send({ typeUrl: CDS, versionInfo: versions.get(CDS) ?? "" });
+  again.send({ typeUrl: RDS, resourceNames: [ROUTES], versionInfo: versions.get(RDS) ?? "" });
+  await again.until(() => again.responses.length === 3);
+  const told = again.responses.map(({ typeUrl, resources }) => [typeUrl, resources.length]);
+  expect(told).toEqual([
+    [CDS, 3],
+    [RDS, 1],
+    [CDS, 2],
+  ]);
+  expect([...again.held(CDS).keys()].sort()).toEqual([clusterOf("b"), clusterOf("c")]);
 });
 
 test("D9 two replicas on one database give the same versions; from one to the other only the difference is sent", async () => {

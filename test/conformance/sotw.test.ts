@@ -186,7 +186,7 @@ test("X4 a gRPC client is told once that a name doesn't exist, and that a resour
   await asBefore();
 });
 
-test("H1 a client that knows TTLs gets none: what is configured stays until it is changed (W8)", async () => {
+test("H1 a client that knows TTLs gets none: what is configured stays until it is changed", async () => {
   const clientFeatures = ["xds.config.supports-resource-ttl", "xds.config.supports-resource-in-sotw"];
   const streamed = running.sotw();
   streamed.send({ typeUrl: CDS, node: { id: "ttl", cluster: "default", clientFeatures } });

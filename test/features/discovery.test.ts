@@ -174,7 +174,9 @@ test("changes are streamed to operators, can be recorded, and replayed", async (
   await write({ orders: { one: { tags: ["v1"], metadata: { team: "shop" } } } });
   await rig.apply(gateway({ all: "discovery: { registry: file, service: orders }" }));
   await rig.answers("one", "/all");
-  const recording = rig.control.sluice("discovery", "record", "--for", "4s");
+  const { stdout: found } = await rig.control.sluice("discovery", "find", "file");
+  expect(found).toMatch(/^SERVICE +TAGS +PORTS\norders +-/);
+  const recording = rig.control.sluice("discovery", "record", "--for", "8s");
   const client = await rig.discovery();
   const counts: number[] = [];
   for await (const { services } of client.watchServices({ service: "orders", endpoints: true })) {
@@ -221,7 +223,11 @@ test("what is written wrongly is told in words, where operators look", async () 
     });
   await shown(/services\.json:3:\d+: address must be an IP address/);
   await shown(/the control plane's environment has no SLUICE_TEST_NO_SUCH_TOKEN/);
-  await shown(/own +nobody +UNKNOWN SERVICE/);
+  await shown(/own +nobody +UNKNOWN SERVICE.*\n.* has no service of this name: sluice discovery find own\n/);
+  // A registry that never answered hasn't said that there is nothing.
+  const { stdout: recorded } = await rig.control.sluice("discovery", "record", "--for", "1ms");
+  expect(recorded).toContain('"registry":"own"');
+  expect(recorded).not.toContain('"registry":"consul"');
   const { stdout: details } = await rig.control.sluice("discovery", "registries", "consul");
   expect(details).toMatch(/^consul \(default\) +BAD_SETTINGS\n {2}kind +consul\n/);
   expect(details).toMatch(

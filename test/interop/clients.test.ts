@@ -8,6 +8,7 @@ import { ControlPlane, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { root, run } from "../support/processes.ts";
 import { grpcurl } from "../support/tools.ts";
+import { waitFor } from "../support/wait.ts";
 
 let dir: Awaited<ReturnType<typeof temporaryDir>>;
 let plane: ControlPlane;
@@ -68,6 +69,46 @@ describe("grpcurl", () => {
     ]) {
       expect(stderr).toContain(field);
     }
+  });
+
+  test("reports an instance, which counts until its lease is over", async () => {
+    const file = join(dir.path, "leases.yaml");
+    const upstream = "{ name: default, discovery: { registry: own, service: carts } }";
+    await writeFile(
+      file,
+      `registries: [{ name: own, leases: {} }]
+services: [{ name: carts, upstreams: [${upstream}], routes: [{ name: all, paths: ["/*"] }] }]`,
+    );
+    expect(await plane.sluice("apply", "-f", file)).toMatchObject({ code: 0 });
+    const lease = async (method: string, message: object) => {
+      const header = ["-H", `authorization: Bearer ${token}`];
+      const answer = await call(
+        ...[...header, "-d", JSON.stringify({ registry: "own", ...message })],
+        ...[address(), `sluice.discovery.v1.LeaseService/${method}`],
+      );
+      expect(answer).toMatchObject({ code: 0 });
+      return JSON.parse(answer.stdout) as { readonly unknown?: readonly unknown[] };
+    };
+    const name = { service: { service: "carts" }, id: "cart-1" };
+    const report = (ttl: string) =>
+      lease("Report", { instances: [{ name, endpoint: { address: "10.0.0.1", port: 8080 }, ttl }] });
+    const usable = (count: number) =>
+      waitFor(`${count} usable instances`, async () => {
+        const { stdout } = await plane.sluice("discovery", "services");
+        if (new RegExp(`^default +own +carts .* ${count} of ${count} `, "m").test(stdout)) return true;
+        throw new Error(stdout);
+      });
+    expect(await report("600s")).toMatchObject({ heartbeatInterval: "200s" });
+    await usable(1);
+    expect(await lease("Heartbeat", { instances: [name] })).not.toHaveProperty("unknown");
+    await report("1s");
+    await usable(0);
+    expect(await lease("Heartbeat", { instances: [name] })).toMatchObject({ unknown: [name] });
+    await report("600s");
+    await usable(1);
+    await lease("Leave", { instances: [name] });
+    await usable(0);
+    expect(await plane.sluice("delete", "service", "carts")).toMatchObject({ code: 0 });
   });
 
   test("the xDS port: its services, their schema, its health, and a first answer", async () => {

@@ -1,25 +1,28 @@
 /** From a real Consul to requests: traffic follows the registry on both data planes, and outlives it. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { Consul } from "../support/consul.ts";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
-import { ask } from "../support/http.ts";
+import { bothAnswer, shown } from "../support/planes-traffic.ts";
+import { temporaryDir } from "../support/gateway.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
-import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
-import { waitFor } from "../support/wait.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
 
 let consul: Consul;
 let planes: DataPlanes;
 const upstreams: Upstream[] = [];
 
 /** Both data planes on one service that is found in Consul. */
-const gateway = (group: string, port: number) => `
+const gateway = (group: string, port: number, registry = `addresses: ["${consul.url}"]`) => `
 gatewayGroups:
   - name: ${group}
     listeners:
       - { name: http, protocol: http, address: 127.0.0.1, port: ${port} }
 registries:
-  - { name: consul, gatewayGroup: ${group}, consul: { addresses: ["${consul.url}"] } }
+  - { name: consul, gatewayGroup: ${group}, consul: { ${registry} } }
 services:
   - name: orders
     gatewayGroup: ${group}
@@ -39,29 +42,6 @@ async function start(name: string): Promise<Upstream> {
 const register = (upstream: Upstream, tags = ["live"]) =>
   consul.register({ id: upstream.name, name: "orders", address: "127.0.0.1", port: upstream.port, tags });
 
-/** Which instances answer some requests in a row. */
-async function answering(port: number): Promise<string> {
-  const names = new Set<string>();
-  for (let at = 0; at < 12; at++) {
-    const { status, body } = await ask(port, { headers: { host: "a.test" } });
-    names.add(status === 200 ? (JSON.parse(body) as Echo).upstream : String(status));
-  }
-  return [...names].sort().join();
-}
-
-const bothAnswer = (names: string) =>
-  waitFor(`${names} to answer`, async () => {
-    const seen = [await answering(planes.native.port), await answering(planes.envoy.port)];
-    if (seen.every((each) => each === names)) return true;
-    throw new Error(`native ${seen[0]}, Envoy ${seen[1]}`);
-  });
-
-/** States of the registry's services, as operators see them. */
-async function states(): Promise<string> {
-  const { stdout, stderr } = await planes.control.sluice("discovery", "services");
-  return stdout + stderr;
-}
-
 beforeAll(async () => {
   consul = await Consul.start();
   const first = await start("one");
@@ -76,18 +56,18 @@ afterAll(async () => {
 });
 
 test("instances that come, change their tags and go are followed, and one that fails its check gets nothing", async () => {
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   const two = await start("two");
   await register(two);
-  await bothAnswer("one,two");
+  await bothAnswer(planes, "one,two");
   await register(two, ["canary"]);
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   await consul.register({
     ...{ id: "two", name: "orders", address: "127.0.0.1", port: two.port, tags: ["live"], check: "passing" },
   });
-  await bothAnswer("one,two");
+  await bothAnswer(planes, "one,two");
   await consul.setCheck("two", "critical");
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   await consul.deregister("two");
 });
 
@@ -97,9 +77,9 @@ test("instances that roll under load cost no request", async () => {
   for (let round = 0; round < 3; round++) {
     const next = await start(`roll-${round}`);
     await register(next);
-    await bothAnswer([old?.name ?? "", next.name].sort().join());
+    await bothAnswer(planes, [old?.name ?? "", next.name].sort().join());
     await consul.deregister(old?.name ?? "");
-    await bothAnswer(next.name);
+    await bothAnswer(planes, next.name);
     old = next;
   }
   await Promise.all(loads.map((load) => load.stop()));
@@ -109,23 +89,54 @@ test("instances that roll under load cost no request", async () => {
 
 test("a registry that hangs, dies and comes back without its data costs no request, and the state says so", async () => {
   const loads = [startSteadyLoad(planes.native.port, 2), startSteadyLoad(planes.envoy.port, 2)];
-  await waitFor("fresh", async () => /orders.*FRESH/.test(await states()));
+  await shown(planes, "FRESH");
   consul.signal("SIGSTOP");
-  const stoppedMs = performance.now();
-  await waitFor("stale", async () => /orders.*STALE[^]*no answer/.test(await states()));
-  console.log(`a hanging Consul showed after ${Math.round(performance.now() - stoppedMs)} ms`);
+  const hungMs = await shown(planes, "STALE", { words: /no answer/ });
+  console.log(`a hanging Consul showed after ${Math.round(hungMs)} ms`);
   consul.signal("SIGCONT");
-  await waitFor("fresh again", async () => /orders.*FRESH/.test(await states()));
+  await shown(planes, "FRESH");
   await consul.kill();
-  await waitFor("stale", async () => /orders.*STALE[^]*ECONNREFUSED/.test(await states()));
+  await shown(planes, "STALE", { words: /ECONNREFUSED/ });
   await consul.restart();
-  await waitFor("held", async () => /orders.*HELD/.test(await states()));
+  await shown(planes, "HELD");
   const last = upstreams.at(-1);
   if (last !== undefined) {
-    await bothAnswer(last.name);
+    await bothAnswer(planes, last.name);
     await register(last);
   }
-  await waitFor("fresh after all", async () => /orders.*FRESH/.test(await states()));
+  await shown(planes, "FRESH");
+  await Promise.all(loads.map((load) => load.stop()));
+  expect(loads.map(({ failures }) => failures)).toEqual([[], []]);
+});
+
+test("a token without rights is shown as denied and costs no request, and all goes on with another", async () => {
+  await using stack = new AsyncDisposableStack();
+  const guarded = await Consul.start({ acl: true });
+  stack.defer(() => guarded.stop());
+  const dir = await temporaryDir();
+  stack.defer(() => dir.remove());
+  const file = join(dir.path, "token");
+  const rules = (service: string) => `service "${service}" { policy = "read" } node_prefix "" { policy = "read" }`;
+  const [good, powerless] = [await guarded.token(rules("orders")), await guarded.token(rules("others"))];
+  const add = ({ name, port }: Upstream) =>
+    guarded.register({ id: name, name: "orders", address: "127.0.0.1", port, tags: ["live"] });
+  const [one, two] = [await start("guarded-one"), await start("guarded-two")];
+  await add(one);
+  await writeFile(file, good);
+  const registry = `addresses: ["${guarded.url}"], token: { file: ${file} }`;
+  await planes.apply(gateway("default", planes.native.port, registry));
+  await planes.apply(gateway("envoy", planes.envoy.port, registry));
+  await bothAnswer(planes, "guarded-one");
+  await shown(planes, "FRESH");
+
+  const loads = [startSteadyLoad(planes.native.port, 2), startSteadyLoad(planes.envoy.port, 2)];
+  await writeFile(file, powerless);
+  await shown(planes, "PERMISSION DENIED", { words: /lacks service:read on "orders"/ });
+  await bothAnswer(planes, "guarded-one");
+  await add(two);
+  await writeFile(file, good);
+  await shown(planes, "FRESH");
+  await bothAnswer(planes, "guarded-one,guarded-two");
   await Promise.all(loads.map((load) => load.stop()));
   expect(loads.map(({ failures }) => failures)).toEqual([[], []]);
 });

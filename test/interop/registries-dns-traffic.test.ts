@@ -3,15 +3,13 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { Dnsmasq } from "../support/dnsmasq.ts";
-import { ask } from "../support/http.ts";
+import { bothAnswer, sharesOn, shown } from "../support/planes-traffic.ts";
 import type { SteadyLoad } from "../support/steady-clients.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
-import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
-import { waitFor } from "../support/wait.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
 
 // Starts programs, on a machine that may be busy; that there is no name holds for 30 s.
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 300_000 });
-const PATIENCE_MS = 90_000;
 const REQUESTS = 40;
 
 const [ONE, TWO, THREE] = ["127.0.1.1", "127.0.1.2", "127.0.1.3"];
@@ -52,41 +50,11 @@ const server = (target: string, weight: number, priority = 1) =>
 const hosts = (...orders: string[]) => ({ "orders.test": orders, "one.test": [ONE], "two.test": [TWO] });
 const both = () => [server("one.test", 1), server("two.test", 3)];
 
-async function answering(plane: number, host: string): Promise<Map<string, number>> {
-  const names = new Map<string, number>();
-  for (let at = 0; at < REQUESTS; at++) {
-    const { status, body } = await ask(plane, { headers: { host } });
-    const name = status === 200 ? (JSON.parse(body) as Echo).upstream : String(status);
-    names.set(name, (names.get(name) ?? 0) + 1);
-  }
-  return names;
-}
-
 /** Waits until just these back ends answer on both data planes. */
-const answer = (host: string, names: string) =>
-  waitFor(
-    `${names} to answer for ${host}`,
-    async () => {
-      for (const plane of [planes.native.port, planes.envoy.port]) {
-        const seen = [...(await answering(plane, host)).keys()].sort().join();
-        if (seen !== names) throw new Error(`${seen} answer on ${plane}`);
-      }
-      return true;
-    },
-    PATIENCE_MS,
-  );
+const answer = (host: string, names: string) => bothAnswer(planes, names, { host, requests: REQUESTS });
 
 /** Waits until both services are in this state, in both gateway groups. */
-const shown = (state: string) =>
-  waitFor(
-    `${state} to be shown`,
-    async () => {
-      const { stdout } = await planes.control.sluice("discovery", "services");
-      if (stdout.match(new RegExp(` ${state} `, "g"))?.length === 4) return true;
-      throw new Error(stdout);
-    },
-    PATIENCE_MS,
-  );
+const shows = (state: string) => shown(planes, state, { services: 4 });
 
 /** Load on both data planes and both services. */
 const startLoads = (): SteadyLoad[] =>
@@ -116,7 +84,7 @@ afterAll(async () => {
 test("addresses that come, change and go are followed under load, and services with their weights and priorities", async () => {
   await answer(BY_SERVICE, "one,two");
   for (const plane of [planes.native.port, planes.envoy.port]) {
-    const shares = await answering(plane, BY_SERVICE);
+    const shares = await sharesOn(plane, { host: BY_SERVICE, requests: REQUESTS });
     expect(Math.abs((shares.get("two") ?? 0) - 30), `of ${REQUESTS} on ${plane}`).toBeLessThanOrEqual(2);
   }
   const loads = startLoads();
@@ -142,22 +110,22 @@ test("a server that hangs, dies, refuses, and comes back without its names costs
   await answer(BY_NAME, "one,two");
   await answer(BY_SERVICE, "one,two");
   const loads = startLoads();
-  await shown("FRESH");
+  await shows("FRESH");
   dns.signal("SIGSTOP");
-  await shown("STALE");
+  await shows("STALE");
   dns.signal("SIGCONT");
-  await shown("FRESH");
+  await shows("FRESH");
   await dns.kill();
-  await shown("STALE");
+  await shows("STALE");
   await dns.restart({ refuses: true });
-  await shown("PERMISSION DENIED");
+  await shows("PERMISSION DENIED");
   await answer(BY_NAME, "one,two");
   await dns.restart({});
-  await shown("HELD");
+  await shows("HELD");
   await answer(BY_NAME, "one,two");
   await answer(BY_SERVICE, "one,two");
   await dns.restart({ hosts: hosts(ONE), services: [server("one.test", 1)] });
-  await shown("FRESH");
+  await shows("FRESH");
   await answer(BY_NAME, "one");
   await answer(BY_SERVICE, "one");
   await expectNoFailure(loads);

@@ -6,8 +6,10 @@ import { ask } from "../support/http.ts";
 import { Kube } from "../support/kube.ts";
 import { serviceOf } from "../support/kube-script.ts";
 import { machineAddress } from "../support/machine-address.ts";
+import { bothAnswer, shown } from "../support/planes-traffic.ts";
+import type { SteadyLoad } from "../support/steady-clients.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
-import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 
 // Building Kubernetes takes most of it, on a fresh machine.
@@ -48,35 +50,7 @@ async function put({ name, port }: Upstream, zone: string, ...forZones: string[]
 }
 
 /** Waits until just these instances answer on both data planes. */
-const answer = (path: string, names: string) =>
-  waitFor(
-    `${names} to answer on ${path}`,
-    async () => {
-      for (const { port } of [planes.native, planes.envoy]) {
-        const seen = new Set<string>();
-        for (let at = 0; at < 12; at++) {
-          const { status, body } = await ask(port, { path, headers: { host: "a.test" } });
-          seen.add(status === 200 ? (JSON.parse(body) as Echo).upstream : String(status));
-        }
-        if ([...seen].sort().join() !== names) throw new Error(`${[...seen].join()} on ${port}`);
-      }
-      return true;
-    },
-    PATIENCE_MS,
-  );
-
-/** Waits until all that is watched is in this state. */
-const shown = (state: string) =>
-  waitFor(
-    `${state} to be shown`,
-    async () => {
-      const { stdout } = await planes.control.sluice("discovery", "services");
-      // In both gateway groups.
-      if (stdout.match(new RegExp(` ${state} `, "g"))?.length === 2) return true;
-      throw new Error(stdout);
-    },
-    PATIENCE_MS,
-  );
+const answer = (path: string, names: string) => bothAnswer(planes, names, { path });
 
 /** Waits until Envoy has the instances' ports in these zones. */
 const zonesAre = (expected: readonly (readonly [Upstream, string])[]) =>
@@ -99,6 +73,15 @@ const zonesAre = (expected: readonly (readonly [Upstream, string])[]) =>
 interface Host {
   readonly address: { readonly socket_address: { readonly port_value: number } };
   readonly locality?: { readonly zone?: string };
+}
+
+/** With pauses, since two clients without any and the test's own requests would take the three instances in turn, each always the same. */
+const startLoad = (port: number) => startSteadyLoad(port, 2, () => ({}), { pauseMs: 5 });
+
+async function expectNoFailure(loads: readonly SteadyLoad[]): Promise<void> {
+  await Promise.all(loads.map((load) => load.stop()));
+  expect(loads.map(({ failures }) => failures)).toEqual([[], []]);
+  expect(Math.min(...loads.map(({ answered }) => answered))).toBeGreaterThan(20);
 }
 
 beforeAll(async () => {
@@ -139,29 +122,43 @@ test("zones reach data planes as localities, and hints as the zones that instanc
   ]);
 });
 
+test("an account without rights is shown as denied and costs no request, and all goes on once it has them", async () => {
+  await bothAnswer(planes, "far,lent,near");
+  await shown(planes, "FRESH");
+  const loads = [startLoad(planes.native.port), startLoad(planes.envoy.port)];
+  const account = await kube.addServiceAccount("default", "powerless");
+  await kube.kubeconfig(kube.serviceAccountToken(account, 3_600));
+  await shown(planes, "PERMISSION DENIED", { words: /system:serviceaccount:default:powerless.*cannot (list|watch)/ });
+  await bothAnswer(planes, "far,lent,near");
+  await kube.kubeconfig();
+  await shown(planes, "FRESH");
+  const [, , far] = upstreams as [Upstream, Upstream, Upstream];
+  await kube.deleteSlice("default", far.name);
+  await bothAnswer(planes, "lent,near");
+  await put(far, "b");
+  await bothAnswer(planes, "far,lent,near");
+  await expectNoFailure(loads);
+});
+
 test("an API server that hangs, dies, and comes back with nothing costs no request, and the state says so", async () => {
   const [near, lent, far] = upstreams as [Upstream, Upstream, Upstream];
-  await shown("FRESH");
-  // With pauses, since two clients without any and the questions below would take the three instances in turn, each always the same.
-  const load = (port: number) => startSteadyLoad(port, 2, () => ({}), { pauseMs: 5 });
-  const loads = [load(planes.native.port), load(planes.envoy.port)];
+  await shown(planes, "FRESH");
+  const loads = [startLoad(planes.native.port), startLoad(planes.envoy.port)];
   kube.signal("SIGSTOP");
-  await shown("STALE");
+  await shown(planes, "STALE");
   kube.signal("SIGCONT");
-  await shown("FRESH");
+  await shown(planes, "FRESH");
   await kube.kill({ lose: true });
-  await shown("STALE");
+  await shown(planes, "STALE");
   await kube.restart();
-  await shown("HELD");
+  await shown(planes, "HELD");
   await answer("/", "far,lent,near");
   await kube.call("POST", "/api/v1/namespaces/default/services", serviceOf(SERVICE));
   await put(near, "a");
   await put(lent, "b");
-  await shown("FRESH");
+  await shown(planes, "FRESH");
   await answer("/", "lent,near");
   await put(far, "b");
   await answer("/", "far,lent,near");
-  await Promise.all(loads.map((load) => load.stop()));
-  expect(loads.map(({ failures }) => failures)).toEqual([[], []]);
-  expect(Math.min(...loads.map(({ answered }) => answered))).toBeGreaterThan(20);
+  await expectNoFailure(loads);
 });

@@ -9,10 +9,9 @@ import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 import { authorized } from "../support/control-plane.ts";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { ControlPlane } from "../support/gateway.ts";
-import { ask } from "../support/http.ts";
+import { bothAnswer } from "../support/planes-traffic.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
-import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
-import { waitFor } from "../support/wait.ts";
+import { startUpstream, type Upstream } from "../support/upstream.ts";
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
@@ -67,26 +66,6 @@ async function leave(id: string): Promise<void> {
   for (const gatewayGroup of groups) await leases.leave({ gatewayGroup, registry: "own", instances: [nameOf(id)] });
 }
 
-async function answering(port: number): Promise<string> {
-  const names = new Set<string>();
-  for (let at = 0; at < 12; at++) {
-    const { status, body } = await ask(port, { headers: { host: "a.test" } });
-    names.add(status === 200 ? (JSON.parse(body) as Echo).upstream : String(status));
-  }
-  return [...names].sort().join();
-}
-
-const bothAnswer = (names: string) =>
-  waitFor(
-    `${names} to answer`,
-    async () => {
-      const seen = [await answering(planes.native.port), await answering(planes.envoy.port)];
-      if (seen.every((each) => each === names)) return true;
-      throw new Error(`native ${seen[0]}, Envoy ${seen[1]}`);
-    },
-    60_000,
-  );
-
 beforeAll(async () => {
   const { port: fallback } = await upstream("fallback");
   planes = await startDataPlanes((group, port) => gateway(group, port, fallback), "a.test");
@@ -99,36 +78,36 @@ afterAll(async () => {
 });
 
 test("what reports gets traffic, by its weight; what leaves or falls silent loses it, and the fixed node takes over", async () => {
-  await bothAnswer("fallback");
+  await bothAnswer(planes, "fallback");
   await report("one");
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   await report("two", 2_000);
-  await bothAnswer("one,two");
+  await bothAnswer(planes, "one,two");
   // Falls silent.
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   await report("none", 600_000, 0);
   await report("three");
-  await bothAnswer("one,three");
+  await bothAnswer(planes, "one,three");
   await leave("three");
   await leave("none");
-  await bothAnswer("one");
+  await bothAnswer(planes, "one");
   await leave("one");
-  await bothAnswer("fallback");
+  await bothAnswer(planes, "fallback");
 });
 
 test("instances that roll under load cost no request, nor does a control plane that is killed", async () => {
   await report("roll-0");
-  await bothAnswer("roll-0");
+  await bothAnswer(planes, "roll-0");
   const loads = [startSteadyLoad(planes.native.port, 4), startSteadyLoad(planes.envoy.port, 4)];
   for (let round = 1; round < 4; round++) {
     await report(`roll-${round}`);
-    await bothAnswer(`roll-${round - 1},roll-${round}`);
+    await bothAnswer(planes, `roll-${round - 1},roll-${round}`);
     await leave(`roll-${round - 1}`);
-    await bothAnswer(`roll-${round}`);
+    await bothAnswer(planes, `roll-${round}`);
   }
   const { data, adminPort, xdsPort, program } = planes.control;
   await program.stop("SIGKILL");
-  await bothAnswer("roll-3");
+  await bothAnswer(planes, "roll-3");
   const restarted = await ControlPlane.start(data, { adminPort, xdsPort });
   try {
     leases = await connect(restarted);
@@ -137,7 +116,7 @@ test("instances that roll under load cost no request, nor does a control plane t
       expect(unknown).toEqual([]);
     }
     await report("last");
-    await bothAnswer("last,roll-3");
+    await bothAnswer(planes, "last,roll-3");
     await Promise.all(loads.map((load) => load.stop()));
     expect(loads.map(({ failures }) => failures)).toEqual([[], []]);
     expect(Math.min(...loads.map(({ answered }) => answered))).toBeGreaterThan(50);

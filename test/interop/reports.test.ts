@@ -98,16 +98,17 @@ test("L3 both data planes log to the control plane", async () => {
   }
 });
 
-test("L1 Envoy reports its load", async () => {
+test.each(["native", "envoy"] as const)("L1 %s reports its load", { timeout: 240_000 }, async (group) => {
   await waitFor(
     "the load",
     async () => {
       // Again and again: Envoy counts what comes once it has been told to report the cluster.
-      expect((await ask(ports.envoy, { path: "/load" })).status).toBe(200);
-      const { loads = [] } = (await plane.call("LoadService/ListLoads", { gatewayGroup: "envoy" })) as {
-        loads?: { cluster: string; issued: string; successful: string }[];
+      expect((await ask(ports[group], { path: "/load" })).status).toBe(200);
+      const { loads = [] } = (await plane.call("LoadService/ListLoads", { gatewayGroup: group })) as {
+        loads?: { cluster: string; issued: string; successful: string; failed?: string }[];
       };
       const load = loads.find(({ cluster }) => cluster === "shop/default");
+      expect(Number(load?.failed ?? 0)).toBe(0);
       return Number(load?.issued) >= 5 && Number(load?.successful) >= 5;
     },
     START_MS,

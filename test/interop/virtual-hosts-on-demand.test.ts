@@ -1,4 +1,5 @@
 /** Virtual hosts asked for by host (O1), by Envoy's own on-demand filter: the request waits, and goes on once its virtual host has come. */
+import { writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -8,11 +9,12 @@ import { parse, stringify } from "yaml";
 import { ControlPlane, startEnvoy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";
-import { envoy } from "../support/tools.ts";
+import { envoy, envoyVersion } from "../support/tools.ts";
 import { type Echo, startUpstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 
 interface Bootstrap {
+  dynamic_resources: { ads_config: { grpc_services: unknown } };
   static_resources: { listeners?: object[] };
 }
 
@@ -44,6 +46,13 @@ const listener = (port: number, routesFile: string) => ({
   ],
 });
 
+/** A file with a route configuration that has no virtual host, but says where they come from. */
+const routesBy = (source: object): string => {
+  const vhds = { config_source: { resource_api_version: "V3", ...source } };
+  const routes = { name: "default", ignore_port_in_host_matching: true, vhds };
+  return stringify({ resources: [typed("config.route.v3.RouteConfiguration", routes)] });
+};
+
 test("an Envoy that asks by host serves each host, tells one that doesn't exist, and follows changes", {
   timeout: 240_000,
 }, async () => {
@@ -66,16 +75,16 @@ test("an Envoy that asks by host serves each host, tells one that doesn't exist,
   };
   const [one, two] = [await service("one", ["a.test", "b.test"]), await service("two", ["*.two.test"])];
   await apply(one, two);
-  const routes = {
-    name: "default",
-    ignore_port_in_host_matching: true,
-    vhds: { config_source: { resource_api_version: "V3", ads: {} } },
-  };
   const routesFile = join(dir.path, "routes.yaml");
-  await writeFile(routesFile, stringify({ resources: [typed("config.route.v3.RouteConfiguration", routes)] }));
   const port = await freePort();
   const edit = (text: string) => {
     const bootstrap = parse(text) as Bootstrap;
+    const { grpc_services } = bootstrap.dynamic_resources.ads_config;
+    // Envoy before 1.37 takes virtual hosts by the service of their own alone.
+    const source = envoyVersion.startsWith("1.36.")
+      ? { api_config_source: { api_type: "DELTA_GRPC", transport_api_version: "V3", grpc_services } }
+      : { ads: {} };
+    writeFileSync(routesFile, routesBy(source));
     bootstrap.static_resources.listeners = [
       ...(bootstrap.static_resources.listeners ?? []),
       listener(port, routesFile),

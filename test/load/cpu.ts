@@ -15,7 +15,7 @@ export const cpuSeconds = (pid: number): number =>
 
 /** Resident memory of a process and its living descendants, in MB. What they share, as the program itself, counts once for each. */
 export const residentMb = (pid: number): number =>
-  family(pid).reduce((sum, each) => sum + residentKb(each.pid), 0) / 1024;
+  family(pid).reduce((sum, each) => sum + statusKb(each.pid, "VmRSS"), 0) / 1024;
 
 /** A process and its living descendants: nginx's master does nothing but start the workers. */
 function family(pid: number): Process[] {
@@ -41,9 +41,12 @@ function readProcess(pid: number): Process | undefined {
   }
 }
 
-function residentKb(pid: number): number {
+/** The most resident memory that a process ever had, in MB: what a limit has to leave room for. */
+export const peakMb = (pid: number): number => statusKb(pid, "VmHWM") / 1024;
+
+function statusKb(pid: number, field: "VmRSS" | "VmHWM"): number {
   try {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+    return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
   } catch {
     return 0;
   }

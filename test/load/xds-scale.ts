@@ -5,7 +5,7 @@ import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";
 import { waitFor } from "../support/wait.ts";
-import { residentMb } from "./cpu.ts";
+import { peakMb, residentMb } from "./cpu.ts";
 import { instructionsOf } from "./instructions.ts";
 import { table } from "./table.ts";
 
@@ -15,6 +15,9 @@ const ROUTES = 5;
 const CHANGES = 100;
 /** Between changes, so that each goes its way alone. */
 const PAUSE_MS = 60;
+
+/** Until what follows a start is done. */
+const PAUSE_AFTER_START_MS = 5_000;
 
 const MILLION = 1e6;
 
@@ -41,9 +44,16 @@ const service = (at: number, body: string, port = 80) => ({
 interface Measured {
   readonly applyMs: number;
   readonly applyMb: number;
+  /** From the control plane's exec until it serves all that is stored. */
+  readonly controlPlaneMs: number;
+  /** From the exec of a fresh proxy until it answers for the last service, beside a control plane that serves. */
   readonly firstSyncMs: number;
   readonly controlPlaneMb: number;
   readonly proxyMb: number;
+  /** At its first sync. */
+  readonly proxyPeakMb: number;
+  /** Once each service's host was asked for: what is compiled and made on demand is there. */
+  readonly proxyAllMb: number;
   /** Instructions of one change, in millions. */
   readonly changes: readonly { readonly what: string; readonly controlPlane: number; readonly proxy: number }[];
 }
@@ -54,9 +64,12 @@ export async function benchScale(): Promise<void> {
   const rows: readonly (readonly [string, number, number])[] = [
     ["apply of everything, ms", small.applyMs, large.applyMs],
     ["the same, control plane, MB", small.applyMb, large.applyMb],
-    ["first sync from the start of the control plane, ms", small.firstSyncMs, large.firstSyncMs],
+    ["control plane: from its start until it serves, ms", small.controlPlaneMs, large.controlPlaneMs],
+    ["fresh proxy: from its start to its first answer, ms", small.firstSyncMs, large.firstSyncMs],
     ["control plane, MB", small.controlPlaneMb, large.controlPlaneMb],
     ["proxy (1 worker), MB", small.proxyMb, large.proxyMb],
+    ["the same, at most", small.proxyPeakMb, large.proxyPeakMb],
+    ["the same, once each host was asked for, MB", small.proxyAllMb, large.proxyAllMb],
     ...large.changes.flatMap(({ what, controlPlane, proxy }, at): [string, number, number][] => [
       [`${what}: control plane, million instructions`, small.changes[at]?.controlPlane ?? 0, controlPlane],
       [`${what}: proxy, million instructions`, small.changes[at]?.proxy ?? 0, proxy],
@@ -89,21 +102,26 @@ async function measure(services: number): Promise<Measured> {
 
   const answers = (at: number, body: string) => async () =>
     (await ask(port, { path: "/answer", headers: { host: `s${at}.test` } }).catch(() => undefined))?.body === body;
-  let control = first;
-  let proxy: Awaited<ReturnType<typeof startProxy>> | undefined;
   const xdsPort = await freePort();
-  const firstSyncMs = await timed(async () => {
-    control = await ControlPlane.start(`${dir.path}/data`, { xdsPort });
-    stack.defer(() => control.program.stop());
-    proxy = await startProxy(xdsPort, { data: `${dir.path}/proxy` });
-    stack.defer(() => proxy?.program.stop());
-    await waitFor("the first sync", answers(services - 1, "0"), 120_000);
-  });
-  if (proxy === undefined) throw new Error("the proxy did not start");
+  const startedAt = performance.now();
+  const control = await ControlPlane.start(`${dir.path}/data`, { xdsPort });
+  const controlPlaneMs = performance.now() - startedAt;
+  stack.defer(() => control.program.stop());
+  // What comes after a start; the proxy is to be measured by itself.
+  await sleep(PAUSE_AFTER_START_MS);
+  const proxyStartedAt = performance.now();
+  const proxy = await startProxy(xdsPort, { data: `${dir.path}/proxy` });
+  stack.defer(() => proxy.program.stop());
+  await waitFor("the first sync", answers(services - 1, "0"), 120_000);
+  const firstSyncMs = performance.now() - proxyStartedAt;
   const pids = { controlPlane: control.program.pid, proxy: proxy.program.pid };
-  const sizes = { controlPlaneMb: residentMb(pids.controlPlane), proxyMb: residentMb(pids.proxy) };
-  // What comes after a start, such as the snapshot on disk.
-  await sleep(5_000);
+  // Such as the snapshot on disk.
+  await sleep(PAUSE_AFTER_START_MS);
+  const sizes = {
+    controlPlaneMb: residentMb(pids.controlPlane),
+    proxyMb: residentMb(pids.proxy),
+    proxyPeakMb: peakMb(pids.proxy),
+  };
 
   let round = 0;
   const changed = (port: () => number) => async () => {
@@ -133,7 +151,8 @@ async function measure(services: number): Promise<Measured> {
     };
     changes.push({ what, controlPlane: await cost(pids.controlPlane), proxy: await cost(pids.proxy) });
   }
-  return { applyMs, applyMb, firstSyncMs, ...sizes, changes };
+  for (let at = 0; at < services; at++) await ask(port, { path: "/answer", headers: { host: `s${at}.test` } });
+  return { applyMs, applyMb, controlPlaneMs, firstSyncMs, ...sizes, proxyAllMb: residentMb(pids.proxy), changes };
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

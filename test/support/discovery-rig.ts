@@ -17,8 +17,16 @@ import { waitFor } from "./wait.ts";
 interface RigOptions {
   /** Of `sluice control-plane`. */
   readonly controlArgs?: string[];
+  /** Environment of the same. */
+  readonly controlEnv?: Record<string, string>;
   /** The gateway group of the proxy, and of the listener that apply() writes. */
   readonly group?: string;
+}
+
+/** How the control plane is started, and started again. */
+interface ProgramOptions {
+  readonly args: string[];
+  readonly env: Record<string, string>;
 }
 
 /** A control plane and a native proxy, both programs of their own, for tests of discovery. */
@@ -28,7 +36,7 @@ export class DiscoveryRig implements AsyncDisposable {
   control: ControlPlane;
   readonly #cleanups: (() => Promise<unknown>)[];
   readonly #upstreams = new Map<string, Upstream>();
-  readonly #controlArgs: string[];
+  readonly #program: ProgramOptions;
   readonly #group: string;
 
   private constructor(
@@ -36,23 +44,24 @@ export class DiscoveryRig implements AsyncDisposable {
     port: number,
     control: ControlPlane,
     cleanups: (() => Promise<unknown>)[],
-    controlArgs: string[],
+    program: ProgramOptions,
     group: string,
   ) {
     this.dir = dir;
     this.port = port;
     this.control = control;
     this.#cleanups = cleanups;
-    this.#controlArgs = controlArgs;
+    this.#program = program;
     this.#group = group;
   }
 
   /** @param group of the proxy */
-  static async start({ controlArgs = [], group = "default" }: RigOptions = {}): Promise<DiscoveryRig> {
+  static async start({ controlArgs = [], controlEnv = {}, group = "default" }: RigOptions = {}): Promise<DiscoveryRig> {
     const dir = await temporaryDir();
-    const control = await ControlPlane.start(join(dir.path, "data"), { args: controlArgs });
+    const program = { args: controlArgs, env: controlEnv };
+    const control = await ControlPlane.start(join(dir.path, "data"), program);
     const cleanups: (() => Promise<unknown>)[] = [() => dir.remove()];
-    const rig = new DiscoveryRig(dir.path, await freePort(), control, cleanups, controlArgs, group);
+    const rig = new DiscoveryRig(dir.path, await freePort(), control, cleanups, program, group);
     try {
       // A proxy is ready once its group exists.
       await rig.apply("");
@@ -83,7 +92,7 @@ export class DiscoveryRig implements AsyncDisposable {
   async restart({ emptyData = false } = {}): Promise<void> {
     const { data, adminPort, xdsPort } = this.control;
     if (emptyData) await rm(data, { recursive: true });
-    this.control = await ControlPlane.start(data, { adminPort, xdsPort, args: this.#controlArgs });
+    this.control = await ControlPlane.start(data, { adminPort, xdsPort, ...this.#program });
   }
 
   /** A back end by its name. */

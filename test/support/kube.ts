@@ -62,8 +62,8 @@ export class Kube {
     };
   }
 
-  /** Writes a kubeconfig of the admin, as kubectl reads it. @returns its path */
-  async kubeconfig(): Promise<string> {
+  /** Writes a kubeconfig, as kubectl reads it, in the place of the one before. @param token default: the admin's @returns its path */
+  async kubeconfig(token = ADMIN_TOKEN): Promise<string> {
     const path = join(this.#dir, "kubeconfig");
     const cluster = { server: `https://127.0.0.1:${this.#ports.api}`, "certificate-authority": "certs/apiserver.crt" };
     const config = {
@@ -72,7 +72,7 @@ export class Kube {
       "current-context": "peer",
       contexts: [{ name: "peer", context: { cluster: "peer", user: "admin" } }],
       clusters: [{ name: "peer", cluster }],
-      users: [{ name: "admin", user: { token: ADMIN_TOKEN } }],
+      users: [{ name: "admin", user: { token } }],
     };
     await writeFile(path, JSON.stringify(config));
     return path;

@@ -4,7 +4,7 @@ import { pino } from "pino";
 import { NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
 
 import { supportedFields } from "../../proxy/supported-fields.ts";
-import { validateResource } from "../../proxy/runtime.ts";
+import { validateResource } from "../../proxy/parts.ts";
 import { Configuration } from "../../proxy/xds/configuration.ts";
 import { runAdsClient } from "../../proxy/xds/stream.ts";
 
@@ -41,7 +41,9 @@ export class NativeClient {
 
   /** What it holds, as "type name" -> version. */
   held(): ReadonlyMap<string, string> {
-    return new Map(this.#configuration.stored().map(({ typeUrl, name, version }) => [`${typeUrl} ${name}`, version]));
+    return new Map(
+      Array.from(this.#configuration.stored(), ({ typeUrl, name, version }) => [`${typeUrl} ${name}`, version]),
+    );
   }
 
   async stop(): Promise<void> {

@@ -3,7 +3,18 @@ import type { Socket } from "node:net";
 import { TestServer } from "./data-path.ts";
 
 /** Frame types of HTTP/2 (RFC 9113, 6). */
-export const frames = { data: 0, headers: 1, rstStream: 3, settings: 4, pushPromise: 5, ping: 6, goaway: 7 } as const;
+export const frames = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  rstStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
 /** Flags of DATA and HEADERS. */
 export const END_STREAM = 1;
 export const END_HEADERS = 4;

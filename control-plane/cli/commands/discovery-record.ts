@@ -14,7 +14,7 @@ import type { DiscoveryOptions } from "./discovery.ts";
 
 /** Options of `sluice discovery record`. */
 export interface RecordOptions extends DiscoveryOptions {
-  /** How long to record, in milliseconds. Default: until it is interrupted. */
+  /** How long to record from the first answer on, in milliseconds. Default: until it is interrupted. */
   readonly for?: number;
 }
 
@@ -26,14 +26,17 @@ export async function record(options: RecordOptions, terminal: Terminal): Promis
   const { group = "", registry = "" } = options;
   const ended = new AbortController();
   const request = { gatewayGroup: group, registry, endpoints: true };
-  if (options.for !== undefined) {
-    // Ends the recording, and nothing else: the program may go before.
-    void sleep(options.for, undefined, { ref: false }).then(() => ended.abort());
-  }
+  let isTimed = options.for === undefined;
   await withClient(options, async (client) => {
     try {
       const stream = client.discovery.watchServices(request, { signal: ended.signal, timeoutMs: 0 });
-      for await (const { services } of stream) for (const service of services) terminal.out(lineOf(service));
+      for await (const { services } of stream) {
+        // Ends the recording, and nothing else: the program may go before.
+        if (!isTimed) void sleep(options.for, undefined, { ref: false }).then(() => ended.abort());
+        isTimed = true;
+        // A registry that never answered for a service has said nothing of it, not that there is nothing.
+        for (const service of services) if (service.lastEventTime !== undefined) terminal.out(lineOf(service));
+      }
     } catch (error) {
       if (!(ended.signal.aborted && error instanceof ConnectError && error.code === Code.Canceled)) throw error;
     }

@@ -113,11 +113,14 @@ function serviceTable(all: readonly WatchedService[], style: Paint): string {
     each.lastChangeTime === undefined ? "-" : since(each.lastChangeTime),
     printable(each.users.join(", ")),
   ]);
-  return withNotes(
-    table(serviceHead, rows),
-    all.map(({ problem }) => problem?.message),
-    style,
-  );
+  return withNotes(table(serviceHead, rows), all.map(noteOn), style);
+}
+
+/** What is wrong with a service, in a line; undefined if nothing is. */
+function noteOn({ problem, state, registry, gatewayGroup }: WatchedService): string | undefined {
+  if (problem !== undefined || state !== WatchState.UNKNOWN_SERVICE) return problem?.message;
+  const group = gatewayGroup === "default" ? "" : ` --group ${gatewayGroup}`;
+  return `the registry answers, and has no service of this name: sluice discovery find ${registry}${group}`;
 }
 
 const healths: ReadonlyMap<EndpointHealth, string> = new Map([

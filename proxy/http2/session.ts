@@ -1,0 +1,282 @@
+import type { Socket } from "node:net";
+
+import { type Decoded, HpackDecoder } from "../hpack/decoder.ts";
+import { holdClock, now, releaseClock } from "../listen/clock.ts";
+import { Linger } from "../listen/linger.ts";
+import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import { FieldBlock } from "./field-block.ts";
+import { type FrameSink, FrameReader } from "./frame-reader.ts";
+import { ACK, codes, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, SETTINGS, STREAM_ID_MAX } from "./frames.ts";
+import type { SessionHandler } from "./handlers.ts";
+import { MessageCheck } from "./messages.ts";
+import { SessionControl } from "./session-control.ts";
+import type { SessionOptions } from "./session-streams.ts";
+import { Http2Stream } from "./stream.ts";
+
+// What has become of a connection.
+const OPEN = 0;
+/** Our half is closed, and what still comes is dropped. */
+const ENDING = 1;
+const CLOSED = 2;
+
+/** One serves all: what it finds is used up at once. */
+const check = new MessageCheck();
+
+/**
+ * An HTTP/2 connection, of either role: RFC 9113 between a socket, which its owner reads for it, and the streams. What the peer does wrong is a value, an
+ * error code, which ends the stream or the connection; the floods that the protocol has room for are bounded (frame-budget.ts).
+ */
+export class Http2Session extends SessionControl implements FrameSink, TimerOwner {
+  /** Since when a head, or another frame, has been on its way, by the clock of listen/clock.ts; -1: none is. */
+  unfinishedSince = -1;
+
+  readonly #socket: Socket;
+  readonly #reader: FrameReader;
+  readonly #decoder: HpackDecoder;
+  readonly #block: FieldBlock;
+  readonly #lingerTimer = new Timer(this, 0);
+  #state = OPEN;
+  #linger: Linger | undefined = undefined;
+  /** Whether the connection ends with its last stream. Those that the peer opens beyond `acceptedUpTo` are not for us any more (GOAWAY). */
+  #closing = false;
+  #acceptedUpTo: number = STREAM_ID_MAX;
+  /** Of the DATA frame that is being read: its stream, if that is there, whether it ends that, and its bytes that are not part of the body, once all of it was read. */
+  #dataStream: Http2Stream | undefined = undefined;
+  #dataEnds = false;
+  #padding = 0;
+  /** Frames and blocks that were whole, to tell one unfinished thing from the next. */
+  #whole = 0;
+  #wholeBefore = -1;
+
+  constructor(socket: Socket, options: SessionOptions, handler: SessionHandler) {
+    super(socket, options, handler);
+    const { isClient, settings } = options;
+    this.#socket = socket;
+    const limits = { listBytes: settings.headerListBytes, fields: settings.headerFields };
+    this.#decoder = new HpackDecoder(settings.headerTableBytes, limits);
+    // What is neither indexed nor compressed takes about as much as it is; the rest is for what is beyond the limits, and costs its stream only.
+    this.#block = new FieldBlock(2 * settings.headerListBytes);
+    this.#reader = new FrameReader(this, !isClient);
+    socket
+      // What matters of an error is that "close" follows.
+      .on("error", () => {})
+      .on("end", () => this.#onSocketEnd())
+      .on("close", () => this.#onSocketClosed());
+    this.writeOpening(settings, isClient);
+  }
+
+  get isOpen(): boolean {
+    return this.#state === OPEN;
+  }
+
+  get reading(): boolean {
+    return this.#state === OPEN;
+  }
+
+  /** Takes what was read of the socket: bytes[from, to), valid during the call only. */
+  receive(bytes: Buffer, from: number, to: number): void {
+    if (this.#state !== OPEN) return;
+    const before = holdClock();
+    try {
+      const error = this.#reader.read(bytes, from, to);
+      if (error !== codes.NO_ERROR) this.fail(error);
+      this.endTouched();
+      this.#endOfRead();
+    } finally {
+      releaseClock(before);
+    }
+  }
+
+  /** Announces that no further streams will be accepted, while they still are (RFC 9113, 6.8). */
+  announceEnd(): void {
+    if (this.#state === OPEN && !this.#closing) this.writeGoaway(STREAM_ID_MAX, codes.NO_ERROR);
+  }
+
+  /** Accepts no further streams, and ends with the last one that there is. */
+  close(): void {
+    if (this.#state !== OPEN || this.#closing) return;
+    this.#closing = true;
+    this.#acceptedUpTo = this.lastPeerId;
+    this.writeGoaway(this.lastPeerId, codes.NO_ERROR);
+    if (this.streams === 0) this.#end();
+  }
+
+  /** Ends the connection for what the peer did: GOAWAY, and the end of all streams. */
+  fail(code: number): void {
+    if (this.#state !== OPEN) return;
+    this.writeGoaway(this.lastPeerId, code);
+    this.#end();
+    this.handler.onFailed(code);
+    this.closeStreams();
+  }
+
+  /** Closes the socket at once. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  onTimer(): void {
+    if (this.#linger?.check() === true) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+  }
+
+  /** What has gathered leaves, our half closes, and the peer gets time to read it. */
+  #end(): void {
+    this.#state = ENDING;
+    // An endpoint has nothing of ours to read any more.
+    this.#linger = new Linger(this.#socket, this.output, this.options.delayedCloseTimeoutMs, this.isClient);
+    timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+  }
+
+  protected onNoStreams(): void {
+    if (this.#closing && this.#state === OPEN) this.#end();
+  }
+
+  protected onSettingsAck(): void {
+    this.#decoder.onSettingsAck();
+  }
+
+  /** HTTP/2 has no meaning for half a connection: nobody is there to take what is still to come. */
+  #onSocketEnd(): void {
+    if (this.#state === OPEN) this.#socket.destroy();
+  }
+
+  #onSocketClosed(): void {
+    if (this.#state === CLOSED) return;
+    this.#state = CLOSED;
+    timers.cancel(this.#lingerTimer);
+    this.closeStreams();
+    this.handler.onClosed();
+  }
+
+  #endOfRead(): void {
+    if (this.#state !== OPEN) return;
+    if (this.output.overflows) return this.fail(codes.ENHANCE_YOUR_CALM);
+    if (!this.#reader.unfinished && this.#block.pendingId === 0) this.unfinishedSince = -1;
+    else if (this.unfinishedSince < 0 || this.#whole !== this.#wholeBefore) {
+      this.unfinishedSince = now();
+      this.#wholeBefore = this.#whole;
+      this.handler.onUnfinished();
+    }
+  }
+
+  onDataHead(flags: number, id: number, length: number): number {
+    if (!this.peer.known || this.#block.pendingId !== 0 || id === 0) return codes.PROTOCOL_ERROR;
+    this.receiveWindow -= length;
+    if (this.receiveWindow < 0) return codes.FLOW_CONTROL_ERROR;
+    this.#padding = length;
+    this.#dataEnds = (flags & END_STREAM) !== 0;
+    if (length === 0 && !this.#dataEnds && !this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const stream = this.live.get(id);
+    this.#dataStream = stream;
+    if (stream === undefined) {
+      if (this.mayFollow(id)) return codes.NO_ERROR;
+      return this.isIdle(id) ? codes.PROTOCOL_ERROR : codes.STREAM_CLOSED;
+    }
+    const error = stream.takeDataHead(length);
+    if (error !== codes.NO_ERROR) this.failStream(stream, error);
+    return codes.NO_ERROR;
+  }
+
+  onDataPiece(bytes: Buffer, from: number, to: number): void {
+    this.#padding -= to - from;
+    const stream = this.#dataStream;
+    if (stream === undefined || stream.closed) return this.giveBack(to - from);
+    this.budget.dataReceived();
+    const error = stream.takeData(bytes, from, to);
+    if (error === codes.NO_ERROR) return;
+    this.giveBack(to - from);
+    this.failStream(stream, error);
+  }
+
+  onDataEnd(): void {
+    this.#whole++;
+    const stream = this.#dataStream;
+    this.#dataStream = undefined;
+    if (stream === undefined || stream.closed) return this.giveBack(this.#padding);
+    if (this.#padding > 0) stream.takePadding(this.#padding);
+    if (!this.#dataEnds) return;
+    const error = stream.takeEnd();
+    if (error !== codes.NO_ERROR) this.failStream(stream, error);
+  }
+
+  onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): number {
+    const { pendingId } = this.#block;
+    // RFC 9113, 4.3: a block is contiguous.
+    if (pendingId !== 0 && (type !== CONTINUATION || id !== pendingId)) return codes.PROTOCOL_ERROR;
+    // RFC 9113, 3.4: SETTINGS "MUST be the first frame".
+    if (!this.peer.known && (type !== SETTINGS || (flags & ACK) !== 0)) return codes.PROTOCOL_ERROR;
+    if (type === HEADERS) return this.#onHeaders(flags, id, bytes, from, to);
+    if (type === CONTINUATION) return this.#onContinuation(flags, bytes, from, to);
+    this.#whole++;
+    return this.onControl(type, flags, id, bytes, from, to);
+  }
+
+  #onHeaders(flags: number, id: number, bytes: Buffer, from: number, to: number): number {
+    if (id === 0) return codes.PROTOCOL_ERROR;
+    const block = this.#block;
+    const error = block.begin(flags, id, bytes, from, to);
+    if (error !== codes.NO_ERROR) return error;
+    if ((flags & END_HEADERS) === 0) return block.keep(bytes, block.from, block.to);
+    return this.#onBlock(bytes, block.from, block.to);
+  }
+
+  #onContinuation(flags: number, bytes: Buffer, from: number, to: number): number {
+    const block = this.#block;
+    if (block.pendingId === 0) return codes.PROTOCOL_ERROR;
+    if (from === to && !this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    if ((flags & END_HEADERS) === 0) return block.keep(bytes, from, to);
+    const whole = block.end(bytes, from, to);
+    return whole === undefined ? codes.ENHANCE_YOUR_CALM : this.#onBlock(whole, 0, whole.length);
+  }
+
+  #onBlock(bytes: Buffer, from: number, to: number): number {
+    this.#whole++;
+    const { streamId: id, endStream: end } = this.#block;
+    const fields: string[] = [];
+    const verdict = this.#decoder.decode(bytes, from, to, fields);
+    if (verdict === "compression") return codes.COMPRESSION_ERROR;
+    const stream = this.live.get(id);
+    if (stream === undefined) {
+      if (!this.isClient && (id & 1) === 1 && id > this.lastPeerId) return this.#begin(id, fields, end, verdict);
+      if (this.mayFollow(id)) return codes.NO_ERROR;
+      return !this.isIdle(id) && this.closed.wasOpen(id) ? codes.STREAM_CLOSED : codes.PROTOCOL_ERROR;
+    }
+    let error: number;
+    if (stream.peerEnded) error = codes.STREAM_CLOSED;
+    else if (verdict === "too large") error = codes.ENHANCE_YOUR_CALM;
+    else if (verdict === "malformed" || this.#block.isSelfDependent) error = codes.PROTOCOL_ERROR;
+    else error = stream.takeFields(check, fields, end);
+    if (error !== codes.NO_ERROR) this.failStream(stream, error);
+    return codes.NO_ERROR;
+  }
+
+  /** A client begins a stream. */
+  #begin(id: number, fields: readonly string[], end: boolean, verdict: Decoded): number {
+    this.lastPeerId = id;
+    if (id > this.#acceptedUpTo) {
+      // It didn't know yet, and will send it elsewhere (RFC 9113, 6.8).
+      this.closed.add(id, true);
+      return this.budget.allows() ? codes.NO_ERROR : codes.ENHANCE_YOUR_CALM;
+    }
+    this.budget.streamBegun();
+    const { maxConcurrentStreams = 0, connectProtocol } = this.options.settings;
+    if (this.streams >= maxConcurrentStreams) return this.#refuse(id, codes.REFUSED_STREAM);
+    if (verdict === "too large") return this.#refuse(id, codes.ENHANCE_YOUR_CALM);
+    const isWhole = verdict === "ok" && !this.#block.isSelfDependent;
+    const isFine = isWhole && check.accepts(fields, "request", connectProtocol);
+    if (!isFine || (end && check.contentLength > 0)) return this.#refuse(id, codes.PROTOCOL_ERROR);
+    const stream = new Http2Stream(this, id, this.peer.streamWindowBytes, false);
+    stream.takeRequest(check.contentLength, end);
+    this.live.set(id, stream);
+    this.touch(stream);
+    this.handler.onRequest(stream, fields, end);
+    return codes.NO_ERROR;
+  }
+
+  #refuse(id: number, code: number): number {
+    this.closed.add(id, true);
+    this.writeReset(id, code);
+    this.handler.onRefused(code);
+    return codes.NO_ERROR;
+  }
+}
