@@ -130,7 +130,7 @@ test("the number of workers changes both ways without a lost request of open con
   );
   await Promise.all([kept.stop(), fresh.stop()]);
   const failures = [...kept.failures, ...fresh.failures];
-  expect(failures.filter((failure) => !/^(connect|read) ECONNRESET( 127\.0\.0\.1:\d+)?$/.test(failure))).toEqual([]);
+  expect(failures.filter((failure) => !/^(connect|read|write) ECONNRESET( 127\.0\.0\.1:\d+)?$/.test(failure))).toEqual([]);
   expect(failures.length).toBeLessThanOrEqual(removed);
 }, 240_000);
 
