@@ -26,7 +26,7 @@ export interface PortCallListener<I extends DescMessage> {
   /** While it is at work, no other message comes. What it throws ends the call, and no other. */
   message(request: MessageShape<I>): void | Promise<void>;
   /** The client says no more. Default: the call ends well. */
-  halfClosed?(): void;
+  halfClosed?(): void | Promise<void>;
   /** The call is over, however it ended. */
   gone?(): void;
   /** The server ends. Default: the call ends with UNAVAILABLE. */
@@ -58,7 +58,7 @@ export class PortCall<I extends DescMessage = DescMessage, O extends DescMessage
     this.#listener = listener;
     this.#raw.listen({
       message: (bytes) => this.#receive(bytes),
-      halfClosed: () => this.#guard(() => (listener.halfClosed ?? (() => this.end()))()),
+      halfClosed: () => this.#guard(() => (listener.halfClosed === undefined ? this.end() : listener.halfClosed())),
       gone: () => this.#over(),
     });
   }
@@ -76,10 +76,6 @@ export class PortCall<I extends DescMessage = DescMessage, O extends DescMessage
   /** Whether something that was sent has not left yet: who can wait with the next should. */
   get isSending(): boolean {
     return this.#sending > 0;
-  }
-
-  get ended(): boolean {
-    return this.#ended;
   }
 
   /** @param answer the message, or its bytes */
@@ -104,8 +100,8 @@ export class PortCall<I extends DescMessage = DescMessage, O extends DescMessage
 
   /** The server ends. */
   close(): void {
-    const { closing } = this.#listener ?? {};
-    if (closing !== undefined) this.#guard(closing);
+    const listener = this.#listener;
+    if (listener?.closing !== undefined) this.#guard(() => listener.closing?.());
     this.end(shutsDown);
   }
 
