@@ -98,7 +98,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     this.#closing = true;
     this.#acceptedUpTo = this.lastPeerId;
     this.writeGoaway(this.lastPeerId, codes.NO_ERROR);
-    if (this.streams === 0) this.#end();
+    if (this.streams === 0) this.#finish();
   }
 
   /** Ends the connection for what the peer did: GOAWAY, and the end of all streams. */
@@ -116,7 +116,18 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   }
 
   onTimer(): void {
-    if (this.#linger?.check() === true) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+    if (this.#linger === undefined) this.#end();
+    else if (this.#linger.check()) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+  }
+
+  /**
+   * The last stream is over, and everything was said. A client closes the connection by itself then, and has delayed_close_timeout to do so, as with
+   * Envoy: an end that comes right behind the last response may overtake it inside a client (grpc-js then fails a call that was answered).
+   */
+  #finish(): void {
+    const { delayedCloseTimeoutMs } = this.options;
+    if (this.isClient || delayedCloseTimeoutMs === 0) return this.#end();
+    timers.schedule(this.#lingerTimer, delayedCloseTimeoutMs);
   }
 
   /** What has gathered leaves, our half closes, and the peer gets time to read it. */
@@ -128,7 +139,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   }
 
   protected onNoStreams(): void {
-    if (this.#closing && this.#state === OPEN) this.#end();
+    if (this.#closing && this.#state === OPEN) this.#finish();
   }
 
   protected onSettingsAck(): void {
