@@ -4,8 +4,8 @@ import type { Socket } from "node:net";
 import { type HandoverMessage, type Lifeline, SUCCEEDS } from "./handover.ts";
 import type { Inheritance } from "./workers-options.ts";
 
-/** How long a successor may take until it serves. */
-const READY_MS_MAX = 60_000;
+/** How long a successor may take until it serves; nobody waits for it meanwhile, and a machine whose cores are all taken makes it slow. */
+const READY_MS_MAX = 180_000;
 
 /** What a successor gets. */
 export interface Estate extends Inheritance {

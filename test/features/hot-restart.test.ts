@@ -43,7 +43,7 @@ services:
   const settings = { workers: 2, data: join(dir.path, "proxy"), env: killer };
   ({ program, adminPort } = await startProxy(control.xdsPort, settings));
   await waitFor("traffic", async () => (await ask(port, { headers: { host: "a.test" } })).status === 200);
-}, 240_000);
+}, 900_000);
 
 afterAll(async () => {
   await program.stop();
@@ -56,7 +56,7 @@ const info = async () =>
   JSON.parse((await ask(adminPort, { path: "/server_info" })).body) as { uptime_all_epochs: string };
 
 /** A program starts with its workers in this time even where all cores are taken. */
-const START_MS_MAX = 60_000;
+const START_MS_MAX = 180_000;
 
 /** How many workers have ended as they were told to, since the program had written so much. */
 const endedSince = (from: number) => program.stderr.slice(from).split("worker ended; it was to").length - 1;
@@ -90,7 +90,7 @@ test("SIGHUP starts a successor that takes over without a lost request, again an
   }
   await unload(asked);
   expect((await info()).uptime_all_epochs).toBeDefined();
-}, 240_000);
+}, 900_000);
 
 test("a SIGHUP that comes while a successor takes over is not forgotten", async () => {
   const count = () => program.stderr.split("the successor serves").length;
@@ -101,7 +101,7 @@ test("a SIGHUP that comes while a successor takes over is not forgotten", async 
   await waitFor("the next one", () => Promise.resolve(count() === before + 2), START_MS_MAX);
   await unload(asked);
   expect(program.exited).toBe(false);
-}, 240_000);
+}, 900_000);
 
 test("the number of workers changes both ways without a lost request", async () => {
   const [asked, from] = [load(), program.stderr.length];
@@ -130,7 +130,7 @@ test("the number of workers changes both ways without a lost request", async () 
   await ended(2 + 1 + 2);
   await unload(asked);
   expect(program.stderr).not.toContain("what waits there is lost");
-}, 240_000);
+}, 900_000);
 
 test("a worker in which something is thrown is replaced without a lost request", async () => {
   const asked = load();
@@ -143,7 +143,7 @@ test("a worker in which something is thrown is replaced without a lost request",
   expect((await ask(adminPort, { path: "/stats" })).body).toContain("server.worker_crashes: 1");
   await unload(asked);
   expect(program.stderr).not.toContain("what waits there is lost");
-}, 240_000);
+}, 900_000);
 
 test("a successor that does not come up leaves the process before it at work", async () => {
   const asked = load();
@@ -155,4 +155,4 @@ test("a successor that does not come up leaves the process before it at work", a
   await waitFor("the word on it", () => since(/the successor did not come up/) ?? undefined);
   await unload(asked);
   expect(program.exited).toBe(false);
-}, 240_000);
+}, 900_000);
