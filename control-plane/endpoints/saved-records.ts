@@ -44,7 +44,7 @@ export async function* encodeRecords(all: Iterable<Saved>): AsyncGenerator<Uint8
     for (const part of parts) writer.raw(part);
     const checksum = parts.reduce((sum, part) => crc32(part, sum), 0);
     writer.join().tag(checksumField, WireType.Bit32).fixed32(checksum);
-    bytes += saved.served.content.length;
+    bytes += parts.reduce((sum, { length }) => sum + length, 0);
     if (bytes < CHUNK_BYTES) continue;
     yield writer.finish();
     bytes = 0;
