@@ -85,10 +85,9 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
   /** The first bytes may lie in the socket's stream already; those after them are read in the cheapest way there is. */
   #read(): void {
     const session = this.#session;
-    const isPlain = this.scheme === "http";
     const socket = this.#socket.on("data", (bytes: Buffer) => {
       session.receive(bytes, 0, bytes.length);
-      if (isPlain) readInto(socket, (length) => session.receive(readBuffer, 0, length));
+      readInto(socket, (length) => session.receive(readBuffer, 0, length));
     });
     if (socket.isPaused()) socket.resume();
   }
