@@ -280,3 +280,15 @@ test("O5 RTDS: an unknown layer is empty, in delta and in state of the world", a
     expect([runtime.name, runtime.layer]).toEqual(["layer", {}]);
   }
 });
+
+test("O5 RTDS: a client that comes back with an unknown layer is not told that it is gone", async () => {
+  const before = running.delta();
+  before.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["layer"] });
+  const version = (await before.next()).resources[0]?.version ?? "";
+  const again = running.delta();
+  const initialResourceVersions = { layer: version };
+  again.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["layer"], initialResourceVersions });
+  again.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["other"] });
+  const response = await again.next();
+  expect([namesIn(response), response.removedResources]).toEqual([["other"], []]);
+});
