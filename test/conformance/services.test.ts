@@ -125,7 +125,9 @@ function frameTypes(bytes: Buffer): number[] {
 }
 
 test("T8 the server pings, so that a connection that is dead is noticed, and drops one that doesn't answer", async () => {
-  await using rig = await startXdsRig([], { limits: { keepaliveTimeMs: 100, keepaliveTimeoutMs: 100 } });
+  // Nothing else ends the connection.
+  const limits = { keepaliveTimeMs: 100, keepaliveTimeoutMs: 100, firstRequestTimeoutMs: 600_000 };
+  await using rig = await startXdsRig([], { limits });
   const [host = "", port = ""] = rig.server.address.split(":");
   const socket = connect(Number(port), host);
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
