@@ -2,9 +2,9 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import { sleep } from "../backoff.ts";
 import { type Addresses, HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
+import { turn } from "../turns.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
 import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
@@ -51,7 +51,8 @@ export async function* watch(
       place.release(snapshot !== undefined);
       if (snapshot !== undefined) yield snapshot;
       const restMs = INTERVAL_MS_MIN - (performance.now() - askedMs);
-      if (restMs > 0) await sleep(restMs, signal);
+      // So short that its end may be missed: what would be hung on the signal is garbage, for each question of a crowd.
+      if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
     }
   } finally {
     place.leave();
@@ -100,6 +101,8 @@ class Watch {
 
   async #ask(waitMs: number | undefined, revoked: AbortSignal): Promise<ConsulAnswer | undefined> {
     const { client, settings } = this.#context;
+    // A hundred watches that were answered together ask again together.
+    await turn();
     const path = `/v1/health/service/${encodeURIComponent(this.#service.service)}`;
     const query = queryOf(settings, this.#service);
     const index = this.#index;
