@@ -190,6 +190,12 @@ function failureOf(status: number, body: Buffer, address: string, path: string):
   }
   // With the streaming backend, a filter that can't be read is answered by 500.
   if (status === 500 && /boolean expression/.test(text)) return new DiscoveryError("bad_settings", words);
+  if (status === 500 && /No path to datacenter/.test(text)) {
+    return new DiscoveryError(
+      "unreachable",
+      `${words}: is the datacenter's name right, and does this cluster know it?`,
+    );
+  }
   if (status === 400) return new DiscoveryError("bad_settings", words);
   if (status >= 500) return new DiscoveryError("unreachable", words);
   return new DiscoveryError("bad_answer", `${words} (${path})`);

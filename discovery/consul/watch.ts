@@ -6,6 +6,7 @@ import { type Addresses, HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
 import { turn } from "../turns.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
+import { mayRead } from "./may-read.ts";
 import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
@@ -174,18 +175,4 @@ async function refuseDenied(
   if (filteredByAcls) throw denied();
   // Consul doesn't tell those who come without a token that there was more to see.
   if (!client.hasToken && !(await mayRead(client, service, signal))) throw denied();
-}
-
-/** Whether a caller without a token may see the service: asked as Consul's own UI does. */
-async function mayRead(client: ConsulClient, service: string, signal: AbortSignal): Promise<boolean> {
-  const post = [{ Resource: "service", Access: "read", Segment: service }];
-  try {
-    const path = "/v1/internal/acl/authorize";
-    const { body } = await client.ask({ path, post, signal, timeoutMs: ANSWER_MS_MAX });
-    const [answer] = Array.isArray(body) ? (body as unknown[]) : [];
-    return !(typeof answer === "object" && answer !== null && "Allow" in answer && answer.Allow === false);
-  } catch {
-    // 401 where ACLs are switched off; whatever else it is doesn't concern the service.
-    return true;
-  }
 }
