@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 
-import type { ListeningSocket } from "./listen/listener.ts";
-import type { Inheritance } from "./workers.ts";
+import type { ListeningSocket } from "./listen/listening-sockets.ts";
+import type { Inheritance } from "./workers-options.ts";
 
 /** The environment variable that tells a process that it succeeds another one. */
 export const SUCCEEDS = "SLUICE_SUCCEEDS";
@@ -22,6 +22,8 @@ export interface HandoverMessage {
   readonly ticketKey: string;
   /** How many workers there shall be: an operator may have changed it since the program was started. */
   readonly workers: number;
+  /** Whether the proxy was told to fail health checks. */
+  readonly healthFailed: boolean;
   /** Where the control plane is; "" if nowhere. */
   readonly xds: string;
 }
@@ -90,6 +92,7 @@ export async function receiveHandover(): Promise<Handover | undefined> {
     sockets,
     ticketKey: Buffer.from(message.ticketKey, "base64"),
     workers: message.workers,
+    healthFailed: message.healthFailed,
     adminFd: SOCKETS_FD,
     xds: message.xds === "" ? undefined : message.xds,
     lifeline: new Lifeline(LIFELINE_FD),

@@ -1,5 +1,5 @@
-import type { ListenContext, ListeningSocket, RunningListener } from "./listen/listener.ts";
-import { startListener } from "./listen/listener.ts";
+import { type ListenContext, type RunningListener, startListener } from "./listen/listener.ts";
+import type { ListeningSocket } from "./listen/listening-sockets.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 
 interface Open {
@@ -35,6 +35,14 @@ export class ListenerSet {
   /** The open sockets that connections are accepted on. */
   sockets(): ListeningSocket[] {
     return [...this.#open.values()].flatMap(({ running }) => running.sockets());
+  }
+
+  /** Has the listeners take the sockets that came for their addresses since they were opened. */
+  async adopt(): Promise<void> {
+    await this.#queue;
+    for (const [name, { running }] of this.#open) {
+      await running.adopt().catch((error: Error) => this.#failed(name, error));
+    }
   }
 
   /** Whether there are listeners to open, and not one of them is. */

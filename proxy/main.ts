@@ -231,11 +231,13 @@ class Proxy implements RunningProxy {
     return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
 
-  #setWorkers(count: number): boolean {
-    if (!isWorkerCount(count)) return false;
+  #setWorkers(count: number): "ok" | "invalid" | "busy" {
+    if (!isWorkerCount(count)) return "invalid";
+    // A successor is told how many workers there shall be when it starts, and has sockets for each of them.
+    if (this.#replacing || (this.#options.handover !== undefined && !this.#isWhole)) return "busy";
     this.#log.info({ from: this.#workers.count, to: count }, "the number of workers changes");
     this.#workers.setCount(count);
-    return true;
+    return "ok";
   }
 
   #source(): AdminSource {

@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 
 import { type HandoverMessage, type Lifeline, SUCCEEDS } from "./handover.ts";
-import type { Inheritance } from "./workers.ts";
+import type { Inheritance } from "./workers-options.ts";
 
-/** How long a successor may take until it serves. */
-const READY_MS_MAX = 60_000;
+/** How long a successor may take until it serves; nobody waits for it meanwhile, and a machine whose cores are all taken makes it slow. */
+const READY_MS_MAX = 180_000;
 
 /** What a successor gets. */
 export interface Estate extends Inheritance {
@@ -60,6 +60,7 @@ export async function startSuccessor(estate: Estate, started: (pid: number) => v
     sockets: sockets.map(({ address, port }) => ({ address, port })),
     ticketKey: Buffer.from(estate.ticketKey).toString("base64"),
     workers: estate.workers,
+    healthFailed: estate.healthFailed,
     xds: estate.xds ?? "",
   };
   if (child.pid !== undefined) started(child.pid);

@@ -1,5 +1,5 @@
 import type { ClusterStatus } from "./admin/source.ts";
-import type { ListeningSocket } from "./listen/listener.ts";
+import type { ListeningSocket } from "./listen/listening-sockets.ts";
 import type { StatsMessage } from "./observe/stats-layout.ts";
 import type { PackedUpdates } from "./packed-updates.ts";
 
@@ -7,8 +7,8 @@ import type { PackedUpdates } from "./packed-updates.ts";
 export interface WorkerSettings {
   /** How long connections of a listener that was removed or has moved may take to end, in ms. */
   readonly drainTimeMs: number;
-  /** This worker's place among the workers. */
-  readonly index: number;
+  /** This worker's place among the workers: nobody else has it as long as this one lives. */
+  readonly place: number;
   /** Where open connections are counted (listen/connection-counts.ts). */
   readonly connections: SharedArrayBuffer;
   /** The same by client (listen/address-counts.ts). */
@@ -33,6 +33,11 @@ export type ToWorker =
   | { readonly kind: "ticket-key"; readonly key: Uint8Array }
   /** Answered by `sockets`, once all changes sent before are carried out. */
   | { readonly kind: "list-sockets"; readonly id: number }
+  /**
+   * Listen as well on sockets that another worker is about to close, and that may hold connections; those of listeners that are not open yet are kept
+   * for them. Answered by `adopted`.
+   */
+  | { readonly kind: "adopt"; readonly id: number; readonly sockets: readonly ListeningSocket[] }
   /** Close the inherited sockets that no listener took: there are no more listeners to come. */
   | { readonly kind: "close-unclaimed" }
   /** Whether clients are to be sent elsewhere. */
@@ -42,13 +47,17 @@ export type ToWorker =
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */
   | { readonly kind: "drain"; readonly timeMs: number };
 
-/** From a worker to the main thread. A worker that can't go on just throws. */
+/** From a worker to the main thread. */
 export type FromWorker =
   /** `listening`: false if there are listeners to open and not one of them could be. */
   | { readonly kind: "applied"; readonly sequence: number; readonly listening: boolean }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
   /** The open listening sockets. */
   | { readonly kind: "sockets"; readonly id: number; readonly sockets: readonly ListeningSocket[] }
+  /** `problem`: why the sockets could not be taken over. */
+  | { readonly kind: "adopted"; readonly id: number; readonly problem?: string }
+  /** Something was thrown that nobody caught. The worker goes on until it is told to drain, with whatever that did to it. */
+  | { readonly kind: "crashed"; readonly message: string; readonly stack: string | undefined }
   /** A listener could not be opened; the text names it and says why. */
   | { readonly kind: "listener-failed"; readonly name: string; readonly reason: string }
   | { readonly kind: "drained" }

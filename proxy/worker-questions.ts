@@ -16,10 +16,10 @@ export class Questions<Answer> {
   readonly #waiting = new Map<number, (from: Worker, answer: Answer | undefined) => void>();
   #nextId = 1;
 
-  /** Asks all workers at once; resolves when each has answered or ended, at the latest after so many ms. */
+  /** Asks all workers at once (`question` is told which of them); resolves when each has answered or ended, at the latest after so many ms. */
   async ask(
     workers: readonly Worker[],
-    question: (id: number) => ToWorker,
+    question: (id: number, worker: number) => ToWorker,
     timeoutMs: number,
   ): Promise<Answers<Answer>> {
     const id = this.#nextId++;
@@ -34,7 +34,7 @@ export class Questions<Answer> {
     });
     const timer = setTimeout(resolve, timeoutMs);
     if (asked.size === 0) resolve();
-    for (const worker of asked) post(worker, question(id));
+    for (const [at, worker] of workers.entries()) if (asked.has(worker)) post(worker, question(id, at));
     await promise;
     clearTimeout(timer);
     this.#waiting.delete(id);

@@ -17,7 +17,7 @@ export function startThread(settings: WorkerSettings): Worker {
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
   return new Worker(new URL("./worker.ts", import.meta.url), {
     workerData: settings,
-    name: `worker ${settings.index}`,
+    name: `worker ${settings.place}`,
     env: workerEnvironment(),
   });
 }

@@ -17,8 +17,12 @@ import type { FromWorker, ToWorker, WorkerSettings } from "./worker-messages.ts"
 
 if (parentPort === null) throw new Error("proxy/worker.ts is started by proxy/workers.ts only");
 const port = parentPort;
+
+/** A worker that has crashed so often serves nobody any more. */
+const CRASHES_MAX = 100;
+
 const settings = workerData as WorkerSettings;
-const { drainTimeMs, ticketKey, inherited, index, connections, addresses, connectionsMax, node } = settings;
+const { drainTimeMs, ticketKey, inherited, place, connections, addresses, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
 let healthFailed = false;
 const legacy = new InheritedSockets(inherited);
@@ -31,7 +35,7 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   drainTimeMs,
   node,
 );
-const counts = new ConnectionCounts(connections, index);
+const counts = new ConnectionCounts(connections, place);
 const crowd = crowdOf(counts);
 const listeners: ListenerSet = new ListenerSet(
   {
@@ -39,7 +43,7 @@ const listeners: ListenerSet = new ListenerSet(
     reusePort: true,
     counts,
     ...(crowd && { crowd }),
-    addressCounts: new AddressCounts(addresses, index),
+    addressCounts: new AddressCounts(addresses, place),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
     healthFailed: () => healthFailed,
@@ -52,8 +56,19 @@ const listeners: ListenerSet = new ListenerSet(
 /** Changes are carried out one after the other. */
 let changes: Promise<void> = Promise.resolve();
 
+/**
+ * A bug of one request, or of one change, is no reason to break off all other connections: the main thread is told, which starts another worker and has this
+ * one drain, that is serve what there is. One that goes from bug to bug ends.
+ */
+let crashes = 0;
+process.on("uncaughtException", (thrown: unknown) => {
+  if (++crashes > CRASHES_MAX) process.exit(1);
+  const { message, stack } = thrown instanceof Error ? thrown : new Error(String(thrown));
+  tell({ kind: "crashed", message, stack });
+});
+
 port.on("message", (message: ToWorker) => {
-  // What goes wrong here is a bug; the thread ends, is told in the log, and is replaced.
+  // What goes wrong here is a bug: see above.
   handle(message).catch((error: unknown) => {
     setImmediate(() => {
       throw error;
@@ -64,8 +79,7 @@ port.on("message", (message: ToWorker) => {
 async function handle(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case "apply":
-      changes = changes.then(() => apply(message));
-      await changes;
+      await change(() => apply(message));
       break;
     case "list-clusters":
       tell({ kind: "clusters", id: message.id, clusters: Array.from(runtime.clusters(), statusOf) });
@@ -75,7 +89,10 @@ async function handle(message: ToWorker): Promise<void> {
       break;
     case "list-sockets":
       await changes;
-      tell({ kind: "sockets", id: message.id, sockets: listeners.sockets() });
+      tell({ kind: "sockets", id: message.id, sockets: [...listeners.sockets(), ...legacy.sockets()] });
+      break;
+    case "adopt":
+      await change(() => adopt(message));
       break;
     case "close-unclaimed":
       legacy.closeRest();
@@ -93,6 +110,23 @@ async function handle(message: ToWorker): Promise<void> {
       await runtime.close();
       tell({ kind: "drained" });
       break;
+  }
+}
+
+/** Carries out a change after those before it. Rejects if it fails; those after it are carried out all the same. */
+function change(carryOut: () => Promise<void>): Promise<void> {
+  const done = changes.then(carryOut);
+  changes = done.catch(() => {});
+  return done;
+}
+
+async function adopt({ id, sockets }: Extract<ToWorker, { kind: "adopt" }>): Promise<void> {
+  try {
+    await legacy.adopt(sockets);
+    await listeners.adopt();
+    tell({ kind: "adopted", id });
+  } catch (error) {
+    tell({ kind: "adopted", id, problem: error instanceof Error ? error.message : String(error) });
   }
 }
 

@@ -67,7 +67,7 @@ const source: AdminSource = {
     { kind: "counter", name: "cluster.a.upstream_rq_total", metric: "y", tags: [], value: 5 },
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
-  setWorkers: (count) => count === 3,
+  setWorkers: (count) => (count === 3 ? "ok" : "invalid"),
   failHealth: (failed) => {
     state = failed ? "DRAINING" : "LIVE";
   },

@@ -52,8 +52,8 @@ export interface AdminSource {
   failHealth(failed: boolean): void;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
-  /** Changes the number of worker threads; false: that number is not allowed. */
-  setWorkers(count: number): boolean;
+  /** Changes the number of worker threads. "invalid": there can't be so many; "busy": not now, a successor is about to take over. */
+  setWorkers(count: number): "ok" | "invalid" | "busy";
   /** Has the files of access logs opened anew, after they were rotated. */
   reopenLogs(): void;
 }

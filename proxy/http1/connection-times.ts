@@ -12,6 +12,9 @@ const remaining = (since: number, limitMs: number, now: number): number =>
 /** How long a connection must have been idle to be closed while it drains. */
 const DRAIN_IDLE_MS = 1_000;
 
+/** How long an HTTP/2 connection stays at least, whatever becomes of its listener. */
+const SETTLED_MS = 1_000;
+
 /** How long a client that closed its half may wait for a response on which nothing moves, before it counts as gone. */
 const HALF_CLOSE_GRACE_MS = 1_000;
 
@@ -83,6 +86,15 @@ export class ConnectionTimes {
     // After a stall of this thread timers come before what lies in the sockets: look there first.
     this.#overdueSince = this.idleSince;
     return 1;
+  }
+
+  /**
+   * ms until an HTTP/2 connection whose listener drains is to be told so (GOAWAY); 0 or less: now. While it has a request that is at once: its client
+   * hears of it before the answer, and begins nothing that would be refused. Else when it has been idle for a moment. But never in its first second:
+   * clients send here what was refused on a connection that drained, and gRPC does so once (gRFC A6, transparent retries).
+   */
+  checkLeaving(idle: boolean, now: number): number {
+    return Math.max(remaining(this.openedAt, SETTLED_MS, now), idle ? this.#checkDrain(now) : 0);
   }
 
   /** Whether the connection closes after the request that has just begun, by whatever limit; `requests`: how many it has had, this one included. */

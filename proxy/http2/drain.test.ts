@@ -77,3 +77,23 @@ test("what comes behind the last GOAWAY is not looked at, and the connection end
   expect(all.filter(({ streamId }) => streamId === 3)).toEqual([]);
   expect(all.filter(({ type }) => type === h2.DATA).map(({ payload }) => payload.toString())).toEqual(["late"]);
 });
+
+test("behind the last GOAWAY the client has time to end the connection by itself", async () => {
+  await using path = await DataPath.start({
+    route: { kind: "direct", status: 200, body: Buffer.from("ok") },
+    http: { delayedCloseTimeoutMs: 600_000 },
+  });
+  using client = new RawClient(path.port);
+  const count = (text: string, wanted: number) => h2.framesOf(text).filter(({ type }) => type === wanted).length;
+  client.send(OPENING);
+  await client.until((text) => text.includes("ok"));
+  const drained = path.listener.drain(600_000);
+  const told = await client.until((text) => count(text, h2.PING) === 1);
+  const ping = h2.framesOf(told).find(({ type }) => type === h2.PING);
+  client.send(h2.frame(h2.PING, 1, 0, ping?.payload).toString("latin1"));
+  await client.until((text) => count(text, h2.GOAWAY) === 2);
+  client.send(h2.frame(h2.PING, 0, 0, "--------").toString("latin1"));
+  await client.until((text) => count(text, h2.PING) === 2);
+  client.socket.end();
+  await drained;
+});

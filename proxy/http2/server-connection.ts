@@ -77,16 +77,17 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     this.#session = new Http2Session(socket, sessionOptions(http, listener.runtime.stats.http2()), this);
     this.#read();
     this.wakeWithin(this.#times.firstLookMs);
+    // It may have been sniffed out (listen/codec.ts) while the listener began to drain.
+    this.drain();
     if (http.http2.keepaliveIntervalMs > 0) timers.schedule(this.#keepaliveTimer, http.http2.keepaliveIntervalMs);
   }
 
   /** The first bytes may lie in the socket's stream already; those after them are read in the cheapest way there is. */
   #read(): void {
     const session = this.#session;
-    const isPlain = this.scheme === "http";
     const socket = this.#socket.on("data", (bytes: Buffer) => {
       session.receive(bytes, 0, bytes.length);
-      if (isPlain) readInto(socket, (length) => session.receive(readBuffer, 0, length));
+      readInto(socket, (length) => session.receive(readBuffer, 0, length));
     });
     if (socket.isPaused()) socket.resume();
   }
@@ -102,9 +103,10 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     if (http.requestTimeoutMs > 0 && !end) this.wakeWithin(http.requestTimeoutMs);
     if (http.maxRequestsPerConnection > 0 && this.#requests === http.maxRequestsPerConnection) {
       this.#listener.stats.downstream_cx_max_requests_reached.inc();
-      this.drain();
+      this.#sendAway();
     }
-    if (!this.#draining && this.#listener.crowd?.sendsAway() === true) this.drain();
+    if (!this.#draining && this.#listener.crowd?.sendsAway() === true) this.#sendAway();
+    this.drain();
     const request = readRequestHead(fields, http);
     if (!(request instanceof Violation)) {
       if (request.droppedFields > 0) this.#session.stats.dropped_headers_with_underscores.inc(request.droppedFields);
@@ -161,11 +163,26 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     timers.schedule(this.#keepaliveTimer, this.#listener.options.http.http2.keepaliveIntervalMs);
   }
 
+  /** Sends the client away, if the listener drains, as soon as it loses nothing by it ({@link ConnectionTimes.checkLeaving}). */
+  drain(): void {
+    if (this.#draining || !this.#listener.draining) return;
+    this.wakeWithin(this.#leave(now()));
+  }
+
+  /** Sends the client away if it is time. Returns in how many ms to look again. */
+  #leave(at: number): number {
+    if (this.#draining || !this.#listener.draining) return Number.POSITIVE_INFINITY;
+    const left = this.#times.checkLeaving(this.#streams.size === 0, at);
+    if (left > 0) return left;
+    this.#sendAway();
+    return Number.POSITIVE_INFINITY;
+  }
+
   /**
    * Lets the streams that are there end, and takes no new ones. The client is told first, and refused only once it must have heard
    * (RFC 9113, 6.8): when it has answered a PING that came behind, at the latest after drain_timeout. So no request that it sent meanwhile is lost.
    */
-  drain(): void {
+  #sendAway(): void {
     if (this.#draining || !this.#session.isOpen) return;
     this.#draining = true;
     if (this.#listener.draining) this.#listener.stats.downstream_cx_drain_close.inc();
@@ -203,7 +220,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
 
   /** Acts on what is overdue. Returns in how many ms to look again. */
   #checkTimes(at: number): number {
-    const head = this.#checkHead(at);
+    const head = Math.min(this.#checkHead(at), this.#leave(at));
     if (this.#streams.size === 0) {
       const taking = this.#session.output.unsentBytes > 0 ? this.#times.checkTaking(at) : Number.POSITIVE_INFINITY;
       if (taking <= 0) {
@@ -211,13 +228,13 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
         return Number.POSITIVE_INFINITY;
       }
       const left = Math.min(taking, this.#times.checkIdle(at));
-      if (left <= 0) this.drain();
+      if (left <= 0) this.#sendAway();
       return left > 0 ? Math.min(left, head) : head;
     }
     let soonest = this.#times.checkLife(at);
     if (soonest <= 0) {
       if (!this.#draining) this.#listener.stats.downstream_cx_max_duration_reached.inc();
-      this.drain();
+      this.#sendAway();
       soonest = Number.POSITIVE_INFINITY;
     }
     for (const served of this.#streams) soonest = Math.min(soonest, this.#checkStream(served, at));

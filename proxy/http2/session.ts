@@ -109,7 +109,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     this.#closing = true;
     this.#acceptedUpTo = this.lastPeerId;
     this.writeGoaway(this.lastPeerId, codes.NO_ERROR);
-    if (this.streams === 0) this.#end();
+    if (this.streams === 0) this.#finish();
   }
 
   /** Ends the connection for what the peer did: GOAWAY, and the end of all streams. */
@@ -129,7 +129,18 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   onTimer(kind: number): void {
     // RFC 9113, 6.5.3: who doesn't acknowledge "within a reasonable amount of time".
     if (kind === ON_SETTINGS) return this.fail(codes.SETTINGS_TIMEOUT);
-    if (this.#linger?.check() === true) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+    if (this.#linger === undefined) this.#end();
+    else if (this.#linger.check()) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
+  }
+
+  /**
+   * The last stream is over, and everything was said. A client closes the connection by itself then, and has delayed_close_timeout to do so, as with
+   * Envoy: an end that comes right behind the last response may overtake it inside a client (grpc-js then fails a call that was answered).
+   */
+  #finish(): void {
+    const { delayedCloseTimeoutMs } = this.options;
+    if (this.isClient || delayedCloseTimeoutMs === 0) return this.#end();
+    timers.schedule(this.#lingerTimer, delayedCloseTimeoutMs);
   }
 
   /** What has gathered leaves, our half closes, and the peer gets time to read it. */
@@ -142,7 +153,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   }
 
   protected onNoStreams(): void {
-    if (this.#closing && this.#state === OPEN) this.#end();
+    if (this.#closing && this.#state === OPEN) this.#finish();
   }
 
   protected onSettingsAck(): void {

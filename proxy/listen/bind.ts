@@ -11,6 +11,15 @@ export class ListenError extends Error {
 const TRIES_MAX = 6;
 const RETRY_MS_FIRST = 50;
 
+/** What Node makes of a socket that was sent to this thread; a server that listens with it closes it. */
+export interface NativeHandle {
+  readonly fd: number;
+  close(): void;
+}
+
+/** A listening socket that is open already: a descriptor that is ours from now on, or a handle. */
+export type OpenSocket = { readonly fd: number } | { readonly handle: NativeHandle };
+
 /** What to listen with. */
 export interface BindOptions {
   /** For messages. */
@@ -18,8 +27,8 @@ export interface BindOptions {
   readonly backlog: number;
   /** Whether other workers listen on the same port. */
   readonly reusePort: boolean;
-  /** An open listening socket for the address, which a former process left us. */
-  readonly fd?: number | undefined;
+  /** An open listening socket for the address, which a former process or another worker left us. */
+  readonly socket?: OpenSocket | undefined;
   /** Whether to try again when the address is taken: somebody may be about to leave it. */
   readonly patient: boolean;
 }
@@ -46,15 +55,18 @@ export async function bind(at: BindAddress, options: BindOptions, onSocket: (soc
   }
 }
 
-function listen(server: Server, at: BindAddress, { backlog, reusePort, fd }: BindOptions) {
+function listen(server: Server, at: BindAddress, { backlog, reusePort, socket }: BindOptions) {
   return new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    const where = fd === undefined ? { host: at.address, port: at.port, ...(reusePort && { reusePort }) } : { fd };
-    server.listen({ ...where, backlog }, () => {
+    const listening = () => {
       server.off("error", reject);
       // Accepting can fail for a moment, as when the process has no descriptor left; the listener goes on.
       server.on("error", () => {});
       resolve();
-    });
+    };
+    if (socket === undefined) {
+      server.listen({ host: at.address, port: at.port, backlog, ...(reusePort && { reusePort }) }, listening);
+    } else if ("fd" in socket) server.listen({ fd: socket.fd, backlog }, listening);
+    else server.listen(socket.handle, backlog, listening);
   });
 }

@@ -59,6 +59,11 @@ export class Chain {
     this.#state.misdirects = misdirects;
   }
 
+  /** The port that the listener is bound to. */
+  set port(port: number) {
+    this.#state.port = port;
+  }
+
   /** Connections with their handshakes done or under way. */
   get size(): number {
     return this.#connections.size + this.#handshakes.size;

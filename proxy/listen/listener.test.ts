@@ -16,7 +16,10 @@ import {
   until,
 } from "../../test/support/data-path.ts";
 import { waitFor } from "../../test/support/wait.ts";
-import { ListenError, SOCKETS_PER_ADDRESS, startListener } from "./listener.ts";
+import { InheritedSockets } from "./inherited.ts";
+import { ListenError, startListener } from "./listener.ts";
+import { SOCKETS_PER_ADDRESS } from "./listening-sockets.ts";
+import type { BindAddress } from "./options.ts";
 
 test("a port that is taken is a clear error", async () => {
   await using path = await DataPath.start({});
@@ -76,6 +79,50 @@ test("one that says nothing at all is closed, and holds nothing up for long", as
   await once(client.socket, "connect");
   await listener.drain(100);
   expect(await client.end()).toBe("");
+});
+
+test("what waits in the queue of a listener that closes is answered by one that took over its sockets", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("ok") } });
+  const first = await startListener(path.options(), { runtime: path.runtime, reusePort: true });
+  const { port } = first;
+  const sockets = new InheritedSockets([]);
+  await sockets.adopt(first.sockets());
+  await first.close();
+  // Nobody accepts now, and nobody refuses.
+  const answers = Promise.all(
+    Array.from({ length: 100 }, () => exchange(port, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")),
+  );
+  const inherited = (at: BindAddress) => sockets.take(at);
+  const second = await startListener(
+    { ...path.options(), port },
+    { runtime: path.runtime, reusePort: true, inherited },
+  );
+  try {
+    for (const answer of await answers) expect(answer).toMatch(/^HTTP\/1.1 200 OK/);
+    expect(second.sockets().length).toBe(SOCKETS_PER_ADDRESS);
+    expect(sockets.sockets()).toEqual([]);
+  } finally {
+    await second.close();
+  }
+});
+
+test("a listener that is open accepts as well on sockets that come later", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("ok") } });
+  const sockets = new InheritedSockets([]);
+  const context = { runtime: path.runtime, reusePort: true, inherited: (at: BindAddress) => sockets.take(at) };
+  const leaving = await startListener(path.options(), { runtime: path.runtime, reusePort: true });
+  const staying = await startListener({ ...path.options(), port: leaving.port }, context);
+  try {
+    await sockets.adopt(leaving.sockets());
+    await staying.adopt();
+    await leaving.close();
+    expect(staying.sockets().length).toBe(2 * SOCKETS_PER_ADDRESS);
+    const request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    const answers = await Promise.all(Array.from({ length: 100 }, () => exchange(staying.port, request)));
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 200 OK/);
+  } finally {
+    await staying.close();
+  }
 });
 
 test("whatever clients send and origins answer, the data path goes on and keeps nothing", async () => {

@@ -1,28 +1,25 @@
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 
 import type { Peer } from "../filters/record.ts";
 import type { TicketKeys } from "../tls/secret.ts";
-import { bind, ListenError } from "./bind.ts";
+import { ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
 import { AddressCounts, addressCountsMemory, clientGroup } from "./address-counts.ts";
 import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
 import type { AddressStats, Runtime } from "./context.ts";
 import type { Crowd } from "./crowd.ts";
-import { descriptorOf } from "./descriptor.ts";
-import { closeWhenQuiet } from "./close-when-quiet.ts";
 import { addressStatsOf, countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
-import type { BindAddress, ConnectionLimit, FilterChainOptions, ListenerOptions } from "./options.ts";
+import { type ListeningSocket, ListeningSockets, type SocketSource } from "./listening-sockets.ts";
+import type { ConnectionLimit, FilterChainOptions, ListenerOptions } from "./options.ts";
 import { Timer, timers } from "./timers.ts";
 
 export { ListenError };
 
 /** What a listener works with. */
-export interface ListenContext {
+export interface ListenContext extends SocketSource {
   readonly runtime: Runtime;
-  /** Whether other workers listen on the same port. */
-  readonly reusePort?: boolean;
   /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
   readonly ticketKeys?: () => TicketKeys | undefined;
   /** Open connections, counted with those of the other workers; without it only limits of filter chains hold, for this listener alone. */
@@ -35,8 +32,6 @@ export interface ListenContext {
   readonly connectionsMax?: number;
   /** Whether the proxy was told to fail health checks, so that clients go elsewhere. */
   readonly healthFailed?: () => boolean;
-  /** The listening sockets that a former process left us, each given once. */
-  readonly inherited?: (address: BindAddress) => readonly number[];
 }
 
 /** What a connection too many is counted as. */
@@ -48,6 +43,8 @@ export interface RunningListener {
   readonly port: number;
   /** The open sockets that it listens on, for a process that follows. */
   sockets(): readonly ListeningSocket[];
+  /** Listens as well with the sockets that were left to us since it was opened (`inherited`). Rejects with ListenError. */
+  adopt(): Promise<void>;
   /**
    * New options for the same addresses. Filter chains that stay as they are keep their connections; those of chains that changed or are gone end
    * after their response, within so many ms.
@@ -64,19 +61,6 @@ export interface RunningListener {
   close(): Promise<void>;
 }
 
-/** An open listening socket. */
-export interface ListeningSocket extends BindAddress {
-  /** The file descriptor. */
-  readonly fd: number;
-}
-
-/**
- * How many sockets a worker listens with on each address that it shares with others. libuv accepts one connection from each in a turn of the event loop, and with
- * a thousand busy connections a turn takes a tenth of a second: of a thousand clients that came at once the last waited for five seconds, connected as far as
- * they knew. The kernel deals connections out to all sockets of an address.
- */
-export const SOCKETS_PER_ADDRESS = 32;
-
 /** How long a connection that came just before a listener ended may take to say what it is: most do within a round trip. */
 const LAST_INSPECTIONS_MS_MAX = 5_000;
 
@@ -89,7 +73,7 @@ export async function startListener(options: ListenerOptions, context: ListenCon
 
 class TcpListener implements RunningListener {
   readonly #context: ListenContext;
-  readonly #servers: { readonly server: Server; readonly at: BindAddress }[] = [];
+  readonly #sockets: ListeningSockets;
   #options: ListenerOptions;
   /** By their ids. */
   #chains: ReadonlyMap<string, Chain> = new Map();
@@ -106,6 +90,7 @@ class TcpListener implements RunningListener {
   constructor(options: ListenerOptions, context: ListenContext) {
     this.#options = options;
     this.#context = context;
+    this.#sockets = new ListeningSockets(options, context, (socket) => this.#accept(socket));
     this.#limits = context.counts ?? new ConnectionCounts(connectionCountsMemory(1), 0);
     this.#addresses = context.addressCounts ?? new AddressCounts(addressCountsMemory(1), 0);
     this.#all = context.counts?.counter("all");
@@ -116,36 +101,19 @@ class TcpListener implements RunningListener {
   }
 
   async open(): Promise<void> {
-    const { name, backlog, additionalAddresses = [] } = this.#options;
-    const { reusePort = false, inherited } = this.#context;
-    const onSocket = (socket: Socket) => this.#accept(socket);
-    try {
-      for (const { address, port } of [this.#options, ...additionalAddresses]) {
-        const fds = inherited?.({ address, port }) ?? [];
-        const sockets = Math.max(fds.length, reusePort ? SOCKETS_PER_ADDRESS : 1);
-        let at = { address, port };
-        for (let i = 0; i < sockets; i++) {
-          const server = await bind(at, { name, backlog, reusePort, fd: fds[i], patient: reusePort }, onSocket);
-          // Where any port would do, that of the first.
-          at = { address, port: (server.address() as AddressInfo).port };
-          this.#servers.push({ server, at });
-        }
-      }
-    } catch (error) {
-      for (const { server } of this.#servers) server.close();
-      throw error;
-    }
-    const [first] = this.#servers;
-    if (first === undefined) throw new Error(`listener ${name}: it has no socket`);
-    this.#port = (first.server.address() as AddressInfo).port;
+    // First, for those that come while further sockets are being opened.
+    this.#port = this.#options.port;
     this.#takeChains(0);
+    this.#port = await this.#sockets.open();
+    for (const chain of this.#chains.values()) chain.port = this.#port;
   }
 
   sockets(): readonly ListeningSocket[] {
-    return this.#servers.flatMap(({ server, at }) => {
-      const fd = descriptorOf(server);
-      return fd < 0 ? [] : [{ address: at.address, port: at.port, fd }];
-    });
+    return this.#sockets.list();
+  }
+
+  adopt(): Promise<void> {
+    return this.#sockets.adopt();
   }
 
   update(options: ListenerOptions, drainTimeMs: number): void {
@@ -161,10 +129,10 @@ class TcpListener implements RunningListener {
   async drain(timeMs: number): Promise<void> {
     const chains = [...this.#chains.values()];
     const draining = chains.map((chain) => chain.drain(timeMs));
-    const closing = await Promise.all(this.#servers.map(({ server }) => closeWhenQuiet(server)));
+    const { closed } = await this.#sockets.closeWhenQuiet();
     await this.#finishInspections(Math.min(timeMs, LAST_INSPECTIONS_MS_MAX));
     await Promise.all([
-      ...closing.map(({ closed }) => closed),
+      closed,
       ...this.#draining,
       ...draining,
       // For those that came until it was quiet, or were through only now.
@@ -173,7 +141,7 @@ class TcpListener implements RunningListener {
   }
 
   async close(): Promise<void> {
-    const closed = this.#stop();
+    const closed = this.#sockets.close();
     for (const socket of this.#inspecting) socket.destroy();
     for (const chain of [...this.#chains.values(), ...this.#leaving]) chain.destroy();
     await closed;
@@ -306,12 +274,6 @@ class TcpListener implements RunningListener {
     if (release === undefined) return this.#refuse(socket, "downstream_cx_overflow");
     socket.once("close", release);
     return true;
-  }
-
-  /** Resolves when the listening sockets are closed and no connection is left. */
-  async #stop(): Promise<void> {
-    const open = this.#servers.filter(({ server }) => server.listening);
-    await Promise.all(open.map(({ server }) => new Promise<void>((done) => server.close(() => done()))));
   }
 }
 

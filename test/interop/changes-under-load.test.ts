@@ -6,8 +6,7 @@
  * An HTTP/2 request that a closing connection refuses unseen (RFC 9113, 8.7) is sent again and told, as clients do; of gRPC the library does
  * so by itself.
  *
- * The one exception is a worker that crashes: what is under way on its connections is lost. It is counted by loads of its own moment: at
- * most one request for each connection, all of them broken connections, never an answer that is wrong.
+ * The same goes for a worker in which something is thrown: it goes on until another one serves in its place, and drains then.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -83,6 +82,8 @@ beforeAll(async () => {
   proxy = await startProxy(control.xdsPort, {
     workers: 2,
     data: join(dir.path, "proxy"),
+    // A machine that is slow is no reason to cut anybody off.
+    args: ["--drain-time", "60s"],
     env: { NODE_OPTIONS: `--import=${join(import.meta.dirname, "../support/worker-killer.ts")}` },
   });
   cleanup.defer(() => proxy.program.stop());
@@ -212,7 +213,6 @@ async function startLoads() {
     ...resending,
   ];
   return {
-    kinds: checked.length,
     /** Waits until every checked load got further. */
     async goesOn() {
       const before = checked.map(({ answered }) => answered);
@@ -243,8 +243,8 @@ test(`${CHANGES} changes and a hot restart in their midst fail no request`, { ti
     if (next.n % 2 === 0) await loads.goesOn();
     if (i === CHANGES >> 1) proxy.program.child.kill("SIGHUP");
   }
-  await waitFor("the successor", () => proxy.program.stderr.includes("the successor serves"), 60_000);
-  await waitFor("the process before it to end", () => proxy.program.stderr.includes("proxy stopped"), 60_000);
+  await waitFor("the successor", () => proxy.program.stderr.includes("the successor serves"), 180_000);
+  await waitFor("the process before it to end", () => proxy.program.stderr.includes("proxy stopped"), 120_000);
   await make({ kind: "bulk", n: 1_234 });
   await waitFor("the last change to arrive", async () => {
     const { headers } = await ask(ports.plain, { headers: { host: BULK_HOST } });
@@ -258,24 +258,17 @@ test(`${CHANGES} changes and a hot restart in their midst fail no request`, { ti
   expect(outcome).toMatchObject({ failures: [], refused: 0, broken: 0 });
 });
 
-test("a worker that crashes loses what was under way on its connections, and nothing else", async () => {
+test("a worker in which something is thrown, and that is replaced, fails no request", async () => {
   const stderr = proxy.program.stderr.length;
   const successor = /"successor":(\d+)/.exec(proxy.program.stderr)?.[1];
+  const since = (text: string) => proxy.program.stderr.slice(stderr).includes(text);
   const loads = await startLoads();
   await loads.goesOn();
   process.kill(Number(successor), "SIGUSR2");
-  await waitFor("the crash", () => proxy.program.stderr.slice(stderr).includes("worker crashed"));
+  await waitFor("the crash", () => since("worker crashed; it is replaced"), 60_000);
   for (let n = 0; n < 10; n++) await make({ kind: "routes", n });
+  await waitFor("the end of the worker", () => since("worker ended; it was to"), 120_000);
   await loads.goesOn();
-  const { failures, refused, broken, ...outcome } = await loads.stop();
-  console.log(`a worker killed: ${failures.length + broken} of ${outcome.requests} requests lost`);
-  expect(refused).toBe(0);
-  // One request per connection at most; about half of the connections were the other worker's.
-  expect(broken).toBeLessThanOrEqual(CONNECTIONS);
-  expect(failures.length).toBeLessThanOrEqual(loads.kinds * STEADY_CLIENTS);
-  for (const failure of failures) expect(failure).toMatch(/ECONNRESET|socket hang up|EPIPE|: 0 , reset|: 14 /);
-  expect(failures.length + broken).toBeGreaterThan(0);
-  const after = await startLoads();
-  await after.goesOn();
-  expect(await after.stop()).toMatchObject({ failures: [], refused: 0, broken: 0 });
-});
+  expect(await loads.stop()).toMatchObject({ failures: [], refused: 0, broken: 0 });
+  expect(since("what waits there is lost")).toBe(false);
+}, 600_000);
