@@ -128,8 +128,9 @@ beforeAll(async () => {
   const http2 = { ...edgeDefaults, streamWindowBytes: WINDOW, connectionWindowBytes: WINDOW };
   const upstream = { ...http2Defaults, initialStreamWindowSize: WINDOW, initialConnectionWindowSize: WINDOW };
   path = await DataPath.start({
-    // A new connection for each case, so that each has its own books.
-    cluster: clusterOf([endpointAt(server.port)], { protocol: "http2", http2: upstream }),
+    // Each case has connections and so books of its own, and as much time as it needs.
+    cluster: clusterOf([endpointAt(server.port)], { protocol: "http2", http2: upstream, connectTimeoutMs: TIMEOUT_MS }),
+    action: { timeoutMs: 0 },
     http: { http2 },
   });
 });
