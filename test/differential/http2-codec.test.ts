@@ -192,3 +192,15 @@ test.each<[string, (id: number) => Buffer, string?]>(answers)(
     expect(native).toBe(envoy);
   },
 );
+
+test("what Prometheus is told of the codec", async () => {
+  const { native, envoy } = await twins.prometheus();
+  const named = (text: string) =>
+    new Set(
+      [...text.matchAll(/^envoy_(?:cluster_)?http2_(?:rx_reset|streams_active|trailers)\{[^}]*\}/gm)].map(
+        ([line]) => line,
+      ),
+    );
+  expect(named(native).size).toBe(6);
+  expect(named(native)).toEqual(named(envoy));
+});
