@@ -21,16 +21,19 @@ type Head = Pick<ServiceSnapshot, "revision" | "clusterIdentity" | "discontinuou
  * looked at once in a while only, and a hundred thousand endpoints take ten times the memory as objects.
  */
 export class Canonical {
-  /** What data planes could see of it, encoded: neither revision nor times. */
-  readonly content: Uint8Array;
+  /**
+   * What data planes could see of it, encoded: neither revision nor times. A byte for each character (latin1): a short array of bytes takes as
+   * much again for what is around it.
+   */
+  readonly #content: string;
   readonly #head: Head;
   readonly unknownService: boolean;
   readonly endpointCount: number;
   /** How many of them requests could be sent to. */
   readonly usableCount: number;
 
-  private constructor(content: Uint8Array, head: Head, counts: Counts) {
-    this.content = content;
+  private constructor(content: string, head: Head, counts: Counts) {
+    this.#content = content;
     this.#head = head;
     this.unknownService = counts.unknownService;
     this.endpointCount = counts.endpointCount;
@@ -41,7 +44,7 @@ export class Canonical {
   static of(snapshot: ServiceSnapshot): Canonical {
     const { service, endpoints, unknownService, revision, clusterIdentity, discontinuous, observeTime } = snapshot;
     const said = { ...(service !== undefined && { service }), endpoints, unknownService };
-    const content = toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, said));
+    const content = toLatin1(toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, said)));
     const observedMs = observeTime && timestampMs(observeTime);
     const counts = { endpointCount: endpoints.length, usableCount: endpoints.filter(isUsable).length };
     return new Canonical(
@@ -49,6 +52,11 @@ export class Canonical {
       { revision, clusterIdentity, discontinuous, observedMs },
       { ...counts, unknownService },
     );
+  }
+
+  /** What data planes could see of it, encoded: neither revision nor times. Made anew for each call. */
+  get content(): Uint8Array {
+    return Buffer.from(this.#content, "latin1");
   }
 
   get clusterIdentity(): string {
@@ -77,12 +85,12 @@ export class Canonical {
 
   /** Whether data planes would see no difference. */
   isSameAs(other: Canonical): boolean {
-    return this.content === other.content || Buffer.compare(this.content, other.content) === 0;
+    return this.#content === other.#content;
   }
 
   /** The same as `newer`, which data planes can't tell from this one, with the bytes that are here already. */
   saidAgain(newer: Canonical): Canonical {
-    return new Canonical(this.content, newer.#head, newer);
+    return new Canonical(this.#content, newer.#head, newer);
   }
 
   #headFields() {
@@ -90,6 +98,9 @@ export class Canonical {
     return { ...head, ...(observedMs !== undefined && { observeTime: timestampFromMs(observedMs) }) };
   }
 }
+
+const toLatin1 = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString("latin1");
 
 interface Counts {
   readonly unknownService: boolean;

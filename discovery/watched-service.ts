@@ -54,15 +54,17 @@ export class WatchedService implements WatchView {
   failure: Failure | undefined;
   lastEventMs: number | undefined;
   lastChangeMs: number | undefined;
-  readonly counts = { events: 0, changes: 0, failures: 0 };
   readonly #source: Source;
   readonly #holdEmptyMs: number;
   readonly #events: WatchEvents;
+  #eventCount = 0;
+  #changeCount = 0;
+  #failureCount = 0;
   #closed = false;
   readonly #done: Promise<void>;
   #run = new AbortController();
   /** Ends the waiting for the source, which may be slow to notice. */
-  #interrupt: () => void = () => {};
+  #interrupt: (ended: undefined) => void = () => {};
   #admitted: Admitted;
   #holdTimer: NodeJS.Timeout | undefined;
 
@@ -84,6 +86,10 @@ export class WatchedService implements WatchView {
     return this.#admitted.held;
   }
 
+  get counts(): WatchView["counts"] {
+    return { events: this.#eventCount, changes: this.#changeCount, failures: this.#failureCount };
+  }
+
   /** Begins the watch anew, as after an outage that its connection may not have noticed. */
   restart(): void {
     this.#unhold();
@@ -100,7 +106,7 @@ export class WatchedService implements WatchView {
 
   #end(): void {
     this.#run.abort();
-    this.#interrupt();
+    this.#interrupt(undefined);
   }
 
   /** Watches, again and again. All in one function, since its frame waits in each of thousands of watches. */
@@ -143,7 +149,7 @@ export class WatchedService implements WatchView {
   /** The next item, or undefined as soon as the watch is ended. As little as possible: of thousands of watches most wait here. */
   #next(iterator: AsyncIterator<ServiceSnapshot>): Promise<IteratorResult<ServiceSnapshot> | undefined> {
     return new Promise((resolve, reject) => {
-      this.#interrupt = () => resolve(undefined);
+      this.#interrupt = resolve;
       if (this.#run.signal.aborted) resolve(undefined);
       else iterator.next().then(resolve, reject);
     });
@@ -155,7 +161,7 @@ export class WatchedService implements WatchView {
     const before = this.#admitted;
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     this.#admitted = admit(before, answer, { nowMs, first, holdEmptyMs });
-    this.counts.events++;
+    this.#eventCount++;
     this.lastEventMs = saidMs ?? nowMs;
     this.failure = undefined;
     this.restored = false;
@@ -170,7 +176,7 @@ export class WatchedService implements WatchView {
     const settles = this.lastEventMs === undefined && this.failure === undefined;
     const before = wasStable ? undefined : this.failure;
     this.#unhold();
-    this.counts.failures++;
+    this.#failureCount++;
     this.failure = {
       kind: known ? error.kind : "bug",
       message: error instanceof Error ? error.message : String(error),
@@ -204,7 +210,7 @@ export class WatchedService implements WatchView {
   #publish(before: Canonical | undefined): void {
     const { served } = this.#admitted;
     if (served !== undefined && !(before?.isSameAs(served) ?? false)) {
-      this.counts.changes++;
+      this.#changeCount++;
       this.lastChangeMs = Date.now();
       this.#events.changed(this.key, served);
     }

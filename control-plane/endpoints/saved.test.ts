@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -128,6 +128,19 @@ test("of a file that ends in the middle of a record, what is before counts, and 
   await second.close();
   expect(loaded()).toEqual(["carts: 10.0.0.1", "orders: 10.0.0.2"]);
   expect(warnings).toHaveLength(1);
+});
+
+test("a record that isn't what was written is left out and warned of; the others count", async () => {
+  const first = fileIn(dir);
+  put(first, "carts", "10.0.0.1");
+  put(first, "orders", "10.0.0.1");
+  await first.close();
+  const bytes = await readFile(path());
+  const at = bytes.indexOf("10.0.0.1");
+  bytes.write("11.0.0.1", at);
+  await writeFile(path(), bytes);
+  expect(loaded((message) => warnings.push(message))).toEqual(["orders: 10.0.0.1"]);
+  expect(warnings).toEqual([expect.stringContaining("1 records were damaged (wrong checksum)")]);
 });
 
 test("a disk that takes nothing is warned of, and what was there stays", async () => {

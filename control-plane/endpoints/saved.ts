@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { keyText } from "../../discovery/source.ts";
-import { decodeRecords, encodeRecords, type Saved } from "./saved-records.ts";
+import { decodeRecords, encodeFormat, encodeRecords, type Saved } from "./saved-records.ts";
 
 /** Changes are gathered so long; and a write may take only this share of the time. */
 const DELAY_MS_MIN = 1_000;
@@ -41,10 +41,16 @@ export class SavedFile {
     this.#warn = warn;
   }
 
-  /** What an earlier run saved; nothing if there was none. What can't be read is warned of. */
+  /** What an earlier run saved; nothing if there was none. What can't be read, or isn't what was written, is warned of. */
   load(): readonly Saved[] {
     try {
-      const { records, problem } = decodeRecords(readFileSync(this.#file));
+      const { records, isChecked, damaged, problem } = decodeRecords(readFileSync(this.#file));
+      if (!isChecked && records.length > 0) {
+        this.#warn(`${this.#file}: is of an earlier version, without checksums; it will be written anew`);
+      }
+      if (damaged > 0) {
+        this.#warn(`${this.#file}: ${damaged} records were damaged (wrong checksum), and their endpoints are left out`);
+      }
       if (problem !== undefined) {
         this.#warn(`${this.#file}: what follows the first ${records.length} services can't be read: ${problem}`);
       }
@@ -124,7 +130,7 @@ export class SavedFile {
     this.#stale = false;
     const draft = `${this.#file}.${process.pid}`;
     try {
-      this.#bytes = await writeTo(await open(draft, "w", 0o600), this.#all());
+      this.#bytes = await writeTo(await open(draft, "w", 0o600), this.#all(), encodeFormat());
       await rename(draft, this.#file);
       this.#addedBytes = 0;
     } catch (error) {
@@ -134,10 +140,14 @@ export class SavedFile {
   }
 }
 
-/** Writes records, has them on the disk, and closes the file. @returns how many bytes there were */
-async function writeTo(handle: FileHandle, records: Iterable<Saved>): Promise<number> {
-  let bytes = 0;
+/**
+ * Writes records, has them on the disk, and closes the file. @returns how many bytes there were
+ * @param before goes in front of them
+ */
+async function writeTo(handle: FileHandle, records: Iterable<Saved>, before?: Uint8Array): Promise<number> {
+  let bytes = before?.length ?? 0;
   try {
+    if (before !== undefined) await handle.writeFile(before);
     for await (const chunk of encodeRecords(records)) {
       await handle.writeFile(chunk);
       bytes += chunk.length;

@@ -1,17 +1,9 @@
-import type { handleClientStreamingCall } from "@grpc/grpc-js";
-import type { Logger } from "pino";
-
-import {
-  AccessLogService,
-  type StreamAccessLogsMessage,
-  type StreamAccessLogsResponse,
-  StreamAccessLogsResponseSchema,
-} from "#envoy/service/accesslog/v3/als_pb.ts";
-import { create } from "@bufbuild/protobuf";
+import { AccessLogService, type StreamAccessLogsMessage } from "#envoy/service/accesslog/v3/als_pb.ts";
 
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { JoinGuard } from "../xds/join.ts";
-import type { PortService } from "../xds/port-service.ts";
+import { defaultLimits } from "../xds/limits.ts";
+import { type PortService, PortStreams } from "../xds/port-service.ts";
 import { httpLine, type LogSource, tcpLine } from "./access-log-line.ts";
 import type { LogFile } from "./log-file.ts";
 import { NodeStreams } from "./node-streams.ts";
@@ -23,12 +15,11 @@ export interface AccessLogOptions {
   readonly file: LogFile;
   readonly join: JoinGuard;
   readonly metrics: MetricsRegistry;
-  readonly log: Logger;
 }
 
 /** The access log service (ALS) of the xDS port: each entry becomes a line of JSON; nothing is ever answered (L3). */
-export function accessLogService({ file, join, metrics, log }: AccessLogOptions): PortService {
-  const streams = new NodeStreams("access log", join, log);
+export function accessLogService({ file, join, metrics }: AccessLogOptions): PortService {
+  const nodes = new NodeStreams(join);
   const entries = metrics.counter({
     name: "sluice_access_log_entries_total",
     help: "Access log entries that data planes sent, by kind: http or tcp.",
@@ -40,15 +31,23 @@ export function accessLogService({ file, join, metrics, log }: AccessLogOptions)
     () => file.dropped,
   );
 
-  const streamAccessLogs: handleClientStreamingCall<StreamAccessLogsMessage, StreamAccessLogsResponse> = (
-    call,
-    respond,
-  ) => {
-    if (!streams.enter(call, (refusal) => respond({ ...refusal }))) return;
+  const write = (source: LogSource, { logEntries }: StreamAccessLogsMessage) => {
+    if (logEntries.case === undefined) return;
+    entries.add(logEntries.value.logEntry.length, logEntries.case === "httpLogs" ? "http" : "tcp");
+    if (logEntries.case === "httpLogs") {
+      for (const entry of logEntries.value.logEntry) file.write(httpLine(source, entry));
+    } else {
+      for (const entry of logEntries.value.logEntry) file.write(tcpLine(source, entry));
+    }
+  };
+
+  const streams = new PortStreams(AccessLogService.method.streamAccessLogs, defaultLimits.streamsMax, (call) => {
     let source: LogSource | undefined;
-    call.on("data", ({ identifier, logEntries }: StreamAccessLogsMessage) => {
-      void streams.calls.guard(call, () => {
-        const identity = streams.identify(call, identifier?.node);
+    nodes.enter(call);
+    return {
+      message(message) {
+        const { identifier } = message;
+        const identity = nodes.identify(call, identifier?.node);
         if (identity === undefined) return;
         // Only the first message says it.
         source ??= {
@@ -56,17 +55,22 @@ export function accessLogService({ file, join, metrics, log }: AccessLogOptions)
           node_id: identity.id,
           log_name: (identifier?.logName ?? "").slice(0, LOG_NAME_LENGTH_MAX),
         };
-        if (logEntries.case === undefined) return;
-        entries.add(logEntries.value.logEntry.length, logEntries.case === "httpLogs" ? "http" : "tcp");
-        if (logEntries.case === "httpLogs") {
-          for (const entry of logEntries.value.logEntry) file.write(httpLine(source, entry));
-        } else {
-          for (const entry of logEntries.value.logEntry) file.write(tcpLine(source, entry));
-        }
-      });
-    });
-    call.on("end", () => respond(null, create(StreamAccessLogsResponseSchema)));
-  };
+        write(source, message);
+      },
+      halfClosed() {
+        call.send({});
+        call.end();
+      },
+      gone: () => nodes.leave(call),
+    };
+  });
 
-  return { service: AccessLogService, handlers: { streamAccessLogs }, close: () => streams.close() };
+  return {
+    service: AccessLogService,
+    methods: [streams],
+    close() {
+      nodes.close();
+      streams.close();
+    },
+  };
 }

@@ -1,6 +1,3 @@
-import type { handleBidiStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
-import type { Logger } from "pino";
-
 import {
   ClientStatusDiscoveryService,
   type ClientStatusRequest,
@@ -9,11 +6,10 @@ import {
 
 import type { Refusal } from "../xds/admission.ts";
 import type { ConnectedClients } from "../xds/connected-clients.ts";
-import { type Credentials, credentialsOf, type JoinGuard } from "../xds/join.ts";
+import type { Credentials, JoinGuard } from "../xds/join.ts";
 import { groupOf } from "../xds/node.ts";
-import type { PortService } from "../xds/port-service.ts";
+import { isRefusal, type PortService, PortStreams, unaryMethod } from "../xds/port-service.ts";
 import { clientStatus, mergeClients, type OtherClients } from "./client-status.ts";
-import { isRefusal, OpenCalls } from "./open-calls.ts";
 
 const STREAMS_MAX = 100;
 
@@ -21,11 +17,8 @@ const STREAMS_MAX = 100;
 export function clientStatusService(
   clients: ConnectedClients,
   join: JoinGuard,
-  log: Logger,
   others: OtherClients = async () => [],
 ): PortService {
-  const open = new OpenCalls({ name: "client status", max: STREAMS_MAX, log });
-
   async function answer(
     request: ClientStatusRequest,
     credentials: Credentials,
@@ -43,26 +36,14 @@ export function clientStatusService(
     return merged;
   }
 
-  const fetchClientStatus: handleUnaryCall<ClientStatusRequest, ClientStatusResponse> = (call, respond) => {
-    void open.unary(call, respond, async () => await answer(call.request, credentialsOf(call)));
-  };
-
-  const streamClientStatus: handleBidiStreamingCall<ClientStatusRequest, ClientStatusResponse> = (call) => {
-    if (!open.enter(call, (refusal) => call.emit("error", refusal))) return;
-    const credentials = credentialsOf(call);
-    call.on("data", (request: ClientStatusRequest) => {
-      // One at a time: a caller that asks faster than it reads waits.
-      call.pause();
-      void open.guard(call, async () => {
-        const response = await answer(request, credentials);
-        if (isRefusal(response)) open.end(call, response);
-        else if (call.write(response)) call.resume();
-        else call.once("drain", () => call.resume());
-      });
-    });
-    call.on("end", () => call.end());
-  };
-
-  const handlers = { fetchClientStatus, streamClientStatus };
-  return { service: ClientStatusDiscoveryService, handlers, close: () => open.close() };
+  const { fetchClientStatus, streamClientStatus } = ClientStatusDiscoveryService.method;
+  const fetch = unaryMethod(fetchClientStatus, (request, { credentials }) => answer(request, credentials));
+  const stream = new PortStreams(streamClientStatus, STREAMS_MAX, (call) => ({
+    async message(request) {
+      const response = await answer(request, call.credentials);
+      if (isRefusal(response)) call.end(response);
+      else call.send(response);
+    },
+  }));
+  return { service: ClientStatusDiscoveryService, methods: [fetch, stream], close: () => stream.close() };
 }

@@ -1,18 +1,18 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
-import type { Logger } from "pino";
 
 import {
   LoadReportingService,
-  type LoadStatsRequest,
-  type LoadStatsResponse,
+  type LoadStatsRequestSchema,
+  type LoadStatsResponseSchema,
 } from "#envoy/service/load_stats/v3/lrs_pb.ts";
 import { servedType } from "#proto/resource-types.ts";
 
 import type { ResourceCache } from "../xds/cache.ts";
 import { WILDCARD, type Watcher } from "../xds/interest.ts";
 import type { JoinGuard } from "../xds/join.ts";
-import type { PortService } from "../xds/port-service.ts";
+import { defaultLimits } from "../xds/limits.ts";
+import type { PortCall } from "../xds/port-call.ts";
+import { type PortService, PortStreams } from "../xds/port-service.ts";
 import type { Loads, Shares } from "./loads.ts";
 import { NodeStreams } from "./node-streams.ts";
 
@@ -25,13 +25,12 @@ const CLUSTERS_MAX = 50_000;
 const SENDS_ALL = "envoy.lrs.supports_send_all_clusters";
 const CDS = servedType("CDS").typeUrl;
 
-type Call = ServerDuplexStream<LoadStatsRequest, LoadStatsResponse>;
+type Call = PortCall<typeof LoadStatsRequestSchema, typeof LoadStatsResponseSchema>;
 
 export interface LoadReportingOptions {
   readonly loads: Loads;
   readonly cache: ResourceCache;
   readonly join: JoinGuard;
-  readonly log: Logger;
   readonly intervalMs?: number;
 }
 
@@ -40,43 +39,49 @@ export function loadReportingService({
   loads,
   cache,
   join,
-  log,
   intervalMs = INTERVAL_MS_DEFAULT,
 }: LoadReportingOptions): PortService {
-  const streams = new NodeStreams("load report", join, log);
+  const nodes = new NodeStreams(join);
   const ask = (call: Call, clusters: readonly string[] | "all") => {
-    const names = clusters === "all" ? {} : { clusters: [...clusters] };
-    const all = { sendAllClusters: clusters === "all", loadReportingInterval: durationFromMs(intervalMs) };
-    call.write({ ...names, ...all } as LoadStatsResponse);
+    const names = clusters === "all" ? [] : [...clusters];
+    const loadReportingInterval = durationFromMs(intervalMs);
+    call.send({ clusters: names, sendAllClusters: clusters === "all", loadReportingInterval });
   };
 
-  const streamLoadStats: handleBidiStreamingCall<LoadStatsRequest, LoadStatsResponse> = (call) => {
-    if (!streams.enter(call, (refusal) => call.emit("error", refusal))) return;
+  const { streamLoadStats } = LoadReportingService.method;
+  const streams = new PortStreams(streamLoadStats, defaultLimits.streamsMax, (call) => {
     const shares: Shares = [];
     let stopNaming: (() => void) | undefined;
     let asked = false;
-    call.on("data", (request: LoadStatsRequest) => {
-      void streams.calls.guard(call, () => {
-        const identity = streams.identify(call, request.node);
+    nodes.enter(call);
+    return {
+      message({ node, clusterStats }) {
+        const identity = nodes.identify(call, node);
         if (identity === undefined) return;
         const { gatewayGroup } = identity;
         const exists = (name: string) => cache.resources(gatewayGroup, CDS)?.has(name) ?? false;
-        loads.report(gatewayGroup, request.clusterStats, shares, exists);
+        loads.report(gatewayGroup, clusterStats, shares, exists);
         if (asked) return;
         asked = true;
-        if (request.node?.clientFeatures.includes(SENDS_ALL)) ask(call, "all");
-        else stopNaming = nameClusters(cache, gatewayGroup, intervalMs, (names) => ask(call, names));
-      });
-    });
-    const leave = () => {
-      loads.withdraw(shares);
-      stopNaming?.();
+        if (node?.clientFeatures.includes(SENDS_ALL)) ask(call, "all");
+        else stopNaming = nameClusters(cache, gatewayGroup, intervalMs, call, (names) => ask(call, names));
+      },
+      gone() {
+        nodes.leave(call);
+        loads.withdraw(shares);
+        stopNaming?.();
+      },
     };
-    for (const event of ["close", "cancelled"]) call.on(event, leave);
-    call.on("end", () => call.end());
-  };
+  });
 
-  return { service: LoadReportingService, handlers: { streamLoadStats }, close: () => streams.close() };
+  return {
+    service: LoadReportingService,
+    methods: [streams],
+    close() {
+      nodes.close();
+      streams.close();
+    },
+  };
 }
 
 /** Tells a client the clusters of its gateway group now, and again when they have changed, at most once in an interval. */
@@ -84,12 +89,18 @@ function nameClusters(
   cache: ResourceCache,
   gatewayGroup: string,
   intervalMs: number,
+  call: Pick<Call, "isSending">,
   tell: (names: readonly string[]) => void,
 ): () => void {
   let timer: NodeJS.Timeout | undefined;
   let told: string | undefined;
   const tellNow = () => {
     timer = undefined;
+    // Whoever hasn't read the names before needs no more of them yet.
+    if (call.isSending) {
+      later();
+      return;
+    }
     const names = [...(cache.resources(gatewayGroup, CDS)?.values() ?? [])].map(({ name }) => name);
     const named = names.slice(0, CLUSTERS_MAX);
     const text = named.join("\0");

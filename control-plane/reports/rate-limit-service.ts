@@ -1,7 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type handleUnaryCall, status } from "@grpc/grpc-js";
-import type { Logger } from "pino";
+import { status } from "@grpc/grpc-js";
 
 import {
   type RateLimitRequest,
@@ -14,10 +13,8 @@ import {
 import type { RateLimitDomain } from "#sluice/model/v1/rate_limit_pb.ts";
 
 import type { MetricsRegistry } from "../observe/metrics.ts";
-import type { Refusal } from "../xds/admission.ts";
-import { credentialsOf, type JoinGuard } from "../xds/join.ts";
-import type { PortService } from "../xds/port-service.ts";
-import { OpenCalls } from "./open-calls.ts";
+import type { JoinGuard } from "../xds/join.ts";
+import { type PortService, unaryMethod } from "../xds/port-service.ts";
 import type { RateLimitCounters } from "./rate-limit-counters.ts";
 import { compileDomain, type DomainRules } from "./rate-limit-rules.ts";
 import { type Decision, decide } from "./rate-limiter.ts";
@@ -50,36 +47,30 @@ export interface RateLimitOptions {
   readonly counters: RateLimitCounters;
   readonly join: JoinGuard;
   readonly metrics: MetricsRegistry;
-  readonly log: Logger;
 }
 
 /** The rate limit service (RLS) of the xDS port. A caller may ask for the domains of gateway groups that it may join (L4). */
-export function rateLimitService({ limits, counters, join, metrics, log }: RateLimitOptions): PortService {
-  const open = new OpenCalls({ name: "rate limit", max: 0, log });
+export function rateLimitService({ limits, counters, join, metrics }: RateLimitOptions): PortService {
   const decisions = metrics.counter({
     name: "sluice_rate_limit_decisions_total",
     help: "Descriptors that data planes asked the rate limit service for, by outcome: ok, over_limit, shadowed or no_limit.",
     labels: ["domain", "outcome"],
   });
 
-  const shouldRateLimit: handleUnaryCall<RateLimitRequest, RateLimitResponse> = (call, respond) => {
-    void open.unary(call, respond, async (): Promise<RateLimitResponse | Refusal> => {
-      const { request } = call;
-      const rules = limits.get(request.domain);
-      const credentials = credentialsOf(call);
-      const refusal =
-        rules === undefined ? join.strangerRefusal(credentials) : join.refusal(rules.gatewayGroup, credentials);
-      if (refusal !== undefined) return refusal;
-      const problem = problemOf(request);
-      if (problem !== undefined) return { code: status.INVALID_ARGUMENT, details: problem };
-      const hits = request.hitsAddend || 1;
-      const made = await decide(counters, request.domain, rules, request.descriptors, hits, Date.now());
-      for (const decision of made) decisions.add(1, rules === undefined ? "" : request.domain, outcomeOf(decision));
-      return responseOf(made);
-    });
-  };
+  const shouldRateLimit = unaryMethod(RateLimitService.method.shouldRateLimit, async (request, { credentials }) => {
+    const rules = limits.get(request.domain);
+    const refusal =
+      rules === undefined ? join.strangerRefusal(credentials) : join.refusal(rules.gatewayGroup, credentials);
+    if (refusal !== undefined) return refusal;
+    const problem = problemOf(request);
+    if (problem !== undefined) return { code: status.INVALID_ARGUMENT, details: problem };
+    const hits = request.hitsAddend || 1;
+    const made = await decide(counters, request.domain, rules, request.descriptors, hits, Date.now());
+    for (const decision of made) decisions.add(1, rules === undefined ? "" : request.domain, outcomeOf(decision));
+    return responseOf(made);
+  });
 
-  return { service: RateLimitService, handlers: { shouldRateLimit } };
+  return { service: RateLimitService, methods: [shouldRateLimit] };
 }
 
 function problemOf({ domain, descriptors }: RateLimitRequest): string | undefined {

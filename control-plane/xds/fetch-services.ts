@@ -1,12 +1,8 @@
-import { type DescMethod, fromBinary, getOption, hasOption } from "@bufbuild/protobuf";
-import { type handleUnaryCall, status } from "@grpc/grpc-js";
+import { getOption, hasOption } from "@bufbuild/protobuf";
+import { status } from "@grpc/grpc-js";
 
 import { ClusterDiscoveryService } from "#envoy/service/cluster/v3/cds_pb.ts";
-import {
-  type DiscoveryRequest,
-  type DiscoveryResponse,
-  DiscoveryResponseSchema,
-} from "#envoy/service/discovery/v3/discovery_pb.ts";
+import type { DiscoveryRequestSchema, DiscoveryResponseSchema } from "#envoy/service/discovery/v3/discovery_pb.ts";
 import { EndpointDiscoveryService } from "#envoy/service/endpoint/v3/eds_pb.ts";
 import { ExtensionConfigDiscoveryService } from "#envoy/service/extension/v3/config_discovery_pb.ts";
 import { ListenerDiscoveryService } from "#envoy/service/listener/v3/lds_pb.ts";
@@ -18,11 +14,15 @@ import { http } from "#google/api/annotations_pb.ts";
 import { type ServedType, servedType } from "#proto/resource-types.ts";
 
 import { fetchOnce } from "./fetch.ts";
-import { credentialsOf } from "./join.ts";
+import type { Method } from "./port-call.ts";
+import { type PortMethod, unaryMethod } from "./port-service.ts";
 import type { StreamContext } from "./stream-context.ts";
 
 /** Every unary method of discovery (T6). */
-export const fetchMethods: readonly (readonly [DescMethod, ServedType])[] = [
+const fetchedTypes: readonly (readonly [
+  Method<typeof DiscoveryRequestSchema, typeof DiscoveryResponseSchema>,
+  ServedType,
+])[] = [
   [ClusterDiscoveryService.method.fetchClusters, servedType("CDS")],
   [EndpointDiscoveryService.method.fetchEndpoints, servedType("EDS")],
   [ListenerDiscoveryService.method.fetchListeners, servedType("LDS")],
@@ -35,21 +35,18 @@ export const fetchMethods: readonly (readonly [DescMethod, ServedType])[] = [
 
 /** The type that each path of REST discovery is for: "/v3/discovery:clusters" and so on, as the API's annotations say. */
 export const fetchPaths: ReadonlyMap<string, ServedType> = new Map(
-  fetchMethods.flatMap(([method, type]) => {
+  fetchedTypes.flatMap(([method, type]) => {
     const { pattern } = hasOption(method, http) ? getOption(method, http) : { pattern: undefined };
     return pattern?.case === "post" ? [[pattern.value, type] as const] : [];
   }),
 );
 
-/** Answers a unary call of a type. ABORTED tells a client that it has the newest version. */
-export function fetchHandler(
-  type: ServedType,
-  context: StreamContext,
-): handleUnaryCall<DiscoveryRequest, DiscoveryResponse> {
-  return (call, respond) => {
-    const fetched = fetchOnce(context, type, call.request, credentialsOf(call));
-    if (fetched === "unchanged") respond({ code: status.ABORTED, details: "the version is the newest one" });
-    else if ("code" in fetched) respond({ ...fetched });
-    else respond(null, fromBinary(DiscoveryResponseSchema, fetched.bytes));
-  };
-}
+/** The unary methods. ABORTED tells a client that it has the newest version. */
+export const fetchMethods = (context: StreamContext): readonly PortMethod[] =>
+  fetchedTypes.map(([method, type]) =>
+    unaryMethod(method, (request, { credentials }) => {
+      const fetched = fetchOnce(context, type, request, credentials);
+      if (fetched === "unchanged") return { code: status.ABORTED, details: "the version is the newest one" };
+      return "code" in fetched ? fetched : fetched.bytes;
+    }),
+  );

@@ -29,9 +29,9 @@ export class MessageReader {
     return this.#size;
   }
 
-  /** The messages that are complete with this piece. @throws MessageTooLarge */
+  /** The messages that are complete with this piece; what is not taken comes with the next one, even an empty one. @throws MessageTooLarge */
   *read(piece: Buffer): Iterable<FramedMessage> {
-    this.#pieces.push(piece);
+    if (piece.length > 0) this.#pieces.push(piece);
     this.#size += piece.length;
     while (this.#size >= this.#wanted) {
       const [first] = this.#pieces;

@@ -1,19 +1,12 @@
 /** What tools ask of any gRPC port: health (grpc.health.v1) and reflection (v1 and v1alpha). Neither needs credentials nor tells of resources. */
-import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
-import {
-  type handleBidiStreamingCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  type Server,
-  type ServerWritableStream,
-  status,
-} from "@grpc/grpc-js";
+import type { DescService } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { status } from "@grpc/grpc-js";
 
 import {
   Health,
-  type HealthCheckRequest,
   HealthCheckResponse_ServingStatus as Serving,
-  type HealthCheckResponseSchema,
+  HealthCheckResponseSchema,
 } from "#proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "#proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
@@ -21,72 +14,63 @@ import { ServerReflection as ServerReflectionAlpha } from "#proto/gen/grpc/refle
 import { registry } from "#proto/registry.ts";
 
 import { Reflection } from "../admin/reflection.ts";
-import { typedMethods } from "./port-service.ts";
+import { type PortService, PortStreams, unaryMethod } from "./port-service.ts";
 
 /** Streams of Health.Watch and of reflection, each. */
 const STREAMS_MAX = 100;
 
-type HealthAnswer = MessageInitShape<typeof HealthCheckResponseSchema>;
-type ReflectionRequest = Parameters<Reflection["answer"]>[0];
-type ReflectionAnswer = ReturnType<Reflection["answer"]>;
-
-/**
- * Adds both to a server.
- *
- * @param served the other services of the server, which health knows and reflection shows
- * @returns what tells those who watch the health that the server ends
- */
-export function addIntrospection(server: Server, served: readonly DescService[]): () => void {
+/** Both. @param served the other services of the server, which health knows and reflection shows */
+export function introspection(served: readonly DescService[]): readonly PortService[] {
   const all = [...served, Health, ServerReflection, ServerReflectionAlpha];
-  const known = new Set(["", ...all.map(({ typeName }) => typeName)]);
-  const watches = new Set<ServerWritableStream<HealthCheckRequest, HealthAnswer>>();
+  return [health(all), ...reflections(all)];
+}
 
-  const check: handleUnaryCall<HealthCheckRequest, HealthAnswer> = ({ request: { service } }, respond) => {
-    if (known.has(service)) respond(null, { status: Serving.SERVING });
-    else respond({ code: status.NOT_FOUND, details: "there is no such service" });
-  };
-  const watch: handleServerStreamingCall<HealthCheckRequest, HealthAnswer> = (call) => {
-    if (watches.size >= STREAMS_MAX) {
-      call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: "too many health watches" });
-      return;
-    }
-    watches.add(call);
-    call.on("cancelled", () => watches.delete(call));
-    call.write({ status: known.has(call.request.service) ? Serving.SERVING : Serving.SERVICE_UNKNOWN });
-  };
-  server.addService(typedMethods([Health.method.check, Health.method.watch]), { check, watch });
+function health(services: readonly DescService[]): PortService {
+  const known = new Set(["", ...services.map(({ typeName }) => typeName)]);
+  const check = unaryMethod(Health.method.check, ({ service }) =>
+    known.has(service)
+      ? create(HealthCheckResponseSchema, { status: Serving.SERVING })
+      : { code: status.NOT_FOUND, details: "there is no such service" },
+  );
+  const watch = new PortStreams(Health.method.watch, STREAMS_MAX, (call) => {
+    let asked = false;
+    return {
+      message({ service }) {
+        if (asked) {
+          call.end({ code: status.INVALID_ARGUMENT, details: "the call has more than one message" });
+          return;
+        }
+        asked = true;
+        call.send({ status: known.has(service) ? Serving.SERVING : Serving.SERVICE_UNKNOWN });
+      },
+      halfClosed() {
+        if (!asked) call.end({ code: status.INVALID_ARGUMENT, details: "the call has no message" });
+      },
+      closing() {
+        call.send({ status: Serving.NOT_SERVING });
+        call.end();
+      },
+    };
+  });
+  return { service: Health, methods: [check, watch], close: () => watch.close() };
+}
 
+function reflections(services: readonly DescService[]): readonly PortService[] {
   // Made when somebody asks: it indexes all of Envoy's messages.
-  let reflection: Reflection | undefined;
-  let open = 0;
-  const reflect: handleBidiStreamingCall<ReflectionRequest, ReflectionAnswer> = (call) => {
-    if (open >= STREAMS_MAX) {
-      call.emit("error", { code: status.RESOURCE_EXHAUSTED, details: "too many reflection streams" });
-      return;
-    }
-    open++;
-    call.once("close", () => open--);
-    call.on("data", (request: ReflectionRequest) => {
-      // A client that doesn't read is not read from either.
-      reflection ??= new Reflection(
-        all,
-        [...registry].filter((each) => each.kind === "message"),
-      );
-      if (!call.write(reflection.answer(request))) {
-        call.pause();
-        call.once("drain", () => call.resume());
-      }
-    });
-    call.on("end", () => call.end());
-  };
-  for (const { method } of [ServerReflection, ServerReflectionAlpha]) {
-    server.addService(typedMethods([method.serverReflectionInfo]), { serverReflectionInfo: reflect });
-  }
-  return () => {
-    for (const call of watches) {
-      call.write({ status: Serving.NOT_SERVING });
-      call.end();
-    }
-    watches.clear();
-  };
+  let made: Reflection | undefined;
+  const reflection = () =>
+    (made ??= new Reflection(
+      services,
+      [...registry].filter((each) => each.kind === "message"),
+    ));
+  const v1 = new PortStreams(ServerReflection.method.serverReflectionInfo, STREAMS_MAX, (call) => ({
+    message: (request) => call.send(reflection().answer(request)),
+  }));
+  const v1alpha = new PortStreams(ServerReflectionAlpha.method.serverReflectionInfo, STREAMS_MAX, (call) => ({
+    message: (request) => call.send(reflection().answer(request)),
+  }));
+  return [
+    { service: ServerReflection, methods: [v1], close: () => v1.close() },
+    { service: ServerReflectionAlpha, methods: [v1alpha], close: () => v1alpha.close() },
+  ];
 }

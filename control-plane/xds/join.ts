@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual, X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 
-import { type ServerDuplexStream, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 
 import type { Refusal } from "./admission.ts";
 
@@ -14,18 +14,7 @@ export interface Credentials {
   readonly certificateGroups: readonly string[];
 }
 
-/** The credentials of a stream. A certificate counts only where TLS has verified it. */
-export function credentialsOf(
-  call: Pick<ServerDuplexStream<unknown, unknown>, "metadata" | "getAuthContext">,
-): Credentials {
-  const [header] = call.metadata.get("authorization");
-  return credentialsFrom(
-    typeof header === "string" ? header : undefined,
-    call.getAuthContext().sslPeerCertificate?.raw,
-  );
-}
-
-/** The credentials of a request of HTTP/1.1, by the same rules. */
+/** The credentials of a request of HTTP/1.1. */
 export const credentialsOfRequest = ({ headers, socket }: Pick<IncomingMessage, "headers" | "socket">): Credentials =>
   credentialsFrom(headers.authorization, certificateOf(socket));
 

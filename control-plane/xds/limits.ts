@@ -16,6 +16,8 @@ export interface XdsLimits {
   readonly unknownTypesMax: number;
   /** Of a request. Envoy's first one on a reconnect names all that it holds (T7). */
   readonly requestBytesMax: number;
+  /** Of a message to any service but discovery: a load report of tens of thousands of clusters. */
+  readonly reportBytesMax: number;
   /** Of requests that are not complete, on all streams together. */
   readonly incomingBytesMax: number;
   /** About how much goes into one response that can be split; under the 4 MiB that gRPC clients take by default (T7). */
@@ -24,7 +26,7 @@ export interface XdsLimits {
   readonly firstHostsBytes: number;
   /** A stream that neither accepts nor refuses a response for this long is cut (lesson 36). */
   readonly ackTimeoutMs: number;
-  /** A stream that doesn't say who it is for this long is cut. */
+  /** A stream that doesn't say who it is for this long is cut, and so is a connection on which no stream comes. */
   readonly firstRequestTimeoutMs: number;
   /** How long a type waits for those that must come before it (W5). */
   readonly orderTimeoutMs: number;
@@ -39,6 +41,8 @@ export interface XdsLimits {
   readonly firstSyncsBurst: number;
   /** A stream that would have to wait longer for its first sync is refused, so that its client backs off. */
   readonly firstSyncWaitMs: number;
+  /** A connection that has had streams, and has none any more, is ended after this long. */
+  readonly connectionIdleMs: number;
   /** HTTP/2 pings to find dead connections (T8). */
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
@@ -53,6 +57,7 @@ export const defaultLimits: XdsLimits = {
   nodeNameLengthMax: 1024,
   unknownTypesMax: 10,
   requestBytesMax: 64 * 1024 * 1024,
+  reportBytesMax: 16 * 1024 * 1024,
   incomingBytesMax: 256 * 1024 * 1024,
   responseBytes: 3 * 1024 * 1024,
   firstHostsBytes: 48 * 1024 * 1024,
@@ -65,6 +70,7 @@ export const defaultLimits: XdsLimits = {
   firstSyncsPerSecond: 500,
   firstSyncsBurst: 1_000,
   firstSyncWaitMs: 10_000,
+  connectionIdleMs: 300_000,
   keepaliveTimeMs: 30_000,
   keepaliveTimeoutMs: 10_000,
 };

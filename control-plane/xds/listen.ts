@@ -2,10 +2,9 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 
-import { type Server, ServerCredentials } from "@grpc/grpc-js";
-
 import { sniffHttpVersion } from "../admin/sniff.ts";
 import { secureContextOf, serverOptionsOf, type XdsTls } from "./credentials.ts";
+import type { Http2Connections } from "./http2-connections.ts";
 
 /** Where a server is to listen. */
 export interface ListenAddress {
@@ -34,25 +33,25 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 
 /**
- * Listens for gRPC, and for HTTP/1.1 on the same port. With TLS the handshake tells which it is (ALPN, RFC 9113, 3.2; who doesn't speak of it
+ * Listens for HTTP/2, which is gRPC, and for HTTP/1.1 on the same port. With TLS the handshake tells which it is (ALPN, RFC 9113, 3.2; who doesn't speak of it
  * means HTTP/1.1), in plain text the first bytes of a connection do.
  *
  * @param tls undefined: plain text
  * @throws Error if the address cannot be listened on, or the certificates can't be used
  */
 export function listen(
-  server: Server,
+  http2: Http2Connections,
   { host, port, connectionsMax, onRefused }: ListenAddress,
   tls: XdsTls | undefined,
   handler: HttpHandler,
 ): Promise<Listening> {
-  // It is handed connections whose TLS, if any, is done.
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const http = createHttpServer({ requestTimeout: REQUEST_TIMEOUT_MS }, handler);
+  // It never listens itself, and only then begins to look after the time limits of what it is handed, and what there is to close.
+  http.emit("listening");
   const unknown = new Set<Socket>();
   const hand = (socket: Socket, version: "1.1" | "2") => {
     unknown.delete(socket);
-    if (version === "2") injector.injectConnection(socket);
+    if (version === "2") http2.take(socket);
     else http.emit("connection", socket);
   };
   // As HTTP/2 servers listen: a client may close its side and still read.

@@ -40,6 +40,15 @@ export function registerXdsMetrics(registry: MetricsRegistry, nodes: NodeRegistr
       name: "sluice_xds_connections_refused_total",
       help: "Connections that were closed as they came, since there were too many.",
     }),
+    connectionsIdle: registry.counter({
+      name: "sluice_xds_connections_idle_total",
+      help: "HTTP/2 connections that were ended since there was no stream on them.",
+    }),
+    callsFailed: registry.counter({
+      name: "sluice_xds_calls_failed_total",
+      help: "Calls of any service of the xDS port that ended with an error of the server, by gRPC status; the service is empty where there is no such method.",
+      labels: ["service", "code"],
+    }),
     streamsCut: registry.counter({
       name: "sluice_xds_streams_cut_total",
       help: "Streams that the server ended, by gRPC status.",

@@ -222,10 +222,3 @@ test("the client's deadline ends the call", async () => {
   expect(await client.ended).toMatchObject({ "grpc-status": `${status.DEADLINE_EXCEEDED}` });
   expect(rig.nodes.connectedNodes).toBe(0);
 });
-
-test("what is no gRPC is told so", async () => {
-  await using rig = await startXdsRig([]);
-  await using client = await call(rig, { "content-type": "text/plain" });
-  client.stream.resume();
-  expect(await client.ended).toMatchObject({ ":status": 415 });
-});

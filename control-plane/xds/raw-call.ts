@@ -22,18 +22,7 @@ export interface CallListener {
 
 /** Up to so many bytes pieces are joined and written as one; longer ones are not copied. */
 const JOINED_BYTES_MAX = 16 * 1024;
-const MS_BY_UNIT: ReadonlyMap<string, number> = new Map([
-  ...([
-    ["H", 3_600_000],
-    ["M", 60_000],
-    ["S", 1_000],
-    ["m", 1],
-    ["u", 1e-3],
-    ["n", 1e-6],
-  ] as const),
-]);
-/** What setTimeout takes. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+const nothing = Buffer.alloc(0);
 
 const { HTTP2_HEADER_CONTENT_TYPE, HTTP2_HEADER_STATUS } = constants;
 
@@ -50,6 +39,21 @@ export interface Incoming {
 /** So much a call may hold in any case: what most requests are. */
 const HELD_BYTES_FREE = 64 * 1024;
 
+/** Of what a call's end says, in UTF-16 units: clients take 8 KiB of trailers, some of them less (envoy#9785). */
+const DETAILS_LENGTH_MAX = 1024;
+
+/** How a call is read and watched. */
+export interface RawCallOptions {
+  /** What all calls together may hold of messages that are not complete. */
+  readonly incoming: Incoming;
+  /** It reads and writes beneath the surface of node:http2, where it can; and can't be paused. */
+  readonly direct: boolean;
+  /** The client's own limit; undefined: none. */
+  readonly timeoutMs?: number | undefined;
+  /** It was ended by an error, whoever found it. */
+  readonly onFailed?: (code: status) => void;
+}
+
 /** A call under way. Reading begins at once; whoever makes it gives it its listener in the same turn. */
 export class RawCall {
   readonly credentials: Credentials;
@@ -60,17 +64,25 @@ export class RawCall {
   readonly #handle: StreamHandle | undefined;
   readonly #reader: MessageReader;
   readonly #incoming: Incoming;
+  readonly #onFailed: ((code: status) => void) | undefined;
+  #paused = false;
+  /** All has come that will. */
+  #hasEnd = false;
   /** Bytes that the call counts as held. */
   #held = 0;
   #listener: CallListener | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #ended = false;
 
-  /** @param incoming what all calls together may hold of messages that are not complete */
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, incoming: Incoming) {
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    { incoming, direct, timeoutMs, onFailed }: RawCallOptions,
+  ) {
     this.#stream = stream;
-    this.#handle = StreamHandle.of(stream);
+    this.#handle = direct ? StreamHandle.of(stream) : undefined;
     this.#incoming = incoming;
+    this.#onFailed = onFailed;
     this.#reader = new MessageReader(incoming.messageBytesMax);
     const socket = stream.session?.socket;
     this.peer = `${socket?.remoteAddress ?? "unknown"}:${socket?.remotePort ?? 0}`;
@@ -78,19 +90,37 @@ export class RawCall {
     if (this.#handle === undefined) stream.on("data", (piece: Buffer) => this.#read(piece));
     else this.#handle.read((bytes) => this.#take(bytes));
     stream.on("end", () => {
-      if (this.#ended) return;
-      if (this.#reader.heldBytes > 0) this.#abort(status.INVALID_ARGUMENT, "the last message is cut short");
-      else this.#listener?.halfClosed();
+      this.#hasEnd = true;
+      // Node tells of the end of a paused stream, too, where it has nothing more to give.
+      if (!this.#paused) this.#halfClose();
     });
     stream.on("close", () => this.#gone());
     // What went wrong with a stream, its "close" tells.
     stream.on("error", () => {});
-    this.#limitTime(headers["grpc-timeout"]);
+    if (timeoutMs === undefined) return;
+    const ring = () => this.#abort(status.DEADLINE_EXCEEDED, "the client's deadline has passed");
+    this.#deadline = setTimeout(ring, timeoutMs).unref();
   }
 
   /** Who is told what happens from now on. */
   listen(listener: CallListener): void {
     this.#listener = listener;
+  }
+
+  /** No message comes until {@link resume}; the client soon can't send any more (RFC 9113, 5.2). */
+  pause(): void {
+    this.#paused = true;
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    // What had come together with the message before.
+    this.#read(nothing);
+    if (this.#paused) return;
+    if (this.#hasEnd) this.#halfClose();
+    else this.#stream.resume();
   }
 
   /**
@@ -120,9 +150,12 @@ export class RawCall {
     this.#ended = true;
     this.#hold(0);
     clearTimeout(this.#deadline);
+    if (code !== status.OK) this.#onFailed?.(code);
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
-    const trailers = { "grpc-status": code, "grpc-message": percentEncoded(details) };
+    // What still comes is read and dropped.
+    stream.resume();
+    const trailers = { "grpc-status": code, "grpc-message": percentEncoded(details.slice(0, DETAILS_LENGTH_MAX)) };
     if (!stream.headersSent) {
       stream.respond({ ...responseHeaders, ...trailers }, { endStream: true });
       setImmediate(() => this.#drop());
@@ -157,6 +190,7 @@ export class RawCall {
         if (isCompressed) this.#abort(status.UNIMPLEMENTED, "compressed messages are not taken");
         if (this.#ended) return;
         this.#listener?.message(bytes);
+        if (this.#paused) break;
       }
       this.#hold(this.#reader.heldBytes);
       if (this.#held > HELD_BYTES_FREE && this.#incoming.bytes > this.#incoming.bytesMax) {
@@ -166,6 +200,12 @@ export class RawCall {
       if (!(error instanceof MessageTooLarge)) throw error;
       this.#abort(status.RESOURCE_EXHAUSTED, error.message);
     }
+  }
+
+  #halfClose(): void {
+    if (this.#ended) return;
+    if (this.#reader.heldBytes > 0) this.#abort(status.INVALID_ARGUMENT, "the last message is cut short");
+    else this.#listener?.halfClosed();
   }
 
   #hold(bytes: number): void {
@@ -182,18 +222,9 @@ export class RawCall {
     this.#listener?.gone();
   }
 
-  /** The client's own limit (gRPC over HTTP2, "Timeout"). */
-  #limitTime(timeout: string | string[] | undefined): void {
-    if (typeof timeout !== "string") return;
-    const [, value, unit] = /^(\d{1,8})([HMSmun])$/.exec(timeout) ?? [];
-    const delayMs = Number(value) * (MS_BY_UNIT.get(unit ?? "") ?? Number.NaN);
-    if (!(delayMs <= TIMEOUT_MS_MAX)) return;
-    const ring = () => this.#abort(status.DEADLINE_EXCEEDED, "the client's deadline has passed");
-    this.#deadline = setTimeout(ring, delayMs).unref();
-  }
-
   /** Ends a call that its listener would have gone on with. */
   #abort(code: status, details: string): void {
+    if (this.#ended) return;
     this.end(code, details);
     this.#listener?.gone();
   }

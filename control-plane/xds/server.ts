@@ -1,7 +1,7 @@
 // As a global it is looked up each time.
 import { performance } from "node:perf_hooks";
 
-import { logVerbosity, Server, setLogVerbosity, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 
 import type { ServedType } from "#proto/resource-types.ts";
@@ -11,15 +11,16 @@ import type { ResourceCache } from "./cache.ts";
 import { Candidates } from "./candidates.ts";
 import { ConnectedClients } from "./connected-clients.ts";
 import type { XdsTls } from "./credentials.ts";
-import { fetchHandler, fetchMethods } from "./fetch-services.ts";
+import { type CallHandler, callRouter, pathOf } from "./calls.ts";
+import { fetchMethods } from "./fetch-services.ts";
 import { FirstSyncs } from "./first-sync.ts";
 import { JoinGuard } from "./join.ts";
-import { addIntrospection } from "./introspection.ts";
+import { Http2Connections } from "./http2-connections.ts";
+import { introspection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
-import { handleDirectly } from "./direct-calls.ts";
 import { bracketed, listen } from "./listen.ts";
 import { registerXdsMetrics } from "./metrics.ts";
-import { type PortService, typedMethods } from "./port-service.ts";
+import type { PortService } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { restHandler } from "./rest.ts";
 import { Publications } from "./publications.ts";
@@ -72,8 +73,6 @@ export interface XdsServer {
  * @throws Error if the address cannot be listened on
  */
 export async function startXdsServer(options: XdsServerOptions): Promise<XdsServer> {
-  // It would write lines of its own to stderr; whatever matters comes back as an error or a status.
-  setLogVerbosity(logVerbosity.NONE);
   const limits: XdsLimits = { ...defaultLimits, ...options.limits };
   const streams = new Set<XdsStream>();
   const join = options.join ?? new JoinGuard(false);
@@ -92,16 +91,6 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     turns: new Turns(),
     now: () => Math.floor(startMs + performance.now()),
   };
-  const server = new Server({
-    "grpc.max_receive_message_length": limits.requestBytesMax,
-    "grpc.max_send_message_length": -1,
-    "grpc.max_concurrent_streams": limits.streamsMax,
-    "grpc.keepalive_time_ms": limits.keepaliveTimeMs,
-    "grpc.keepalive_timeout_ms": limits.keepaliveTimeoutMs,
-    // Its bookkeeping of calls and messages, which nobody reads.
-    "grpc.enable_channelz": 0,
-  });
-
   const open = (call: RawCall, protocol: StreamProtocol, onlyType: ServedType | undefined) => {
     if (streams.size >= limits.streamsMax) {
       call.end(status.RESOURCE_EXHAUSTED, `${limits.streamsMax} streams are open already`);
@@ -110,27 +99,34 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     const stream = new XdsStream(call, protocol, onlyType, context, () => streams.delete(stream));
     streams.add(stream);
   };
-  const direct = new Map(
-    methods.map(([method, protocol, onlyType]) => [
-      `/${method.parent.typeName}/${method.name}`,
-      (call: RawCall) => open(call, protocol, onlyType),
-    ]),
-  );
-  const incoming = { messageBytesMax: limits.requestBytesMax, bytesMax: limits.incomingBytesMax, bytes: 0 };
-  handleDirectly(server, direct, incoming);
-  for (const [method, type] of fetchMethods) {
-    server.addService(typedMethods([method]), { [method.localName]: fetchHandler(type, context) });
+  const discovery = { messageBytesMax: limits.requestBytesMax, bytesMax: limits.incomingBytesMax, bytes: 0 };
+  const reports = { messageBytesMax: limits.reportBytesMax, bytesMax: limits.incomingBytesMax, bytes: 0 };
+  const handlers = new Map<string, CallHandler>();
+  for (const [method, protocol, onlyType] of methods) {
+    const stream = (call: RawCall) => open(call, protocol, onlyType);
+    handlers.set(pathOf(method), { open: stream, incoming: discovery, direct: true });
+  }
+  const offered = options.services ?? [];
+  const services = [...new Set(methods.map(([{ parent }]) => parent)), ...offered.map(({ service }) => service)];
+  const all = [...offered, ...introspection(services)];
+  for (const each of [...fetchMethods(context), ...all.flatMap((service) => service.methods)]) {
+    handlers.set(pathOf(each.method), {
+      open: (call) => each.serve(call, options.log),
+      incoming: reports,
+      direct: false,
+    });
   }
 
-  const { services = [] } = options;
-  for (const { service, handlers } of services) server.addService(typedMethods(service.methods), handlers);
-  const served = [...new Set(methods.map(([{ parent }]) => parent)), ...services.map(({ service }) => service)];
-  const endHealth = addIntrospection(server, served);
   const { host, tls } = options;
   const { connectionsMax } = limits;
-  const onRefused = () => context.metrics.connectionsRefused.add();
-  const at = { host, port: options.port, connectionsMax, onRefused };
-  const { port, setTls, stop } = await listen(server, at, tls, restHandler(context));
+  const { connectionsRefused, connectionsIdle, callsFailed } = context.metrics;
+  const http2 = new Http2Connections({
+    limits,
+    onStream: callRouter(handlers, reports, (service, code) => callsFailed.add(1, service, status[code])),
+    onIdle: () => connectionsIdle.add(),
+  });
+  const at = { host, port: options.port, connectionsMax, onRefused: () => connectionsRefused.add() };
+  const { port, setTls, stop } = await listen(http2, at, tls, restHandler(context));
   const stopChecking = join.onChange(() => {
     for (const stream of streams) stream.checkCredentials();
   });
@@ -143,24 +139,10 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     close: (graceMs = 5_000) => {
       stop();
       stopChecking();
-      endHealth();
-      for (const service of services) service.close?.();
-      const closed = shutDown(server, graceMs);
+      for (const service of all) service.close?.();
+      const closed = http2.close(graceMs);
       for (const stream of streams) stream.end(status.UNAVAILABLE, "the control plane shuts down");
       return closed;
     },
   };
-}
-
-function shutDown(server: Server, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const force = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, graceMs);
-    server.tryShutdown(() => {
-      clearTimeout(force);
-      resolve();
-    });
-  });
 }

@@ -14,17 +14,6 @@ export interface Slot {
   readonly revoked: AbortSignal;
 }
 
-/** One watch among those that share the slots. */
-interface Member {
-  readonly service: string;
-  hotUntilMs: number;
-  /** Somebody says that there is something to hear. */
-  hinted: boolean;
-  holds: { readonly hot: boolean; readonly revoke: AbortController } | undefined;
-  /** The end of what it waits for. */
-  wake: PromiseWithResolvers<Slot> | undefined;
-}
-
 /**
  * Who may ask Consul now. A blocking question holds a connection (HTTP/1.1), of which Consul allows 200 to a client; over HTTP/2, a stream.
  * As long as there are enough, each watch holds one and hears at once. Where there are more watches than slots they take turns, a short
@@ -32,13 +21,14 @@ interface Member {
  * to their slots for a while, so that of a rollout only the first step waits for its turn.
  */
 export class QuestionSlots {
-  readonly #members = new Set<Member>();
-  readonly #byService = new Map<string, Set<Member>>();
+  /** Lists, which mostly have one. */
+  readonly #byService = new Map<string, readonly Member[]>();
   /** In the order of their turns; those with something to hear in `#first`. */
   readonly #queue = new Set<Member>();
   readonly #first = new Set<Member>();
   readonly #crowding: (crowded: boolean) => void;
   #capacity: number;
+  #size = 0;
   #held = 0;
   #hot = 0;
   #wasCrowded = false;
@@ -50,7 +40,7 @@ export class QuestionSlots {
   }
 
   get isCrowded(): boolean {
-    return this.#members.size > this.#capacity;
+    return this.#size > this.#capacity;
   }
 
   /** How many may ask at once. */
@@ -64,35 +54,12 @@ export class QuestionSlots {
    * @param signal of the whole watch, listened to once: what is hung on it for each question is most of the garbage of a crowd
    */
   join(service: string, signal: AbortSignal): SlotMember {
-    const member: Member = { service, hotUntilMs: 0, hinted: false, holds: undefined, wake: undefined };
-    this.#members.add(member);
-    this.#byService.set(service, (this.#byService.get(service) ?? new Set()).add(member));
-    const abort = () => {
-      this.#queue.delete(member);
-      this.#first.delete(member);
-      member.wake?.reject(signal.reason);
-      member.holds?.revoke.abort();
-    };
-    signal.addEventListener("abort", abort);
+    const member = new Member(this.#desk, service, signal);
+    this.#size++;
+    this.#byService.set(service, [...(this.#byService.get(service) ?? []), member]);
+    signal.addEventListener("abort", member);
     this.#look();
-    return {
-      acquire: () => this.#acquire(member, signal),
-      release: (changed) => {
-        if (changed) member.hotUntilMs = Date.now() + HOT_MS;
-        this.#release(member);
-      },
-      leave: () => {
-        signal.removeEventListener("abort", abort);
-        this.#queue.delete(member);
-        this.#first.delete(member);
-        this.#members.delete(member);
-        const namesakes = this.#byService.get(service);
-        namesakes?.delete(member);
-        if (namesakes?.size === 0) this.#byService.delete(service);
-        this.#release(member);
-        this.#look();
-      },
-    };
+    return member;
   }
 
   /** There may be something to hear of a service: its watches ask next. */
@@ -104,25 +71,31 @@ export class QuestionSlots {
     this.#grant();
   }
 
-  #acquire(member: Member, signal: AbortSignal): Promise<Slot> {
-    const wake = Promise.withResolvers<Slot>();
-    if (signal.aborted) {
-      wake.reject(signal.reason);
-      return wake.promise;
-    }
-    member.wake = wake;
-    (member.hinted || this.#mayBeHot(member) ? this.#first : this.#queue).add(member);
-    this.#grant();
-    return wake.promise;
-  }
-
-  #release(member: Member): void {
-    if (member.holds === undefined) return;
-    if (member.holds.hot) this.#hot--;
-    member.holds = undefined;
-    this.#held--;
-    this.#grant();
-  }
+  /** What members do here. */
+  readonly #desk: Desk = {
+    enqueue: (member) => {
+      (member.hinted || this.#mayBeHot(member) ? this.#first : this.#queue).add(member);
+      this.#grant();
+    },
+    dequeue: (member) => {
+      this.#queue.delete(member);
+      this.#first.delete(member);
+    },
+    release: (member) => {
+      if (member.revoke === undefined) return;
+      if (member.isHot) this.#hot--;
+      member.revoke = undefined;
+      this.#held--;
+      this.#grant();
+    },
+    leave: (member) => {
+      const others = this.#byService.get(member.service)?.filter((each) => each !== member) ?? [];
+      if (others.length === 0) this.#byService.delete(member.service);
+      else this.#byService.set(member.service, others);
+      this.#size--;
+      this.#look();
+    },
+  };
 
   #grant(): void {
     while (this.#held < this.#capacity) {
@@ -131,15 +104,11 @@ export class QuestionSlots {
       this.#first.delete(member);
       this.#queue.delete(member);
       const hot = this.isCrowded && !member.hinted && this.#mayBeHot(member);
-      const revoke = new AbortController();
-      member.hinted = false;
-      member.holds = { hot, revoke };
       this.#held++;
       if (hot) this.#hot++;
       const turnMs = Math.max(TURN_MS_MIN, (this.#capacity * 1_000) / QUESTIONS_PER_SECOND_MAX);
       const waitMs = this.isCrowded ? (hot ? HOT_WAIT_MS : turnMs) : undefined;
-      member.wake?.resolve({ waitMs, revoked: revoke.signal });
-      member.wake = undefined;
+      member.grant(waitMs, hot);
     }
   }
 
@@ -151,7 +120,7 @@ export class QuestionSlots {
     const crowded = this.isCrowded;
     if (crowded !== this.#wasCrowded) {
       this.#wasCrowded = crowded;
-      if (crowded) for (const { holds } of this.#members) holds?.revoke.abort();
+      if (crowded) for (const members of this.#byService.values()) for (const { revoke } of members) revoke?.abort();
       this.#crowding(crowded);
     }
     this.#grant();
@@ -160,9 +129,75 @@ export class QuestionSlots {
 
 /** A watch's place among the others. */
 export interface SlotMember {
-  /** Waits for its turn. @throws the reason of the watch's signal */
-  acquire(): Promise<Slot>;
+  /** Waits for its turn; undefined: the watch has ended. */
+  acquire(): Promise<Slot | undefined>;
   /** Gives the slot back. @param changed whether the answer was another one than before */
   release(changed: boolean): void;
   leave(): void;
+}
+
+/** Where members turn to. */
+interface Desk {
+  /** It waits for its turn from now on. */
+  enqueue(member: Member): void;
+  dequeue(member: Member): void;
+  release(member: Member): void;
+  leave(member: Member): void;
+}
+
+/** One watch among those that share the slots. An object with methods, rather than functions for each: there are thousands. */
+class Member implements SlotMember {
+  readonly service: string;
+  hotUntilMs = 0;
+  /** Somebody says that there is something to hear. */
+  hinted = false;
+  /** While it has a slot: how that is taken back, and whether it is one of those for what changed a moment ago. */
+  revoke: AbortController | undefined;
+  isHot = false;
+  readonly #desk: Desk;
+  readonly #signal: AbortSignal;
+  /** The end of what it waits for. */
+  #wake: ((slot: Slot | undefined) => void) | undefined;
+
+  constructor(desk: Desk, service: string, signal: AbortSignal) {
+    this.#desk = desk;
+    this.service = service;
+    this.#signal = signal;
+  }
+
+  acquire(): Promise<Slot | undefined> {
+    return new Promise((resolve) => {
+      if (this.#signal.aborted) return resolve(undefined);
+      this.#wake = resolve;
+      this.#desk.enqueue(this);
+    });
+  }
+
+  release(changed: boolean): void {
+    if (changed) this.hotUntilMs = Date.now() + HOT_MS;
+    this.#desk.release(this);
+  }
+
+  leave(): void {
+    this.#signal.removeEventListener("abort", this);
+    this.#desk.dequeue(this);
+    this.#desk.release(this);
+    this.#desk.leave(this);
+  }
+
+  /** Its turn has come. */
+  grant(waitMs: number | undefined, hot: boolean): void {
+    this.hinted = false;
+    this.isHot = hot;
+    this.revoke = new AbortController();
+    this.#wake?.({ waitMs, revoked: this.revoke.signal });
+    this.#wake = undefined;
+  }
+
+  /** The watch's signal was aborted. */
+  handleEvent(): void {
+    this.#desk.dequeue(this);
+    this.#wake?.(undefined);
+    this.revoke?.abort();
+  }
 }

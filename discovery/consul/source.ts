@@ -8,7 +8,7 @@ import { HINT_CONNECTIONS, watchHints } from "./hints.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
 import { QuestionSlots } from "./slots.ts";
-import { watch } from "./watch.ts";
+import { watch, type WatchContext } from "./watch.ts";
 
 const ANSWER_MS_MAX = 10_000;
 
@@ -17,6 +17,7 @@ export class ConsulSource implements Source {
   readonly #settings: ConsulSettings;
   readonly #client: ConsulClient;
   readonly #slots: QuestionSlots;
+  readonly #context: WatchContext;
   #hinting: AbortController | undefined;
   #identity: { readonly value: Promise<string>; readonly askedMs: number } | undefined;
   /** Known once an agent told it; an agent that may not tell is asked once. */
@@ -27,11 +28,12 @@ export class ConsulSource implements Source {
     const forServices = (questions: number) => Math.max(1, questions - HINT_CONNECTIONS);
     this.#client = new ConsulClient(settings, (questions) => (this.#slots.capacity = forServices(questions)));
     this.#slots = new QuestionSlots(forServices(watchConnections(settings)), (crowded) => this.#hint(crowded));
+    const identity = (asking: AbortSignal) => this.#clusterIdentity(asking);
+    this.#context = { client: this.#client, settings, slots: this.#slots, identity };
   }
 
   watch(service: ServiceKey, signal: AbortSignal): AsyncIterable<ServiceSnapshot> {
-    const identity = (asking: AbortSignal) => this.#clusterIdentity(asking);
-    return watch({ client: this.#client, settings: this.#settings, slots: this.#slots, identity }, service, signal);
+    return watch(this.#context, service, signal);
   }
 
   async list(signal: AbortSignal): Promise<readonly ListedService[]> {

@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
 import { sleep } from "../backoff.ts";
-import { HostNames } from "../host-names.ts";
+import { type Addresses, HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
 import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
@@ -22,6 +22,8 @@ const ANSWER_MS_MAX = 10_000;
 
 /** Consul's indexes move for other services' sake too; so long at least between two questions. */
 const INTERVAL_MS_MIN = 20;
+
+const noAddresses: Addresses = new Map();
 
 /** What watches of one Consul share. */
 export interface WatchContext {
@@ -42,9 +44,10 @@ export async function* watch(
   const place = context.slots.join(service.service, signal);
   try {
     while (!signal.aborted) {
-      const { waitMs, revoked } = await place.acquire();
+      const slot = await place.acquire();
+      if (slot === undefined) return;
       const askedMs = performance.now();
-      const snapshot = await watched.next(waitMs, revoked);
+      const snapshot = await watched.next(slot.waitMs, slot.revoked);
       place.release(snapshot !== undefined);
       if (snapshot !== undefined) yield snapshot;
       const restMs = INTERVAL_MS_MIN - (performance.now() - askedMs);
@@ -60,7 +63,8 @@ class Watch {
   readonly #context: WatchContext;
   readonly #service: ServiceKey;
   readonly #signal: AbortSignal;
-  readonly #hostNames = new HostNames();
+  /** Made for the first one. */
+  #hostNames: HostNames | undefined;
   #index = 0;
   /** The last answer, if instances in it are host names: their addresses may change without a word of Consul. */
   #named: ConsulAnswer | undefined;
@@ -123,9 +127,9 @@ class Watch {
     const names = hostNamesOf(entries);
     this.#named = names.length > 0 ? answer : undefined;
     this.#identity ??= await identity(this.#signal);
-    const snapshot = toSnapshot(this.#service, entries, await this.#hostNames.resolve(names), {
-      passingOnly: settings.passingOnly ?? false,
-    });
+    if (names.length > 0) this.#hostNames ??= new HostNames();
+    const addresses = (await this.#hostNames?.resolve(names)) ?? noAddresses;
+    const snapshot = toSnapshot(this.#service, entries, addresses, { passingOnly: settings.passingOnly ?? false });
     snapshot.revision = String(answer.index);
     snapshot.observeTime = timestampFromMs(Date.now());
     snapshot.clusterIdentity = this.#identity;

@@ -73,6 +73,8 @@ export interface Http2Options {
   readonly hpackTableSize: number;
   /** Undefined: no pings. */
   readonly keepalive: KeepaliveOptions | undefined;
+  /** Whether a response that is malformed ends its connection, which carries others; otherwise its stream. */
+  readonly malformedEndsConnection: boolean;
 }
 
 /** KeepaliveSettings: a ping each `intervalMs` (0: never), which is to be answered within `timeoutMs`. */

@@ -104,6 +104,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     initial_connection_window_size: "used",
     allow_connect: "ignored",
     connection_keepalive: "used",
+    override_stream_error_on_invalid_http_message: "used",
   },
   "envoy.config.core.v3.KeepaliveSettings": {
     interval: "used",

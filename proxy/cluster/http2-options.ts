@@ -15,7 +15,11 @@ export const http2Defaults: Http2Options = {
   initialConnectionWindowSize: 1_048_576,
   hpackTableSize: 4096,
   keepalive: undefined,
+  malformedEndsConnection: true,
 };
+
+/** HPACK tables, in bytes; what is larger costs every connection as much. */
+const HPACK_TABLE_BYTES_MAX = 65_536;
 
 /** Fields that a client of ours honours. */
 const known = new Set([
@@ -26,6 +30,7 @@ const known = new Set([
   // Extended CONNECT is used wherever the endpoint's SETTINGS allow it.
   "allow_connect",
   "connection_keepalive",
+  "override_stream_error_on_invalid_http_message",
 ]);
 
 /** Compiles the Http2ProtocolOptions of a cluster. */
@@ -35,12 +40,16 @@ export function compileHttp2Options(message: Http2ProtocolOptions, place: Place)
       place.field(field.name).refuse("not supported in clusters");
     }
   }
+  if (message.hpackTableSize !== undefined && message.hpackTableSize > HPACK_TABLE_BYTES_MAX) {
+    place.field("hpack_table_size").refuse(`must be within [0, ${HPACK_TABLE_BYTES_MAX}]`);
+  }
   return {
     maxConcurrentStreams: message.maxConcurrentStreams ?? http2Defaults.maxConcurrentStreams,
     initialStreamWindowSize: message.initialStreamWindowSize ?? http2Defaults.initialStreamWindowSize,
     initialConnectionWindowSize: message.initialConnectionWindowSize ?? http2Defaults.initialConnectionWindowSize,
     hpackTableSize: message.hpackTableSize ?? http2Defaults.hpackTableSize,
     keepalive: compileKeepalive(message, place.field("connection_keepalive")),
+    malformedEndsConnection: message.overrideStreamErrorOnInvalidHttpMessage !== true,
   };
 }
 

@@ -1,8 +1,8 @@
 import { now } from "../listen/clock.ts";
-import type { Stream } from "./stream.ts";
+import type { StreamState } from "./stream-state.ts";
 
 /** Counts a stream that has just ended, ends its trace and writes its lines in the access logs; once for each. */
-export function reportEnd(stream: Stream): void {
+export function reportEnd(stream: StreamState): void {
   const { record, listener, options } = stream;
   const { stats } = listener;
   record.endAt = now();

@@ -311,13 +311,13 @@ export class Stream extends StreamState implements FilterStream, ChainEnds {
     this.#forward?.onDownstreamWritable();
   }
 
-  /** The client is gone; nothing can be sent any more. */
-  onDownstreamReset(): void {
+  /** The client's connection is gone, or as flag ("": none) and details say its stream; nothing can be sent any more. */
+  onDownstreamReset(flag = "DC", details = "downstream_remote_disconnect"): void {
     if (this.#ended) return;
     // A tunnel whose ends both closed is complete.
     if (!(this.upgraded && this.#responseDone)) {
-      this.addFlag("DC");
-      this.record.details = "downstream_remote_disconnect";
+      if (flag !== "") this.addFlag(flag);
+      this.record.details = details;
       this.listener.stats.downstream_rq_rx_reset.inc();
     }
     this.#finish();

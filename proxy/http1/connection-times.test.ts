@@ -10,7 +10,7 @@ async function opened() {
   const [options] = path.options().chains;
   if (options === undefined) throw new Error("no filter chain");
   const { stats: all, runtime } = path;
-  const state: ListenerState = { options, runtime, stats: all.listener("http"), byClass: [], port: 0, draining: true };
+  const state: ListenerState = { options, runtime, stats: all.listener(), byClass: [], port: 0, draining: true };
   return new ConnectionTimes(state);
 }
 

@@ -66,7 +66,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#peer = from.peer ?? peerOf(socket);
     listener.stats.downstream_cx_total.inc();
     listener.stats.downstream_cx_active.inc();
-    new SocketReader(socket, this, this.scheme === "http", onPreface !== undefined);
+    new SocketReader(socket, this, onPreface !== undefined);
     socket
       .on("end", () => this.#onEnd())
       .on("drain", () => this.#onDrain())

@@ -18,16 +18,14 @@ export interface BytesTaker {
 export class SocketReader {
   readonly #socket: Socket;
   readonly #taker: BytesTaker;
-  readonly #isPlain: boolean;
   /** Whether the client may yet turn out to speak HTTP/2. */
   #sniffs: boolean;
   #held: Buffer | undefined = undefined;
 
   /** `sniffs`: whether the client may begin with HTTP/2's preface. */
-  constructor(socket: Socket, taker: BytesTaker, isPlain: boolean, sniffs: boolean) {
+  constructor(socket: Socket, taker: BytesTaker, sniffs: boolean) {
     this.#socket = socket;
     this.#taker = taker;
-    this.#isPlain = isPlain;
     this.#sniffs = sniffs;
     socket.on("data", (bytes: Buffer) => this.#onEvent(bytes));
   }
@@ -36,7 +34,7 @@ export class SocketReader {
     const bytes = this.#sniffs ? this.#sniff(input) : input;
     if (bytes === undefined) return;
     this.#pass(bytes, false);
-    if (this.#isPlain) readInto(this.#socket, (length) => this.#pass(readBuffer.subarray(0, length), true));
+    readInto(this.#socket, (length) => this.#pass(readBuffer.subarray(0, length), true));
   }
 
   /** All that one read brings about happens at one time. */

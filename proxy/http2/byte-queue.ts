@@ -10,6 +10,12 @@ export class ByteQueue {
   /** How much of the first block was taken, and of the last is in use. */
   #from = 0;
   #to = 0;
+  #bytes = 0;
+
+  /** Bytes that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
 
   get isEmpty(): boolean {
     return this.#blocks.length === 0;
@@ -17,6 +23,7 @@ export class ByteQueue {
 
   /** Adds a copy of bytes[from, to). */
   push(bytes: Buffer, from: number, to: number): void {
+    this.#bytes += to - from;
     const last = this.#blocks.at(-1);
     let at = from;
     if (last !== undefined) {
@@ -48,6 +55,7 @@ export class ByteQueue {
   /** Takes so many bytes of the first block away. */
   take(bytes: number): void {
     this.#from += bytes;
+    this.#bytes -= bytes;
     if (this.#from < this.to) return;
     release(this.#blocks.shift());
     this.#from = 0;
@@ -57,6 +65,7 @@ export class ByteQueue {
     for (const block of this.#blocks) release(block);
     this.#blocks.length = 0;
     this.#from = 0;
+    this.#bytes = 0;
   }
 }
 

@@ -11,6 +11,20 @@ const GET = h2.frame(
 );
 const OPENING = Buffer.concat([h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0), GET]).toString("latin1");
 
+test("a client that says GOAWAY may still send requests until it has heard ours (RFC 9113, 6.8)", async () => {
+  await using path = await DataPath.start({ route: null });
+  using client = new RawClient(path.port);
+  const get = (id: number) => h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, id, h2.fields(...h2.GET));
+  const goaway = h2.frame(h2.GOAWAY, 0, 0, "\0\0\0\0\0\0\0\0");
+  const frames = [h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0), get(1), goaway, get(3)];
+  client.send(Buffer.concat(frames).toString("latin1"));
+  await client.until((text) => h2.framesOf(text).filter(({ type }) => type === h2.HEADERS).length === 2);
+  // It has: the answer to the PING behind it says so.
+  const ping = h2.framesOf(client.received).find(({ type }) => type === h2.PING);
+  client.send(h2.frame(h2.PING, 1, 0, ping?.payload).toString("latin1"));
+  await client.end();
+});
+
 test("a client that never answers our PING is warned for drain_timeout, and then refused", async () => {
   let release: (() => void) | undefined;
   await using origin = await TestServer.http((_request, response) => {

@@ -19,8 +19,9 @@ class Recorder implements FrameSink {
     this.#data += bytes.toString("latin1", from, to);
   }
 
-  onDataEnd(): void {
+  onDataEnd(): number {
     this.seen.push(this.#data);
+    return codes.NO_ERROR;
   }
 
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): number {

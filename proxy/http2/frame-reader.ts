@@ -9,7 +9,7 @@ export interface FrameSink {
   onDataHead(flags: number, streamId: number, length: number): number;
   /** A piece of it, valid during the call only. */
   onDataPiece(bytes: Buffer, from: number, to: number): void;
-  onDataEnd(): void;
+  onDataEnd(): number;
   /** Any other frame: its payload, valid during the call only. */
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): number;
 }
@@ -59,7 +59,7 @@ export class FrameReader {
     while (at < to && sink.reading) {
       if (this.#inData) {
         at = this.#readData(bytes, at, to);
-        if (at < 0) return codes.PROTOCOL_ERROR;
+        if (at < 0) return -at;
         continue;
       }
       if (this.#payload !== undefined) {
@@ -132,10 +132,7 @@ export class FrameReader {
     if (padded && length === 0) return codes.FRAME_SIZE_ERROR;
     const error = this.#sink.onDataHead(flags, streamId, length);
     if (error !== codes.NO_ERROR) return error;
-    if (length === 0) {
-      this.#sink.onDataEnd();
-      return codes.NO_ERROR;
-    }
+    if (length === 0) return this.#sink.onDataEnd();
     this.#inData = true;
     this.#padComes = padded;
     this.#padLeft = 0;
@@ -143,14 +140,14 @@ export class FrameReader {
     return codes.NO_ERROR;
   }
 
-  /** Returns where it stopped; -1: there is more padding than frame. */
+  /** Returns where it stopped, or an error, negated. */
   #readData(bytes: Buffer, from: number, to: number): number {
     let at = from;
     if (this.#padComes) {
       this.#padComes = false;
       this.#padLeft = bytes[at++] as number;
       this.#dataLeft -= 1 + this.#padLeft;
-      if (this.#dataLeft < 0) return -1;
+      if (this.#dataLeft < 0) return -codes.PROTOCOL_ERROR;
     }
     if (this.#dataLeft > 0 && at < to) {
       const end = Math.min(to, at + this.#dataLeft);
@@ -163,7 +160,8 @@ export class FrameReader {
     this.#padLeft -= skipped;
     if (this.#padLeft === 0) {
       this.#inData = false;
-      this.#sink.onDataEnd();
+      const error = this.#sink.onDataEnd();
+      if (error !== codes.NO_ERROR) return -error;
     }
     return at + skipped;
   }

@@ -37,6 +37,11 @@ export const codes = {
   HTTP_1_1_REQUIRED: 13,
 } as const;
 
+const names: readonly string[] = Object.keys(codes);
+
+/** The name of an error code; one that RFC 9113 doesn't have is "INTERNAL_ERROR", as which it is to be taken (7). */
+export const codeName = (code: number): string => names[code] ?? "INTERNAL_ERROR";
+
 /** Bytes of a frame's head. */
 export const FRAME_HEAD_BYTES = 9;
 

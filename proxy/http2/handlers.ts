@@ -1,10 +1,18 @@
+import type { Abort } from "./abort.ts";
 import type { Http2Stream } from "./stream.ts";
 
 /**
- * Why a stream is over: both sides ended it, the peer or we reset it, a GOAWAY of the endpoint left it out (which has not looked at it then), or its connection
- * is gone.
+ * Why a stream is over: both sides ended it, the peer or we reset it, the peer broke the protocol on it or on its connection, a GOAWAY of the endpoint left it out (which
+ * has not looked at it then), or its connection is gone.
  */
-export type StreamEnd = "complete" | "reset by peer" | "reset by us" | "given back" | "connection gone";
+export type StreamEnd =
+  | "complete"
+  | "reset by peer"
+  | "reset by us"
+  | "broken by peer"
+  | "connection broken by peer"
+  | "given back"
+  | "connection gone";
 
 /**
  * Takes what a peer sends on one stream. Calls come while the socket is read; whatever they write, on this connection or others, leaves when all
@@ -23,7 +31,7 @@ export interface StreamHandler {
   onReadEnd(): void;
   /** After sendData() returned false: what waited has gone. */
   onWritable(): void;
-  /** The stream is over, at both sides. `code`: of RST_STREAM; NO_ERROR where it is complete. */
+  /** The stream is over, at both sides. `code`: of RST_STREAM, or of the connection's error; NO_ERROR where it is complete. */
   onClosed(end: StreamEnd, code: number): void;
 }
 
@@ -40,9 +48,12 @@ export interface SessionHandler {
   onGoaway(code: number): void;
   /** The peer answered ping(kind). */
   onPong(kind: number): void;
-  /** A stream of a client was refused before it was one: too many are open (REFUSED_STREAM), its head is malformed (PROTOCOL_ERROR) or too large (ENHANCE_YOUR_CALM). */
-  onRefused(code: number): void;
-  /** A stream is about to be reset for what the peer did on it. */
+  /**
+   * A stream of a client was refused before it was one: too many are open (REFUSED_STREAM), its head is malformed (PROTOCOL_ERROR) or too large (ENHANCE_YOUR_CALM). `abort`: how
+   * the latter two are logged.
+   */
+  onRefused(code: number, abort: Abort | undefined): void;
+  /** A stream is about to be reset for what the peer did on it. Not called where only its body's length is another than it said, or its head or trailers are too large. */
   onStreamError(code: number): void;
   /** The peer broke the protocol, or went too far: GOAWAY with this code is on its way. The streams are closed after this. */
   onFailed(code: number): void;

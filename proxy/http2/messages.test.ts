@@ -38,6 +38,7 @@ const bad: [string, FieldsOf, string[]][] = [
   ["CR LF in the host", "request", [...GET.slice(0, 6), "host", "a\r\nb: c"]],
   ["a space in the method", "request", [":method", "GET /", ...GET.slice(2)]],
   ["CONNECT with a path", "request", [":method", "CONNECT", ":path", "/", ":authority", "a:1"]],
+  ["CONNECT with a content-length", "request", [":method", "CONNECT", ":authority", "a:1", "content-length", "0"]],
   [":protocol where nobody allowed it", "request", [":method", "CONNECT", ...GET.slice(2), ":protocol", "websocket"]],
   [":protocol with another method", "request", [...GET, ":protocol", "websocket"]],
   ["two content-lengths", "request", [...GET, "content-length", "1", "content-length", "1"]],
@@ -59,6 +60,7 @@ test("extended CONNECT needs all pseudo-headers, and to be allowed", () => {
   expect(accepts(websocket, "request", true)).toBe(true);
   expect(accepts(websocket, "request", false)).toBe(false);
   expect(accepts(websocket.slice(0, 6), "request", true)).toBe(false);
+  expect(accepts([...websocket, "content-length", "5"], "request", true)).toBe(false);
 });
 
 test("what it says of a message is of the last one only", () => {

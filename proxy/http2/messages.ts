@@ -24,11 +24,14 @@ export class MessageCheck {
   contentLength = -1;
   /** Of a response. */
   status = 0;
+  /** Whether what was refused is a field; otherwise all are some, and together no message. */
+  isFieldBroken = false;
 
   /** Whether names and values (in turn) are as they must be. `connectProtocol`: extended CONNECT may be used. */
   accepts(fields: readonly string[], kind: FieldsOf, connectProtocol: boolean): boolean {
     this.contentLength = -1;
     this.status = 0;
+    this.isFieldBroken = true;
     let seen = 0;
     let inPseudo = true;
     let isConnect = false;
@@ -46,12 +49,16 @@ export class MessageCheck {
       }
       inPseudo = false;
       if (name === "host" && kind === "request") {
-        if (value !== "" && !AUTHORITY.test(value)) return false;
+        // As in HTTP/1 (RFC 9112, 3.2) there is one.
+        if (hasHost || (value !== "" && !AUTHORITY.test(value))) return false;
         hasHost = true;
       } else if (!this.#field(name, value, kind)) return false;
     }
+    this.isFieldBroken = false;
     if (kind === "trailers") return true;
     if (kind === "response") return (seen & STATUS_BIT) !== 0;
+    // RFC 9110, 9.3.6: a CONNECT has no content; behind a length an HTTP/1 endpoint would take what comes in the tunnel, or the next request, for it.
+    if (isConnect && this.contentLength >= 0) return false;
     return isWholeRequest(seen, isConnect, hasHost, connectProtocol);
   }
 
@@ -93,7 +100,7 @@ export class MessageCheck {
       case "upgrade":
         return false;
       case "te":
-        return kind !== "request" || value.toLowerCase() === "trailers";
+        return value.toLowerCase() === "trailers";
       default:
         return true;
     }

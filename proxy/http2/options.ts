@@ -12,6 +12,8 @@ export interface Http2Options {
   /** How often to ping a client, and how long to wait for its answer, in ms; 0: no pings. */
   readonly keepaliveIntervalMs: number;
   readonly keepaliveTimeoutMs: number;
+  /** Whether a message that is malformed ends the client's connection; otherwise its stream. */
+  readonly malformedEndsConnection: boolean;
 }
 
 /** RFC 9113, 6.9.2: what a window is before anybody says otherwise, and what it can be. */
@@ -31,4 +33,5 @@ export const edgeDefaults: Http2Options = {
   allowConnect: false,
   keepaliveIntervalMs: 0,
   keepaliveTimeoutMs: 0,
+  malformedEndsConnection: false,
 };

@@ -23,6 +23,8 @@ export class Http2Request implements IncomingRequest {
   upgrade = "";
   /** A request that waits for 100 before it sends its body. */
   expectContinue = false;
+  /** Fields that were left out for an underscore in their name. */
+  droppedFields = 0;
 
   /** HTTP/2 frames by itself; towards HTTP/1 a body without a length goes in chunks. */
   get chunked(): boolean {
@@ -54,7 +56,6 @@ export function readRequestHead(fields: readonly string[], limits: FieldLimits):
     }
     switch (name) {
       case "host":
-        if (host !== undefined && host !== value) return violations.twoHosts;
         host = value;
         continue;
       case "cookie":
@@ -81,6 +82,7 @@ export function readRequestHead(fields: readonly string[], limits: FieldLimits):
         if (name.startsWith("proxy-")) continue;
         if (limits.headersWithUnderscores !== "allow" && name.includes("_")) {
           if (limits.headersWithUnderscores === "reject") return violations.underscore;
+          request.droppedFields++;
           continue;
         }
     }

@@ -133,6 +133,13 @@ const floods: readonly (readonly [string, string])[] = [
   ["PING", times(50_000, h2.frame(h2.PING, 0, 0, "12345678"))],
   ["SETTINGS", times(50_000, h2.frame(h2.SETTINGS, 0, 0))],
   ["empty DATA", openStream.toString("latin1") + times(50_000, h2.frame(h2.DATA, 0, 1))],
+  ["DATA that is all padding", openStream.toString("latin1") + times(50_000, h2.frame(h2.DATA, 8, 1, "\0"))],
+  [
+    "trailers on a stream that was reset",
+    // A content-length that is none: it is reset at once, and what follows may have been under way.
+    h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.fields(...h2.GET, ["content-length", "x"])).toString("latin1") +
+      times(50_000, h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, h2.fields(["a", "b"]))),
+  ],
   ["CONTINUATION", begun.toString("latin1") + times(50_000, h2.frame(h2.CONTINUATION, 0, 1, h2.fields(["a", "b"])))],
   [
     "SETTINGS that change",

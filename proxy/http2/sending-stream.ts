@@ -1,3 +1,4 @@
+import type { Http2Stats } from "../listen/context.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { DATA, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, writeFrameHead } from "./frames.ts";
 import type { Output } from "./output.ts";
@@ -5,6 +6,7 @@ import type { Output } from "./output.ts";
 /** What streams share to send by: one connection's windows and output. */
 export interface Sender {
   readonly output: Output;
+  readonly stats: Http2Stats;
   /** What the peer takes on all streams together, in bytes. */
   sendWindow: number;
   /** Writes a head or trailers; returns where the flags of its first frame are. */
@@ -15,6 +17,8 @@ export interface Sender {
   onDataSent(): void;
   /** The stream has something to send; its turn comes when the windows and the output allow. */
   queue(stream: SendingStream): void;
+  /** The stream is over; its turn won't come, however long the peer leaves the windows closed. */
+  unqueue(stream: SendingStream): void;
 }
 
 /** The half of a stream that we send: what can't leave at once waits here, and says so. */
@@ -65,6 +69,7 @@ export abstract class SendingStream {
     const at = this.#waits || this.#sender.isCongested ? from : this.#writeFrames(bytes, from, to);
     if (at === to) return true;
     (this.#queue ??= new ByteQueue()).push(bytes, at, to);
+    this.#sender.stats.pending_send_bytes.inc(to - at);
     this.#wantsRoom = true;
     this.#sender.queue(this);
     return false;
@@ -95,7 +100,9 @@ export abstract class SendingStream {
     const queue = this.#queue;
     const first = queue?.first;
     if (queue === undefined || first === undefined || this.closed) return;
-    queue.take(this.#writeFrame(first, queue.from, queue.to));
+    const written = this.#writeFrame(first, queue.from, queue.to);
+    queue.take(written);
+    this.#sender.stats.pending_send_bytes.dec(written);
     if (queue.isEmpty && this.#ending) this.#writeEnd();
   }
 
@@ -104,7 +111,11 @@ export abstract class SendingStream {
 
   /** What waits will not be sent. */
   protected dropQueue(): void {
-    this.#queue?.clear();
+    const queue = this.#queue;
+    if (queue === undefined) return;
+    this.#sender.stats.pending_send_bytes.dec(queue.bytes);
+    queue.clear();
+    this.#sender.unqueue(this);
   }
 
   get #waits(): boolean {

@@ -178,7 +178,7 @@ test("a client that resets its stream ends the request at the origin", async () 
   await until(() => origin.accepted === 1);
   stream.close(8);
   await until(() => gone === 1 && path.records.length === 1);
-  expect(path.records[0]?.flags).toEqual(["DC"]);
+  expect(path.records[0]).toMatchObject({ flags: ["DR"], details: "http2.remote_reset" });
 });
 
 test("a slow reader holds back the origin; a slow origin holds back the client", async () => {

@@ -6,19 +6,23 @@ import { ConnectionTimes } from "../http1/connection-times.ts";
 import { Violation } from "../http1/violation.ts";
 import { now } from "../listen/clock.ts";
 import type { Accepted } from "../listen/codec.ts";
+import type { Http2Stats } from "../listen/context.ts";
 import type { HttpOptions } from "../listen/options.ts";
 import { readBuffer, readInto } from "../listen/read-buffer.ts";
 import type { ListenerState } from "../listen/state.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import { malformed } from "../reply.ts";
+import type { Abort } from "./abort.ts";
 import { codes } from "./frames.ts";
 import type { SessionHandler } from "./handlers.ts";
+import { reportRefused } from "./refused-request.ts";
 import { readRequestHead } from "./request-head.ts";
 import { ResetBudget } from "./reset-budget.ts";
 import { ServedStream, type ServedStreamOwner } from "./server-stream.ts";
 import type { SessionOptions } from "./session-streams.ts";
 import { Http2Session } from "./session.ts";
 import type { Http2Stream } from "./stream.ts";
+import { violations } from "./violation.ts";
 
 // Kinds of timers.
 const ON_CHECK = 0;
@@ -29,6 +33,8 @@ const ON_KEEPALIVE = 2;
 const DRAIN_PING = 1;
 const KEEPALIVE_PING = 2;
 
+/** How long a client may take to acknowledge our SETTINGS; one that doesn't speak HTTP/2 at all would otherwise stay until it counts as idle. */
+const SETTINGS_TIMEOUT_MS = 30_000;
 /** Pseudo-headers of a request, of which max_headers_count knows nothing. */
 const PSEUDO_HEADERS = 5;
 
@@ -68,7 +74,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     this.#times = new ConnectionTimes(listener);
     this.#quietMs = Math.min(this.#times.firstLookMs, this.#times.takingLimitMs);
     const { http } = listener.options;
-    this.#session = new Http2Session(socket, sessionOptions(http), this);
+    this.#session = new Http2Session(socket, sessionOptions(http, listener.runtime.stats.http2()), this);
     this.#read();
     this.wakeWithin(this.#times.firstLookMs);
     // It may have been sniffed out (listen/codec.ts) while the listener began to drain.
@@ -79,10 +85,9 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
   /** The first bytes may lie in the socket's stream already; those after them are read in the cheapest way there is. */
   #read(): void {
     const session = this.#session;
-    const isPlain = this.scheme === "http";
     const socket = this.#socket.on("data", (bytes: Buffer) => {
       session.receive(bytes, 0, bytes.length);
-      if (isPlain) readInto(socket, (length) => session.receive(readBuffer, 0, length));
+      readInto(socket, (length) => session.receive(readBuffer, 0, length));
     });
     if (socket.isPaused()) socket.resume();
   }
@@ -103,7 +108,11 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     if (!this.#draining && this.#listener.crowd?.sendsAway() === true) this.#sendAway();
     this.drain();
     const request = readRequestHead(fields, http);
-    if (!(request instanceof Violation)) return served.begin(request, end);
+    if (!(request instanceof Violation)) {
+      if (request.droppedFields > 0) this.#session.stats.dropped_headers_with_underscores.inc(request.droppedFields);
+      return served.begin(request, end);
+    }
+    if (request === violations.underscore) this.#session.stats.requests_rejected_with_underscores_in_headers.inc();
     this.#listener.stats.downstream_cx_protocol_error.inc();
     stream.reply(malformed(request));
   }
@@ -116,14 +125,16 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     if (this.#streams.size === 0) this.wakeWithin(this.#quietMs);
   }
 
-  onRefused(code: number): void {
+  onRefused(code: number, abort: Abort | undefined): void {
     if (code === codes.ENHANCE_YOUR_CALM) this.#listener.stats.downstream_rq_too_large.inc();
-    else if (code === codes.PROTOCOL_ERROR) this.#listener.stats.downstream_cx_protocol_error.inc();
+    if (abort !== undefined) reportRefused(this.#listener, this.#peer, this.scheme, abort);
+    this.onStreamError(code);
     this.#count(false, 0);
   }
 
-  onStreamError(): void {
-    this.#listener.stats.downstream_cx_protocol_error.inc();
+  onStreamError(code: number): void {
+    const { options } = this.#listener;
+    if (code === codes.PROTOCOL_ERROR && options.http.http2.malformedEndsConnection) this.#session.fail(code);
   }
 
   #count(complete: boolean, lifeMs: number): void {
@@ -141,10 +152,9 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
 
   onSettings(): void {}
 
-  /** It opens no further streams, and closes when it has its responses. */
+  /** It is about to go; RFC 9113, 6.8 leaves it free to open streams until then. */
   onGoaway(): void {
-    this.#draining = true;
-    this.#session.close();
+    this.drain();
   }
 
   onPong(kind: number): void {
@@ -199,7 +209,10 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
 
   /** Sends a keepalive PING, or finds that the last one was not answered in time. */
   #keepAlive(): void {
-    if (this.#pinged) return this.destroy();
+    if (this.#pinged) {
+      this.#session.stats.keepalive_timeout.inc();
+      return this.destroy();
+    }
     this.#pinged = true;
     this.#session.ping(KEEPALIVE_PING);
     timers.schedule(this.#keepaliveTimer, this.#listener.options.http.http2.keepaliveTimeoutMs);
@@ -248,6 +261,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
     const left = stream.record.endAt + streamIdleTimeoutMs - at;
     if (streamIdleTimeoutMs === 0 || left > 0) return left > 0 ? left : Number.POSITIVE_INFINITY;
     this.#listener.stats.downstream_rq_idle_timeout.inc();
+    this.#session.stats.tx_flush_timeout.inc();
     served.cut();
     return Number.POSITIVE_INFINITY;
   }
@@ -260,15 +274,15 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
   }
 }
 
-function sessionOptions({
-  http2,
-  maxHeadersCount,
-  maxRequestHeadersKb,
-  delayedCloseTimeoutMs,
-}: HttpOptions): SessionOptions {
+function sessionOptions(
+  { http2, maxHeadersCount, maxRequestHeadersKb, delayedCloseTimeoutMs }: HttpOptions,
+  stats: Http2Stats,
+): SessionOptions {
   return {
     isClient: false,
     delayedCloseTimeoutMs,
+    settingsTimeoutMs: SETTINGS_TIMEOUT_MS,
+    stats,
     settings: {
       headerTableBytes: http2.hpackTableBytes,
       streamWindowBytes: http2.streamWindowBytes,

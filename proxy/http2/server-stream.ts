@@ -2,6 +2,7 @@ import type { Downstream } from "../filters/downstream.ts";
 import type { Stream } from "../filters/stream.ts";
 import type { Headers } from "../headers.ts";
 import { isBodiless } from "../http1/write.ts";
+import { abortOf } from "./abort.ts";
 import { readTrailers, responseFields, trailerFields } from "./fields.ts";
 import { codes } from "./frames.ts";
 import type { StreamEnd, StreamHandler } from "./handlers.ts";
@@ -107,9 +108,12 @@ export class ServedStream implements Downstream, StreamHandler {
     this.stream.onDownstreamWritable();
   }
 
-  onClosed(end: StreamEnd): void {
+  onClosed(end: StreamEnd, code: number): void {
     // A stream whose response has just been sent to its end is about to end by itself.
-    if (end !== "complete") this.stream.onDownstreamReset();
+    if (end !== "complete") {
+      const { flag, details } = abortOf(end, code);
+      this.stream.onDownstreamReset(flag, details);
+    }
     this.#owner.onStreamClosed(this, end === "complete");
   }
 
@@ -119,6 +123,11 @@ export class ServedStream implements Downstream, StreamHandler {
 
   sendHead(status: number, headers: Headers, end: boolean): void {
     this.#bodiless = isBodiless(status, this.#method);
+    if (this.#ahead !== undefined && status >= 200 && status < 300) {
+      // RFC 8441, 5: such a status says that the tunnel is there. This is an answer of who has opened none, and would be taken for what comes through it.
+      this.#bodiless = true;
+      headers.remove("content-length");
+    }
     this.#http2.sendHeaders(responseFields(status, headers), end);
   }
 

@@ -49,13 +49,14 @@ export abstract class SessionControl extends SessionStreams {
         return codes.PROTOCOL_ERROR;
       default:
         // RFC 9113, 4.1: unknown types are ignored.
-        return this.budget.allows() ? codes.NO_ERROR : codes.ENHANCE_YOUR_CALM;
+        return this.useless();
     }
   }
 
   #onWindowUpdate(id: number, bytes: Buffer, from: number, to: number): number {
     if (to - from !== 4) return codes.FRAME_SIZE_ERROR;
-    if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const flood = this.useless(this.stats.inbound_window_update_frames_flood);
+    if (flood !== codes.NO_ERROR) return flood;
     const increment = uint31At(bytes, from);
     if (id === 0) {
       this.sendWindow += increment;
@@ -84,14 +85,16 @@ export abstract class SessionControl extends SessionStreams {
     if (to - from !== 4) return codes.FRAME_SIZE_ERROR;
     if (id === 0 || this.isIdle(id)) return codes.PROTOCOL_ERROR;
     const stream = this.live.get(id);
-    if (stream !== undefined) stream.peerReset(uint32At(bytes, from));
-    else if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    if (stream === undefined) return this.useless();
+    this.stats.rx_reset.inc();
+    stream.peerReset(uint32At(bytes, from));
     return codes.NO_ERROR;
   }
 
   #onSettings(flags: number, id: number, bytes: Buffer, from: number, to: number): number {
     if (id !== 0) return codes.PROTOCOL_ERROR;
-    if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const flood = this.useless(this.stats.outbound_control_flood);
+    if (flood !== codes.NO_ERROR) return flood;
     if ((flags & ACK) !== 0) {
       if (from !== to) return codes.FRAME_SIZE_ERROR;
       this.onSettingsAck();
@@ -101,7 +104,9 @@ export abstract class SessionControl extends SessionStreams {
     const error =
       this.peer.apply(bytes, from, to, this.isClient) || this.#moveWindows(this.peer.streamWindowBytes - before);
     if (error !== codes.NO_ERROR) return error;
-    this.setPeerTableBytes(this.peer.headerTableBytes);
+    const { headerTableBytes, lowestHeaderTableBytes } = this.peer;
+    if (lowestHeaderTableBytes < headerTableBytes) this.setPeerTableBytes(lowestHeaderTableBytes);
+    this.setPeerTableBytes(headerTableBytes);
     this.writeSettingsAck();
     this.handler.onSettings();
     return codes.NO_ERROR;
@@ -128,15 +133,16 @@ export abstract class SessionControl extends SessionStreams {
       this.handler.onPong(kind);
       return codes.NO_ERROR;
     }
-    if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
-    if (!isAnswer) this.writePong(bytes, from);
-    return codes.NO_ERROR;
+    const flood = this.useless(this.stats.outbound_control_flood);
+    if (!isAnswer && flood === codes.NO_ERROR) this.writePong(bytes, from);
+    return flood;
   }
 
   #onGoaway(id: number, bytes: Buffer, from: number, to: number): number {
     if (id !== 0) return codes.PROTOCOL_ERROR;
     if (to - from < 8) return codes.FRAME_SIZE_ERROR;
-    if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const flood = this.useless();
+    if (flood !== codes.NO_ERROR) return flood;
     const last = uint31At(bytes, from);
     // First, so that what is given back does not come back to this connection.
     this.handler.onGoaway(uint32At(bytes, from + 4));
@@ -152,7 +158,8 @@ export abstract class SessionControl extends SessionStreams {
   /** Deprecated (RFC 9113, 5.3): only its form is looked at. */
   #onPriority(id: number, bytes: Buffer, from: number, to: number): number {
     if (id === 0) return codes.PROTOCOL_ERROR;
-    if (!this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const flood = this.useless(this.stats.inbound_priority_frames_flood);
+    if (flood !== codes.NO_ERROR) return flood;
     const isOfSize = to - from === 5;
     if (isOfSize && uint31At(bytes, from) !== id) return codes.NO_ERROR;
     const error = isOfSize ? codes.PROTOCOL_ERROR : codes.FRAME_SIZE_ERROR;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 
 import { HpackEncoder } from "../hpack/encoder.ts";
+import type { Http2Stats } from "../listen/context.ts";
 import {
   ACK,
   CONTINUATION,
@@ -30,18 +31,20 @@ const PING_BYTES = 8;
 /** Writes a connection's frames, and lets its streams take turns. */
 export class SessionSender implements Sender {
   readonly output: Output;
+  readonly stats: Http2Stats;
   sendWindow: number = WINDOW_BYTES_DEFAULT;
 
   readonly #encoder = new HpackEncoder(ENCODER_TABLE_BYTES);
   readonly #onDataSent: () => void;
   /** Streams whose turn is to come, in this order. */
-  #waiting: SendingStream[] = [];
+  readonly #waiting: SendingStream[] = [];
   #isPumping = false;
   /** A stream's handler is to hear that there is room. */
   readonly #onRoom: (stream: SendingStream) => void;
 
-  constructor(socket: Socket, onDataSent: () => void, onRoom: (stream: SendingStream) => void) {
+  constructor(socket: Socket, stats: Http2Stats, onDataSent: () => void, onRoom: (stream: SendingStream) => void) {
     this.output = new Output(socket, () => this.pump());
+    this.stats = stats;
     this.#onDataSent = onDataSent;
     this.#onRoom = onRoom;
   }
@@ -101,6 +104,7 @@ export class SessionSender implements Sender {
   }
 
   writeReset(id: number, code: number): void {
+    this.stats.tx_reset.inc();
     const at = this.#begin(RST_STREAM, 0, id, 4);
     writeUint32(this.output.chunk, at, code);
   }
@@ -128,6 +132,7 @@ export class SessionSender implements Sender {
   }
 
   writeGoaway(lastStreamId: number, code: number): void {
+    this.stats.goaway_sent.inc();
     const at = this.#begin(GOAWAY, 0, 0, 8);
     writeUint32(this.output.chunk, at, lastStreamId);
     writeUint32(this.output.chunk, at + 4, code);
@@ -144,21 +149,26 @@ export class SessionSender implements Sender {
     this.#waiting.push(stream);
   }
 
+  unqueue(stream: SendingStream): void {
+    if (!stream.isQueued) return;
+    stream.isQueued = false;
+    this.#waiting.splice(this.#waiting.indexOf(stream), 1);
+  }
+
   /** Lets streams that wait send, one frame each in turn, as far as the windows and the output allow. */
   pump(): void {
     if (this.#waiting.length === 0 || this.#isPumping) return;
     this.#isPumping = true;
     const { output } = this;
     const withRoom: SendingStream[] = [];
-    let next = 0;
-    while (next < this.#waiting.length && this.sendWindow > 0 && output.hasRoom) {
-      const stream = this.#waiting[next++] as SendingStream;
+    while (this.sendWindow > 0 && output.hasRoom) {
+      const stream = this.#waiting.shift();
+      if (stream === undefined) break;
       stream.isQueued = false;
       stream.writeNext();
       if (stream.canSend) this.queue(stream);
       else if (stream.hasRoom) withRoom.push(stream);
     }
-    this.#waiting = this.#waiting.slice(next);
     this.#isPumping = false;
     for (const stream of withRoom) if (!stream.closed) this.#onRoom(stream);
   }

@@ -1,9 +1,10 @@
 import type { Socket } from "node:net";
 
+import type { Counter, Http2Stats } from "../listen/context.ts";
 import { ClosedStreams } from "./closed-streams.ts";
 import { FrameBudget } from "./frame-budget.ts";
 import { codes, STREAM_ID_MAX, WINDOW_BYTES_DEFAULT } from "./frames.ts";
-import type { SessionHandler, StreamHandler } from "./handlers.ts";
+import type { SessionHandler, StreamEnd, StreamHandler } from "./handlers.ts";
 import { SessionSender } from "./session-sender.ts";
 import { type OwnSettings, PeerSettings } from "./settings.ts";
 import { Http2Stream, type StreamOwner } from "./stream.ts";
@@ -14,6 +15,9 @@ export interface SessionOptions {
   readonly settings: OwnSettings;
   /** How long a peer may take to read the last that we sent before its socket is closed, in ms. */
   readonly delayedCloseTimeoutMs: number;
+  /** How long a peer may take to acknowledge our SETTINGS, in ms; 0: as long as it likes. */
+  readonly settingsTimeoutMs: number;
+  readonly stats: Http2Stats;
 }
 
 /** A connection's streams: which there are and were, and what the peer may send on all of them together. */
@@ -42,6 +46,7 @@ export abstract class SessionStreams extends SessionSender implements StreamOwne
     const budget = new FrameBudget();
     super(
       socket,
+      options.stats,
       () => budget.dataSent(),
       (stream) => (stream as Http2Stream).handler.onWritable(),
     );
@@ -83,10 +88,15 @@ export abstract class SessionStreams extends SessionSender implements StreamOwne
     this.#nextId += 2;
     stream.handler = handler;
     stream.isTunnel = isTunnel;
-    this.live.set(stream.id, stream);
+    this.addLive(stream);
     this.budget.streamBegun();
     stream.sendHeaders(fields, end);
     return stream;
+  }
+
+  protected addLive(stream: Http2Stream): void {
+    this.live.set(stream.id, stream);
+    this.stats.streams_active.inc();
   }
 
   touch(stream: Http2Stream): void {
@@ -105,6 +115,7 @@ export abstract class SessionStreams extends SessionSender implements StreamOwne
 
   onStreamClosed(stream: Http2Stream, early: boolean): void {
     this.live.delete(stream.id);
+    this.stats.streams_active.dec();
     this.closed.add(stream.id, early);
     if (this.live.size === 0) this.onNoStreams();
   }
@@ -123,14 +134,31 @@ export abstract class SessionStreams extends SessionSender implements StreamOwne
     }
   }
 
-  protected closeStreams(): void {
-    for (const stream of [...this.live.values()]) stream.close("connection gone", codes.CANCEL);
+  protected closeStreams(end: StreamEnd, code: number): void {
+    for (const stream of [...this.live.values()]) stream.close(end, code);
+  }
+
+  /**
+   * Counts a frame that costs work and brings nothing. Returns NO_ERROR, or what ends the connection when it was one too many. `flood`: what counts that, if Envoy has a
+   * name for it.
+   */
+  protected useless(flood?: Counter): number {
+    if (this.budget.allows()) return codes.NO_ERROR;
+    flood?.inc();
+    return codes.ENHANCE_YOUR_CALM;
   }
 
   /** Resets a stream for what the peer did on it. */
   protected failStream(stream: Http2Stream, code: number): void {
+    if (code === codes.PROTOCOL_ERROR) this.stats.rx_messaging_error.inc();
     this.handler.onStreamError(code);
-    stream.reset(code);
+    stream.fail(code);
+  }
+
+  /** Resets a stream whose content has another length than the peer said: that is about this message alone, and as in Envoy its connection goes on. */
+  protected failLength(stream: Http2Stream): void {
+    this.stats.rx_messaging_error.inc();
+    stream.fail(codes.PROTOCOL_ERROR);
   }
 
   /** Whether nobody has opened the stream yet. */

@@ -4,6 +4,7 @@ import { type Decoded, HpackDecoder } from "../hpack/decoder.ts";
 import { holdClock, now, releaseClock } from "../listen/clock.ts";
 import { Linger } from "../listen/linger.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
+import { type Abort, refusals } from "./abort.ts";
 import { FieldBlock } from "./field-block.ts";
 import { type FrameSink, FrameReader } from "./frame-reader.ts";
 import { ACK, codes, CONTINUATION, END_HEADERS, END_STREAM, HEADERS, SETTINGS, STREAM_ID_MAX } from "./frames.ts";
@@ -12,6 +13,10 @@ import { MessageCheck } from "./messages.ts";
 import { SessionControl } from "./session-control.ts";
 import type { SessionOptions } from "./session-streams.ts";
 import { Http2Stream } from "./stream.ts";
+
+// Kinds of timers.
+const ON_LINGER = 0;
+const ON_SETTINGS = 1;
 
 // What has become of a connection.
 const OPEN = 0;
@@ -34,15 +39,20 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #block: FieldBlock;
-  readonly #lingerTimer = new Timer(this, 0);
+  readonly #lingerTimer = new Timer(this, ON_LINGER);
+  readonly #settingsTimer = new Timer(this, ON_SETTINGS);
   #state = OPEN;
   #linger: Linger | undefined = undefined;
   /** Whether the connection ends with its last stream. Those that the peer opens beyond `acceptedUpTo` are not for us any more (GOAWAY). */
   #closing = false;
   #acceptedUpTo: number = STREAM_ID_MAX;
-  /** Of the DATA frame that is being read: its stream, if that is there, whether it ends that, and its bytes that are not part of the body, once all of it was read. */
+  /**
+   * Of the DATA frame that is being read: its stream, if that is there, whether it ends that, whether some of the body is in it, and its bytes that are not part of the body, once all of
+   * it was read.
+   */
   #dataStream: Http2Stream | undefined = undefined;
   #dataEnds = false;
+  #dataComes = false;
   #padding = 0;
   /** Frames and blocks that were whole, to tell one unfinished thing from the next. */
   #whole = 0;
@@ -63,6 +73,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
       .on("end", () => this.#onSocketEnd())
       .on("close", () => this.#onSocketClosed());
     this.writeOpening(settings, isClient);
+    if (options.settingsTimeoutMs > 0) timers.schedule(this.#settingsTimer, options.settingsTimeoutMs);
   }
 
   get isOpen(): boolean {
@@ -107,7 +118,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     this.writeGoaway(this.lastPeerId, code);
     this.#end();
     this.handler.onFailed(code);
-    this.closeStreams();
+    this.closeStreams("connection broken by peer", code);
   }
 
   /** Closes the socket at once. */
@@ -115,7 +126,9 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     this.#socket.destroy();
   }
 
-  onTimer(): void {
+  onTimer(kind: number): void {
+    // RFC 9113, 6.5.3: who doesn't acknowledge "within a reasonable amount of time".
+    if (kind === ON_SETTINGS) return this.fail(codes.SETTINGS_TIMEOUT);
     if (this.#linger === undefined) this.#end();
     else if (this.#linger.check()) timers.schedule(this.#lingerTimer, this.#linger.checkMs);
   }
@@ -133,6 +146,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   /** What has gathered leaves, our half closes, and the peer gets time to read it. */
   #end(): void {
     this.#state = ENDING;
+    timers.cancel(this.#settingsTimer);
     // An endpoint has nothing of ours to read any more.
     this.#linger = new Linger(this.#socket, this.output, this.options.delayedCloseTimeoutMs, this.isClient);
     timers.schedule(this.#lingerTimer, this.#linger.checkMs);
@@ -143,6 +157,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   }
 
   protected onSettingsAck(): void {
+    timers.cancel(this.#settingsTimer);
     this.#decoder.onSettingsAck();
   }
 
@@ -155,13 +170,17 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     if (this.#state === CLOSED) return;
     this.#state = CLOSED;
     timers.cancel(this.#lingerTimer);
-    this.closeStreams();
+    timers.cancel(this.#settingsTimer);
+    this.closeStreams("connection gone", codes.CANCEL);
     this.handler.onClosed();
   }
 
   #endOfRead(): void {
     if (this.#state !== OPEN) return;
-    if (this.output.overflows) return this.fail(codes.ENHANCE_YOUR_CALM);
+    if (this.output.overflows) {
+      this.stats.outbound_flood.inc();
+      return this.fail(codes.ENHANCE_YOUR_CALM);
+    }
     if (!this.#reader.unfinished && this.#block.pendingId === 0) this.unfinishedSince = -1;
     else if (this.unfinishedSince < 0 || this.#whole !== this.#wholeBefore) {
       this.unfinishedSince = now();
@@ -176,7 +195,7 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     if (this.receiveWindow < 0) return codes.FLOW_CONTROL_ERROR;
     this.#padding = length;
     this.#dataEnds = (flags & END_STREAM) !== 0;
-    if (length === 0 && !this.#dataEnds && !this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    this.#dataComes = false;
     const stream = this.live.get(id);
     this.#dataStream = stream;
     if (stream === undefined) {
@@ -190,24 +209,30 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
 
   onDataPiece(bytes: Buffer, from: number, to: number): void {
     this.#padding -= to - from;
+    this.#dataComes = true;
     const stream = this.#dataStream;
     if (stream === undefined || stream.closed) return this.giveBack(to - from);
     this.budget.dataReceived();
-    const error = stream.takeData(bytes, from, to);
-    if (error === codes.NO_ERROR) return;
+    if (stream.takeData(bytes, from, to)) return;
     this.giveBack(to - from);
-    this.failStream(stream, error);
+    this.failLength(stream);
   }
 
-  onDataEnd(): void {
+  onDataEnd(): number {
     this.#whole++;
     const stream = this.#dataStream;
     this.#dataStream = undefined;
-    if (stream === undefined || stream.closed) return this.giveBack(this.#padding);
+    // One of nothing but padding is as empty as one of nothing at all.
+    const isEmpty = !this.#dataComes && !this.#dataEnds;
+    const flood = isEmpty ? this.useless(this.stats.inbound_empty_frames_flood) : codes.NO_ERROR;
+    if (stream === undefined || stream.closed) {
+      this.giveBack(this.#padding);
+      return flood;
+    }
     if (this.#padding > 0) stream.takePadding(this.#padding);
-    if (!this.#dataEnds) return;
-    const error = stream.takeEnd();
-    if (error !== codes.NO_ERROR) this.failStream(stream, error);
+    if (!this.#dataEnds) return flood;
+    if (!stream.takeEnd()) this.failLength(stream);
+    return codes.NO_ERROR;
   }
 
   onFrame(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): number {
@@ -234,7 +259,8 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
   #onContinuation(flags: number, bytes: Buffer, from: number, to: number): number {
     const block = this.#block;
     if (block.pendingId === 0) return codes.PROTOCOL_ERROR;
-    if (from === to && !this.budget.allows()) return codes.ENHANCE_YOUR_CALM;
+    const flood = from === to ? this.useless(this.stats.inbound_empty_frames_flood) : codes.NO_ERROR;
+    if (flood !== codes.NO_ERROR) return flood;
     if ((flags & END_HEADERS) === 0) return block.keep(bytes, from, to);
     const whole = block.end(bytes, from, to);
     return whole === undefined ? codes.ENHANCE_YOUR_CALM : this.#onBlock(whole, 0, whole.length);
@@ -246,16 +272,21 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     const fields: string[] = [];
     const verdict = this.#decoder.decode(bytes, from, to, fields);
     if (verdict === "compression") return codes.COMPRESSION_ERROR;
+    if (verdict === "too large") this.stats.header_overflow.inc();
     const stream = this.live.get(id);
     if (stream === undefined) {
       if (!this.isClient && (id & 1) === 1 && id > this.lastPeerId) return this.#begin(id, fields, end, verdict);
-      if (this.mayFollow(id)) return codes.NO_ERROR;
+      // What was under way is no more than trailers.
+      if (this.mayFollow(id)) return this.useless();
       return !this.isIdle(id) && this.closed.wasOpen(id) ? codes.STREAM_CLOSED : codes.PROTOCOL_ERROR;
     }
     let error: number;
     if (stream.peerEnded) error = codes.STREAM_CLOSED;
-    else if (verdict === "too large") error = codes.ENHANCE_YOUR_CALM;
-    else if (verdict === "malformed" || this.#block.isSelfDependent) error = codes.PROTOCOL_ERROR;
+    else if (verdict === "too large") {
+      // Of an endpoint's connection, which carries requests of many, one response that is too large ends its own alone.
+      stream.reset(codes.ENHANCE_YOUR_CALM);
+      return codes.NO_ERROR;
+    } else if (verdict === "malformed" || this.#block.isSelfDependent) error = codes.PROTOCOL_ERROR;
     else error = stream.takeFields(check, fields, end);
     if (error !== codes.NO_ERROR) this.failStream(stream, error);
     return codes.NO_ERROR;
@@ -267,27 +298,31 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     if (id > this.#acceptedUpTo) {
       // It didn't know yet, and will send it elsewhere (RFC 9113, 6.8).
       this.closed.add(id, true);
-      return this.budget.allows() ? codes.NO_ERROR : codes.ENHANCE_YOUR_CALM;
+      return this.useless();
     }
     this.budget.streamBegun();
     const { maxConcurrentStreams = 0, connectProtocol } = this.options.settings;
     if (this.streams >= maxConcurrentStreams) return this.#refuse(id, codes.REFUSED_STREAM);
-    if (verdict === "too large") return this.#refuse(id, codes.ENHANCE_YOUR_CALM);
-    const isWhole = verdict === "ok" && !this.#block.isSelfDependent;
-    const isFine = isWhole && check.accepts(fields, "request", connectProtocol);
-    if (!isFine || (end && check.contentLength > 0)) return this.#refuse(id, codes.PROTOCOL_ERROR);
+    if (verdict === "too large") return this.#refuse(id, codes.ENHANCE_YOUR_CALM, refusals.tooLarge);
+    if (verdict === "malformed") return this.#refuse(id, codes.PROTOCOL_ERROR, refusals.field);
+    const isFine = check.accepts(fields, "request", connectProtocol) && !this.#block.isSelfDependent;
+    if (!isFine || (end && check.contentLength > 0)) {
+      return this.#refuse(id, codes.PROTOCOL_ERROR, check.isFieldBroken ? refusals.field : refusals.message);
+    }
     const stream = new Http2Stream(this, id, this.peer.streamWindowBytes, false);
     stream.takeRequest(check.contentLength, end);
-    this.live.set(id, stream);
+    this.addLive(stream);
     this.touch(stream);
     this.handler.onRequest(stream, fields, end);
     return codes.NO_ERROR;
   }
 
-  #refuse(id: number, code: number): number {
+  #refuse(id: number, code: number, abort?: Abort): number {
     this.closed.add(id, true);
+    if (code === codes.PROTOCOL_ERROR) this.stats.rx_messaging_error.inc();
+    else if (code === codes.REFUSED_STREAM) this.stats.stream_refused_errors.inc();
     this.writeReset(id, code);
-    this.handler.onRefused(code);
+    this.handler.onRefused(code, abort);
     return codes.NO_ERROR;
   }
 }

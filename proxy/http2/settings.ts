@@ -50,6 +50,8 @@ export class PeerSettings {
   /** Whether they have come. */
   known = false;
   headerTableBytes = 4_096;
+  /** The smallest that was among those of the last frame; "the smallest value" has to be told, too (RFC 7541, 4.2). */
+  lowestHeaderTableBytes = 4_096;
   maxConcurrentStreams: number = Number.POSITIVE_INFINITY;
   streamWindowBytes: number = WINDOW_BYTES_DEFAULT;
   /** Whether extended CONNECT may be sent (RFC 8441). */
@@ -59,6 +61,7 @@ export class PeerSettings {
   apply(bytes: Buffer, from: number, to: number, fromServer: boolean): number {
     if ((to - from) % ENTRY_BYTES !== 0) return codes.FRAME_SIZE_ERROR;
     if ((to - from) / ENTRY_BYTES > ENTRIES_MAX) return codes.ENHANCE_YOUR_CALM;
+    this.lowestHeaderTableBytes = Number.POSITIVE_INFINITY;
     for (let at = from; at < to; at += ENTRY_BYTES) {
       const id = ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
       const error = this.#set(id, uint32At(bytes, at + 2), fromServer);
@@ -72,6 +75,7 @@ export class PeerSettings {
     switch (id) {
       case HEADER_TABLE_SIZE:
         this.headerTableBytes = value;
+        this.lowestHeaderTableBytes = Math.min(this.lowestHeaderTableBytes, value);
         break;
       case ENABLE_PUSH:
         // "A client MUST treat receipt of a SETTINGS frame with SETTINGS_ENABLE_PUSH set to 1 as a connection error".

@@ -77,6 +77,13 @@ export class Http2Stream extends SendingStream {
     this.close("reset by us", code);
   }
 
+  /** The same, for what the peer did on it. */
+  fail(code: number): void {
+    if (this.closed) return;
+    this.#owner.writeReset(this.id, code);
+    this.close("broken by peer", code);
+  }
+
   /** A request's head was accepted. */
   takeRequest(contentLength: number, end: boolean): void {
     this.#expectedBytes = contentLength;
@@ -88,6 +95,7 @@ export class Http2Stream extends SendingStream {
     if (!this.#headDone) return this.#takeResponse(check, fields, end);
     // RFC 9113, 8.1: what follows a body ends the message.
     if (!end || !check.accepts(fields, "trailers", false) || this.#isShort) return codes.PROTOCOL_ERROR;
+    this.#owner.stats.trailers.inc();
     this.#end(fields);
     return codes.NO_ERROR;
   }
@@ -102,10 +110,12 @@ export class Http2Stream extends SendingStream {
       this.handler.onInformational(status, fields);
       return codes.NO_ERROR;
     }
+    // RFC 9110, 8.6: 204 has no content, nor a length of it.
+    if (status === 204 && contentLength > 0) return codes.PROTOCOL_ERROR;
     this.#headDone = true;
-    // RFC 9113, 8.1.1: of these "a content-length [...] even though no content is included in DATA frames".
-    const isFree = this.#isHead || status === 304 || status === 204 || (this.isTunnel && status < 300);
-    if (!isFree) this.#expectedBytes = contentLength;
+    // RFC 9113, 8.1.1: some may have "a content-length [...] even though no content is included in DATA frames"; content they must not have.
+    if (this.#isHead || status === 304 || status === 204) this.#expectedBytes = 0;
+    else if (!this.isTunnel || status >= 300) this.#expectedBytes = contentLength;
     if (end && this.#isShort) return codes.PROTOCOL_ERROR;
     this.peerEnded = end;
     this.handler.onHead(status, fields, end);
@@ -121,15 +131,15 @@ export class Http2Stream extends SendingStream {
     return this.#receiveWindow < 0 ? codes.FLOW_CONTROL_ERROR : codes.NO_ERROR;
   }
 
-  /** A piece of the body. Returns NO_ERROR, or the stream's error. */
-  takeData(bytes: Buffer, from: number, to: number): number {
+  /** A piece of the body. False: it is longer than it was to be. */
+  takeData(bytes: Buffer, from: number, to: number): boolean {
     const length = to - from;
     this.#receivedBytes += length;
-    if (this.#expectedBytes >= 0 && this.#receivedBytes > this.#expectedBytes) return codes.PROTOCOL_ERROR;
+    if (this.#expectedBytes >= 0 && this.#receivedBytes > this.#expectedBytes) return false;
     this.#owner.touch(this);
     this.handler.onData(bytes, from, to);
     this.#release(length);
-    return codes.NO_ERROR;
+    return true;
   }
 
   /** The padding of a frame, which nobody waits for. */
@@ -138,11 +148,11 @@ export class Http2Stream extends SendingStream {
     this.#giveBackOwn(length);
   }
 
-  /** END_STREAM came with DATA. Returns NO_ERROR, or the stream's error. */
-  takeEnd(): number {
-    if (this.#isShort) return codes.PROTOCOL_ERROR;
+  /** END_STREAM came with DATA. False: the body is shorter than it was to be. */
+  takeEnd(): boolean {
+    if (this.#isShort) return false;
     this.#end(undefined);
-    return codes.NO_ERROR;
+    return true;
   }
 
   /** RST_STREAM came. */
@@ -156,6 +166,8 @@ export class Http2Stream extends SendingStream {
     this.closed = true;
     this.dropQueue();
     if (!this.#owner.isClient) this.#owner.giveBack(this.#held);
+    // Once: who is slow may call resume() yet.
+    this.#held = 0;
     this.#owner.onStreamClosed(this, !this.peerEnded && end !== "reset by peer" && end !== "given back");
     this.handler.onClosed(end, code);
   }

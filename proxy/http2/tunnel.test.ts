@@ -100,6 +100,16 @@ test("an origin that doesn't switch answers as usual, and no tunnel opens", asyn
   expect(seen).toMatchObject({ status: 426, body: "no" });
 });
 
+test("what an origin answers by 200 without switching isn't taken for what comes through a tunnel", async () => {
+  await using server = await origin("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");
+  await using path = await allowing(server.port);
+  await using client = await open(path.port);
+  const seen = watch(client.session.request(WEBSOCKET, { endStream: false }));
+  await until(() => seen.closed);
+  expect(seen).toMatchObject({ status: 200, body: "", ended: true });
+  expect(seen.headers).not.toHaveProperty("content-length");
+});
+
 test("without allow_connect extended CONNECT is no request at all; types that are not allowed are 403", async () => {
   await using server = await origin();
   await using closed = await allowing(server.port, false);

@@ -26,6 +26,7 @@ test("what is set holds", () => {
     initialConnectionWindowSize: 80_000,
     allowConnect: true,
     connectionKeepalive: { interval: { seconds: 30n }, timeout: { seconds: 5n } },
+    overrideStreamErrorOnInvalidHttpMessage: false,
   });
   expect(fields).toEqual([]);
   expect(options).toEqual({
@@ -36,6 +37,7 @@ test("what is set holds", () => {
     allowConnect: true,
     keepaliveIntervalMs: 30_000,
     keepaliveTimeoutMs: 5_000,
+    malformedEndsConnection: true,
   });
 });
 

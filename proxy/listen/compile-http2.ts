@@ -51,5 +51,7 @@ export function compileHttp2Options(message: Http2ProtocolOptions | undefined, p
     allowConnect: message.allowConnect,
     keepaliveIntervalMs,
     keepaliveTimeoutMs,
+    // Envoy ends the connection unless it is told otherwise; we do so where we are told.
+    malformedEndsConnection: message.overrideStreamErrorOnInvalidHttpMessage === false,
   };
 }

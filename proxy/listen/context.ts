@@ -150,11 +150,41 @@ export const clusterStatNames = {
   histograms: ["upstream_rq_time", "upstream_cx_connect_ms", "upstream_cx_length_ms"],
 } as const;
 
+/**
+ * What an HTTP/2 codec counts: `http2.<name>` of all clients, `cluster.<name>.http2.<name>` of a cluster's endpoints. Envoy's other names are about what its codec does
+ * inside, or about METADATA frames.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats#http-2-codec-statistics
+ */
+export const http2StatNames = {
+  counters: [
+    "dropped_headers_with_underscores",
+    "goaway_sent",
+    "header_overflow",
+    "inbound_empty_frames_flood",
+    "inbound_priority_frames_flood",
+    "inbound_window_update_frames_flood",
+    "keepalive_timeout",
+    "outbound_control_flood",
+    "outbound_flood",
+    "requests_rejected_with_underscores_in_headers",
+    "rx_messaging_error",
+    "rx_reset",
+    "stream_refused_errors",
+    "trailers",
+    "tx_flush_timeout",
+    "tx_reset",
+  ],
+  gauges: ["pending_send_bytes", "streams_active"],
+  histograms: [],
+} as const;
+
 type Named<Names extends { counters: readonly string[]; gauges: readonly string[]; histograms: readonly string[] }> = {
   readonly [Name in Names["counters"][number]]: Counter;
 } & { readonly [Name in Names["gauges"][number]]: Gauge } & {
   readonly [Name in Names["histograms"][number]]: Histogram;
 };
+
+export type Http2Stats = Named<typeof http2StatNames>;
 
 export type ListenerStats = Named<typeof listenerStatNames>;
 
@@ -176,6 +206,8 @@ export interface ClusterStats extends Named<typeof clusterStatNames> {
   statusOf(kind: RequestKind, status: number): void;
   /** Counts the time of one request as `<kind>.upstream_rq_time`. */
   timeOf(kind: RequestKind, timeMs: number): void;
+  /** Of the codec of its HTTP/2 connections; asked for by clusters that have some. */
+  http2(): Http2Stats;
 }
 
 /**
@@ -197,6 +229,8 @@ export interface DataPathStats {
   /** Of a listener's address, as "127.0.0.1_80", or of its stat_prefix. */
   address(address: string): AddressStats;
   connectionLimit(statPrefix: string): LimitStats;
+  /** Of the codec of clients' HTTP/2 connections, whatever their listener. */
+  http2(): Http2Stats;
   /** Of one kind of collector: Envoy's access_logs.grpc_access_log, tracing.opentelemetry, tracing.zipkin. */
   exported(kind: "access_logs" | "tracing", name: string): ExportStats;
 }

@@ -269,8 +269,8 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     initial_connection_window_size: "used",
     allow_connect: "used",
     connection_keepalive: "used",
-    // A request that is no HTTP always ends its stream, and never the connection.
-    override_stream_error_on_invalid_http_message: "ignored",
+    override_stream_error_on_invalid_http_message: "used",
+    // A request that is no HTTP ends its stream alone anyway.
     stream_error_on_invalid_http_messaging: "ignored",
     // Which of Envoy's two codecs it uses.
     use_oghttp2_codec: "ignored",

@@ -3,6 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 import { expect, onTestFinished, test } from "vitest";
 
+import { tlsPair } from "../../test/support/tls-pair.ts";
 import { readBuffer, readInto } from "./read-buffer.ts";
 
 test("what comes after the switch lies in the buffer, and the stream still tells of the end", async () => {
@@ -59,6 +60,24 @@ test("one that is paused, or whose stream holds bytes, stays as it is", async ()
   expect(bytes.toString()).toBe("held");
   socket.pause();
   expect(readInto(socket, () => {})).toBe(false);
+});
+
+test("TLS decrypts into the buffer as well, record by record", async () => {
+  const { socket, client } = await tlsPair();
+  const events: string[] = [];
+  socket.on("data", (bytes: Buffer) => events.push(bytes.toString()));
+  client.write("first");
+  await once(socket, "data");
+
+  const reads: string[] = [];
+  expect(readInto(socket, (length) => reads.push(readBuffer.toString("latin1", 0, length)))).toBe(true);
+  const large = "abc".repeat(50_000);
+  client.end(large);
+  await once(socket, "end");
+
+  expect(events).toEqual(["first"]);
+  expect(reads.length).toBeGreaterThan(1);
+  expect(reads.join("")).toBe(large);
 });
 
 async function roundTrip(): Promise<void> {

@@ -3,8 +3,8 @@ import { Socket } from "node:net";
 const READ_BYTES = 65_536;
 
 /**
- * One buffer for all plain connections of the worker: libuv asks for it, reads into it and calls back without anything between, and nobody
- * keeps it. A TLS connection decrypts at other times, too, and can't use it.
+ * One buffer for all connections of the worker: libuv asks for it, reads into it and calls back without anything between, and nobody
+ * keeps it. TLS decrypts into it likewise, record by record: only while its connection is read, and never amid a write (but an empty one).
  */
 export const readBuffer: Buffer = Buffer.allocUnsafeSlow(READ_BYTES);
 
@@ -34,7 +34,7 @@ function findInternals(socket: Socket): Internals | undefined {
 }
 
 /**
- * From now on a plain socket that is open, and whose stream holds nothing, reads into {@link readBuffer} and tells how many bytes there are; it has no
+ * From now on a socket that is open, and whose stream holds nothing, reads into {@link readBuffer} and tells how many bytes there are; it has no
  * further "data" events, all else is as before. False: it can't be done, and nothing has changed.
  */
 export function readInto(socket: Socket, onRead: (length: number) => void): boolean {

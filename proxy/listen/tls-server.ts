@@ -91,7 +91,7 @@ export class TlsServer {
 
   #createServer(certificates: readonly TlsCertificate[]): Server {
     const { applicationProtocols: ours, requireClientCertificate, validation, handshakeTimeoutMs } = this.#tls;
-    return createServer({
+    const server = createServer({
       ...this.#contextOptions(certificates),
       requestCert: requireClientCertificate || validation.length > 0,
       // We look ourselves, since there is more to look at than the chain.
@@ -105,8 +105,12 @@ export class TlsServer {
       .on("secureConnection", (socket) => this.#secured(socket))
       .on("tlsClientError", (error, socket) =>
         this.#settle(socket, { ok: false, reason: error.message, failure: failureOf(error) }),
-      )
-      .on("OCSPRequest", (certificate, _issuer, callback) => callback(null, this.#staple(certificate)));
+      );
+    // Whoever listens has each handshake stop for it.
+    if (certificates.some(({ ocspStaple }) => ocspStaple !== undefined)) {
+      server.on("OCSPRequest", (certificate, _issuer, callback) => callback(null, this.#staple(certificate)));
+    }
+    return server;
   }
 
   #contextOptions(certificates: readonly TlsCertificate[]): SecureContextOptions & { ticketKeys?: Buffer } {

@@ -6,6 +6,7 @@ import type {
   ExportStats,
   Gauge,
   Histogram,
+  Http2Stats,
   LimitStats,
   ListenerStats,
   RequestKind,
@@ -19,7 +20,7 @@ import {
   type StatsMessage,
 } from "./stats-layout.ts";
 
-type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats;
+type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats | Http2Stats;
 
 /** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
 const SEGMENT_SLOTS = 16 * 1024;
@@ -57,6 +58,11 @@ export class StatsStore implements DataPathStats {
     return this.#scope("connection_limit", statPrefix, (stats) => ({ ...stats }) as unknown as LimitStats);
   }
 
+  /** `cluster`: its name; undefined: of clients. */
+  http2(cluster = ""): Http2Stats {
+    return this.#scope("http2", cluster, (stats) => ({ ...stats }) as unknown as Http2Stats);
+  }
+
   exported(kind: "access_logs" | "tracing", name: string): ExportStats {
     return this.#scope(kind, name, (stats) => {
       const [sent, dropped] = Object.values(stats) as [Counter, Counter];
@@ -71,7 +77,8 @@ export class StatsStore implements DataPathStats {
         if (code < 100 || code > 999) return;
         (byStatus[code] ??= this.#counter("cluster", name, `upstream_rq_${code}`)).inc();
       };
-      return { ...stats, status, ...this.#byKind(name) } as unknown as ClusterStats;
+      const http2 = () => this.http2(name);
+      return { ...stats, status, ...this.#byKind(name), http2 } as unknown as ClusterStats;
     });
   }
 

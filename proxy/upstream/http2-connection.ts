@@ -74,7 +74,14 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     };
     const session = new Http2Session(
       socket,
-      { isClient: true, settings, delayedCloseTimeoutMs: DELAYED_CLOSE_TIMEOUT_MS },
+      {
+        isClient: true,
+        settings,
+        delayedCloseTimeoutMs: DELAYED_CLOSE_TIMEOUT_MS,
+        // Requests have their own times, and where there are none everything else of the connection works without.
+        settingsTimeoutMs: 0,
+        stats: stats.http2(),
+      },
       this,
     );
     this.#session = session;
@@ -103,7 +110,11 @@ export class Http2Connection implements SessionHandler, TimerOwner {
       this.#stopTaking();
       return false;
     }
-    const allowed = Math.min(settings.http2.maxConcurrentStreams, session.peer.maxConcurrentStreams);
+    const { known, maxConcurrentStreams } = session.peer;
+    const allowed = Math.min(
+      settings.http2.maxConcurrentStreams,
+      known ? maxConcurrentStreams : this.pool.streamsAllowed,
+    );
     return session.streams + this.#upgrades.length < allowed;
   }
 
@@ -163,6 +174,7 @@ export class Http2Connection implements SessionHandler, TimerOwner {
   }
 
   onSettings(): void {
+    this.pool.streamsAllowed = this.#session.peer.maxConcurrentStreams;
     for (const user of this.#upgrades.splice(0)) this.carry(user);
     if (this.takesRequest) this.pool.onCapacity(this);
   }
@@ -180,9 +192,10 @@ export class Http2Connection implements SessionHandler, TimerOwner {
 
   onRefused(): void {}
 
-  /** As in Envoy, a stream on which the endpoint breaks HTTP takes the connection with it. */
+  /** As in Envoy, a stream on which the endpoint breaks HTTP takes the connection with it, unless that is told otherwise. */
   onStreamError(): void {
-    this.fail();
+    if (this.pool.cluster.cluster.settings.http2.malformedEndsConnection) this.fail();
+    else this.pool.cluster.stats.upstream_cx_protocol_error.inc();
   }
 
   onFailed(): void {
@@ -241,6 +254,7 @@ export class Http2Connection implements SessionHandler, TimerOwner {
         return this.#ping(cluster.settings.http2.keepalive?.timeoutMs ?? 0);
       case ON_PING_TIMEOUT:
         // Nobody is there any more: requests learn it now rather than by their own times.
+        this.#session.stats.keepalive_timeout.inc();
         this.#socket.destroy();
         return;
       case ON_UNFINISHED: {

@@ -9,9 +9,13 @@ import { type PoolUser, WaitingPool } from "./waiting-pool.ts";
 
 const HTTP2_ONLY = ["h2"];
 const BOTH = ["h2", "http/1.1"];
+/** RFC 9113, 6.5.2: "recommended that this value be no smaller than 100". */
+const STREAMS_ALLOWED_INITIAL = 100;
 
 /** The HTTP/2 connections of this worker to one endpoint; requests share them. */
 export class Http2Pool extends WaitingPool {
+  /** Streams on a connection whose endpoint has not told its limit yet, as it is about to: what it told last. What is beyond its limit would be refused. */
+  streamsAllowed: number = STREAMS_ALLOWED_INITIAL;
   /** Takes a connection whose endpoint, offered both by ALPN, chose HTTP/1.1; undefined: only HTTP/2 is offered. */
   readonly #onHttp1: ((socket: Socket, dial: Dial) => void) | undefined;
   readonly #connections: Http2Connection[] = [];

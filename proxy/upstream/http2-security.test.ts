@@ -68,9 +68,16 @@ test.each<[string, [string, string][]]>([
   ["upgrade", [OK, ["upgrade", "websocket"]]],
   ["two content-lengths", [OK, ["content-length", "1"], ["content-length", "2"]]],
   ["a content-length that is none", [OK, ["content-length", "+1"]]],
-  ["more fields than allowed", [OK, ...Array.from({ length: 101 }, (_, n): [string, string] => [`x${n}`, "y"])]],
+  ["te other than trailers", [OK, ["te", "gzip"]]],
   [
-    "fields longer than allowed",
+    "204 and a content-length",
+    [
+      [":status", "204"],
+      ["content-length", "5"],
+    ],
+  ],
+  [
+    "more than may be kept of it",
     [OK, ...Array.from({ length: 99 }, (_, n): [string, string] => [`${n}`.repeat(60), "y".repeat(120)])].concat(
       Array.from({ length: 500 }, (): [string, string] => ["x".repeat(120), "y".repeat(120)]),
     ) as [string, string][],
@@ -80,6 +87,17 @@ test.each<[string, [string, string][]]>([
   expect(text).toMatch(/^HTTP\/1.1 502 /);
   expect(record?.flags).toEqual(["UPE"]);
   expect(text).not.toMatch(/set-cookie|secret/);
+});
+
+test("sec 10 a head of more fields than allowed is 503 with UR, and its connection goes on", async () => {
+  const fields = Array.from({ length: 101 }, (_, n): [string, string] => [`x${n}`, "y"]);
+  const { text, record, stats } = await ask((id) =>
+    Buffer.concat([blocks(id, [OK, ...fields]), body(id, END_STREAM, "secret")]),
+  );
+  expect(text).toMatch(/^HTTP\/1.1 503 /);
+  expect(record?.flags).toEqual(["UR"]);
+  expect(stats.get("cluster.http2.header_overflow")).toBe(1);
+  expect(stats.get("upstream_cx_protocol_error")).toBe(0);
 });
 
 /** A promise, which our SETTINGS (just acknowledged) forbid. */
@@ -123,6 +141,25 @@ test.each<[string, (id: number) => Buffer]>([
   expect(text).not.toMatch(/\+|0\r\n\r\n$/);
   expect(record?.flags).toEqual(["UPE"]);
 });
+
+test.each<[string, string, string]>([
+  ["of HEAD", "HEAD", "200"],
+  ["of 204", "GET", "204"],
+  ["of 304", "GET", "304"],
+])(
+  "sec 8 a response %s that has content breaks the protocol, and none of it reaches a client",
+  async (_title, method, status) => {
+    const { text, record, stats } = await ask(
+      (id) => Buffer.concat([head(id, 0, [":status", status], ["x", "y"]), body(id, END_STREAM, "secret")]),
+      [],
+      GET.replace("GET", method),
+    );
+    expect(text).not.toContain("secret");
+    expect(record?.flags).toEqual(["UPE"]);
+    // As in Envoy: the connection carries requests of others.
+    expect(stats.get("upstream_cx_protocol_error")).toBe(0);
+  },
+);
 
 test.each<[string, number, [string, string][]]>([
   ["CANCEL", CANCEL, []],

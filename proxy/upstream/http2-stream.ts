@@ -171,6 +171,7 @@ export class Http2ClientStream implements StreamHandler {
 /** Why a response will not be completed. A connection that has ended says so itself. */
 function reasonOf(end: StreamEnd, code: number): ResetReason {
   if (end === "connection gone") return "connection termination";
+  if (end === "broken by peer") return "protocol error";
   if (end === "given back" || code === codes.REFUSED_STREAM) return "remote refused stream reset";
   return "remote reset";
 }

@@ -27,8 +27,6 @@ export interface SocketOptions {
   readonly over?: Socket | undefined;
 }
 
-const TLS_READ_BYTES = 16_384;
-
 /**
  * Begins to connect to one of an endpoint's addresses. `onReady`: connected, and with TLS shaken hands with the endpoint that is meant; on failure
  * the socket has "error" and "close". It keeps its half open when the other is closed; the caller closes it.
@@ -38,7 +36,7 @@ export function openSocket(options: SocketOptions, address: string, onReady: () 
   const target = { host: address, port: options.endpoint.port };
   let socket: Socket;
   if (tls === undefined) {
-    socket = connect({ ...target, ...reading(options, readBuffer), noDelay: true, allowHalfOpen: true });
+    socket = connect({ ...target, ...reading(options), noDelay: true, allowHalfOpen: true });
     socket.once("connect", onReady);
   } else if (tls.context === undefined) {
     socket = new Socket();
@@ -61,7 +59,7 @@ function openTls(
   const session = tls.session(key);
   const settings: ConnectionOptions & Partial<{ onread: OnReadOpts }> & { allowHalfOpen: boolean } = {
     ...(options.over === undefined ? target : { socket: options.over }),
-    ...(options.reader && reading(options, Buffer.allocUnsafeSlow(TLS_READ_BYTES))),
+    ...reading(options),
     ...(tls.context && { secureContext: tls.context }),
     // RFC 6066, 3: an address is no server name.
     ...(wanted !== "" && isIP(wanted) === 0 && { servername: wanted }),
@@ -88,13 +86,13 @@ function openTls(
   return socket;
 }
 
-function reading({ reader }: SocketOptions, buffer: Buffer): { readonly onread?: OnReadOpts } {
+function reading({ reader }: SocketOptions): { readonly onread?: OnReadOpts } {
   if (reader === undefined) return {};
   const callback = (length: number, bytes: Uint8Array): boolean => {
     reader.onRead(bytes as Buffer, length);
     return true;
   };
-  return { onread: { buffer, callback } };
+  return { onread: { buffer: readBuffer, callback } };
 }
 
 /** As Envoy words it in logs, with "_" for spaces and without addresses. */

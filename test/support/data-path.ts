@@ -12,6 +12,8 @@ import {
   clusterStatNames,
   type DataPathStats,
   type ExportStats,
+  type Http2Stats,
+  http2StatNames,
   type LimitStats,
   limitStatNames,
   type ListenerStats,
@@ -63,6 +65,20 @@ export class TestStats implements DataPathStats {
     return this.#metrics(limitStatNames) as unknown as LimitStats;
   }
 
+  http2(): Http2Stats {
+    return this.#http2("http2");
+  }
+
+  /** Names of the codec are those of others, too. */
+  #http2(prefix: string): Http2Stats {
+    const { counters, gauges } = http2StatNames;
+    const own = (names: readonly string[]) => names.map((name) => `${prefix}.${name}`);
+    const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: [] });
+    return Object.fromEntries(
+      Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]),
+    ) as unknown as Http2Stats;
+  }
+
   exported() {
     return this.#metrics({ counters: ["sent", "dropped"], gauges: [], histograms: [] }) as unknown as ExportStats;
   }
@@ -76,6 +92,7 @@ export class TestStats implements DataPathStats {
         this.values.set(name, this.get(name) + 1);
       },
       timeOf: () => {},
+      http2: () => this.#http2("cluster.http2"),
     } as unknown as ClusterStats;
   }
 }

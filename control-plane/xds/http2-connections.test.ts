@@ -1,0 +1,116 @@
+/** Connections of the xDS port that nothing happens on, by a client that speaks frames. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+
+import { expect, test } from "vitest";
+
+import {
+  END_HEADERS,
+  END_STREAM,
+  DATA,
+  fields,
+  frame,
+  framesOf,
+  GOAWAY,
+  HEADERS,
+  PREFACE,
+  SETTINGS,
+} from "../../test/support/http2-frames.ts";
+import { waitFor } from "../../test/support/wait.ts";
+import { resource } from "../../test/support/xds-resources.ts";
+import { startXdsRig, type XdsRig } from "../../test/support/xds-rig.ts";
+
+/** A connection whose client has said that it speaks HTTP/2, and then says what it is told to. */
+async function open(
+  { server }: XdsRig,
+  options: { readonly allowHalfOpen?: boolean } = {},
+): Promise<{ socket: Socket; received: () => string; closed: Promise<unknown> }> {
+  const port = Number(server.address.split(":")[1]);
+  const socket = connect({ port, host: "127.0.0.1", ...options });
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  let received = "";
+  socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
+  socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0)]));
+  return { socket, received: () => received, closed: new Promise((resolve) => socket.once("close", resolve)) };
+}
+
+const framesTo = (received: string, type: number) => framesOf(received).filter((each) => each.type === type);
+const idle = ({ metrics }: XdsRig) => /sluice_xds_connections_idle_total (\d+)/.exec(metrics.text())?.[1];
+
+/** Health.Check: as short as a call gets. */
+const check = (streamId: number) =>
+  Buffer.concat([
+    frame(
+      HEADERS,
+      END_HEADERS,
+      streamId,
+      fields(
+        [":method", "POST"],
+        [":scheme", "http"],
+        [":path", "/grpc.health.v1.Health/Check"],
+        [":authority", "a.test"],
+        ["content-type", "application/grpc"],
+        ["te", "trailers"],
+      ),
+    ),
+    frame(DATA, END_STREAM, streamId, Buffer.alloc(5)),
+  ]);
+
+test("a connection without a stream ends, one with a stream doesn't, however long it is quiet", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits: { connectionIdleMs: 50 } });
+  const quiet = rig.delta();
+  quiet.send({ typeUrl: resource("CDS", "a").typeUrl });
+  await quiet.next();
+  const { closed, received, socket } = await open(rig);
+  socket.write(check(1));
+  await closed;
+  // RFC 9113, 6.8: the last stream that was served, and NO_ERROR.
+  const goaway = framesTo(received(), GOAWAY)[0]?.payload;
+  expect([goaway?.readUInt32BE(0), goaway?.readUInt32BE(4)]).toEqual([1, 0]);
+  expect(idle(rig)).toBe("1");
+  rig.change(resource("CDS", "b"));
+  expect((await quiet.next()).resources.map(({ name }) => name)).toEqual(["b"]);
+});
+
+test("a request that crosses with the end of an idle connection is not served, and its client can know", async () => {
+  await using rig = await startXdsRig([], { limits: { connectionIdleMs: 50, keepaliveTimeoutMs: 600_000 } });
+  const { socket, received, closed } = await open(rig, { allowHalfOpen: true });
+  socket.write(check(1));
+  await waitFor("the end of the connection", () => socket.readableEnded);
+  socket.end(check(3));
+  // Not by a reset, by which GOAWAY could be lost.
+  expect(await closed).toBe(false);
+  expect(framesTo(received(), GOAWAY)[0]?.payload.readUInt32BE(0)).toBe(1);
+  expect(framesTo(received(), HEADERS).map(({ streamId }) => streamId)).not.toContain(3);
+});
+
+test("a client that never says a request is ended, and cut where it doesn't close its side", async () => {
+  await using rig = await startXdsRig([], {
+    limits: { firstRequestTimeoutMs: 50, keepaliveTimeMs: 600_000, keepaliveTimeoutMs: 50 },
+  });
+  const { socket, closed } = await open(rig, { allowHalfOpen: true });
+  // A cut is noticed by who writes.
+  const writing = setInterval(() => socket.write(frame(SETTINGS, 0, 0)), 20);
+  await closed;
+  clearInterval(writing);
+  expect(idle(rig)).toBe("1");
+});
+
+test("after the last stream of a connection the wait begins anew", async () => {
+  await using rig = await startXdsRig([], { limits: { connectionIdleMs: 50, firstRequestTimeoutMs: 600_000 } });
+  const { socket, received, closed } = await open(rig);
+  socket.write(Buffer.concat([check(1), check(3)]));
+  await closed;
+  const ended = framesTo(received(), HEADERS).filter(({ flags }) => flags & END_STREAM);
+  expect(ended.map(({ streamId }) => streamId)).toEqual([1, 3]);
+});
+
+test("a server that ends cuts clients that don't close their side", async () => {
+  const rig = await startXdsRig([]);
+  const { socket, received } = await open(rig, { allowHalfOpen: true });
+  socket.write(check(1));
+  await waitFor("an answer", () => framesTo(received(), HEADERS).length === 2);
+  await rig[Symbol.asyncDispose]();
+  expect(framesTo(received(), GOAWAY)).not.toHaveLength(0);
+});
