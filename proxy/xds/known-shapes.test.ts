@@ -1,11 +1,19 @@
 /** What is taken to be good for its shape alone must be what the judgement of the whole message finds good, with the same references. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { rootCertificates } from "node:tls";
+
 import { clone, create, type DescMessage, type Message, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { type Cluster, ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
+import { TransportSocketSchema } from "#envoy/config/core/v3/base_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
 import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
+import { UpstreamTlsContextSchema } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
 import { assignment, cluster, virtualHost } from "../../test/support/envoy-resources.ts";
@@ -87,6 +95,28 @@ test("what is set otherwise, or more, is judged", () => {
   expect(isKnownBy(sent("CDS", "a", plain), sent("CDS", "a", other))).toBe(false);
   const one = host("r/a", { domains: ["a.test"], routes: [route("/", "a")] });
   expect(isKnownBy(one, host("r/b", { domains: ["b.test"], routes: [route("/", "a")], requireTls: 2 }))).toBe(false);
+});
+
+test("what files and the environment have a say in is judged each time", () => {
+  const filename = join(mkdtempSync(join(tmpdir(), "sluice-test-")), "ca.pem");
+  writeFileSync(filename, rootCertificates[0] ?? "");
+  const context = {
+    commonTlsContext: {
+      validationContextType: {
+        case: "validationContext" as const,
+        value: { trustedCa: { specifier: { case: "filename" as const, value: filename } } },
+      },
+    },
+  };
+  const typedConfig = anyPack(UpstreamTlsContextSchema, create(UpstreamTlsContextSchema, context));
+  const trusting = clone(ClusterSchema, cluster("a") as Cluster);
+  trusting.transportSocket = create(TransportSocketSchema, {
+    name: "envoy.transport_sockets.tls",
+    configType: { case: "typedConfig", value: typedConfig },
+  });
+  expect(isKnownBy(sent("CDS", "a", trusting), sent("CDS", "a", trusting))).toBe(false);
+  rmSync(dirname(filename), { recursive: true });
+  expect(judge(sent("CDS", "a", trusting)), "the file is gone").toBeUndefined();
 });
 
 test("what could be wrong with what differs is found", () => {

@@ -9,9 +9,8 @@ import { partsByType } from "./shapes.ts";
 
 export type { Shape } from "./shape-reader.ts";
 
-/** Shapes remembered of one type, and items of one shape; of a gateway whose services are all different, nothing is remembered for long. */
-const SHAPES_MAX = 256;
-const ITEMS_MAX = 256;
+/** Shapes are remembered until they have so many characters together; then it begins anew. A few hundred thousand like services have a few thousand. */
+const CHARACTERS_MAX = 1024 * 1024;
 
 const none: readonly string[] = [];
 
@@ -27,6 +26,7 @@ interface KnownShape {
  */
 export class KnownShapes {
   readonly #byType = new Map<ResourceType, Map<string, KnownShape>>();
+  #characters = 0;
 
   /** The shape of a resource; undefined: it can only be judged as a whole. */
   shapeOf(type: ResourceType, bytes: Uint8Array): Shape | undefined {
@@ -50,13 +50,17 @@ export class KnownShapes {
     if (shapes === undefined) this.#byType.set(type, (shapes = new Map()));
     let known = shapes.get(shape.rest);
     if (known === undefined) {
-      if (shapes.size >= SHAPES_MAX) shapes.clear();
       shapes.set(shape.rest, (known = { references, items: new Set() }));
+      this.#characters += shape.rest.length;
     }
     for (const item of shape.items) {
-      if (known.items.size >= ITEMS_MAX) known.items.clear();
+      if (known.items.has(item)) continue;
       known.items.add(item);
+      this.#characters += item.length;
     }
+    if (this.#characters <= CHARACTERS_MAX) return;
+    this.#byType.clear();
+    this.#characters = 0;
   }
 }
 

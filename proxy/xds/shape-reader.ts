@@ -24,7 +24,7 @@ export type Part =
 /** What a text is to whoever reads the shape. */
 export type TextUse = "name" | "cluster" | "endpoints" | "domain";
 
-/** Fields by their numbers, 31 at most. What is not here takes part in the judgement with all of its bytes. */
+/** Fields by their numbers, 31 at most (but for `never`). What is not here takes part in the judgement with all of its bytes. */
 export type Parts = readonly (Part | undefined)[];
 
 /** An encoded message without what any value would do for. */
@@ -37,8 +37,8 @@ export interface Shape {
   readonly texts: Readonly<Record<TextUse, readonly string[]>>;
 }
 
-/** Parts of this shape are a few hundred bytes. What is longer is not worth remembering. */
-const SHAPE_BYTES_MAX = 4096;
+/** Of an ordinary resource a few hundred characters are left. What has more is not worth remembering. */
+const CHARACTERS_MAX = 4096;
 
 /** No character of a byte, so that what is inside a message can't be taken for what stands behind it. */
 const BEGIN = "\u0100";
@@ -50,7 +50,7 @@ const none: readonly string[] = [];
 export function shapeOf(parts: Parts, bytes: Uint8Array): Shape | undefined {
   const reader = new ShapeReader(bytes);
   const rest = reader.read(parts, 0, bytes.length);
-  if (rest === undefined || rest.length > SHAPE_BYTES_MAX) return undefined;
+  if (rest === undefined || rest.length > CHARACTERS_MAX) return undefined;
   const { name = none, cluster = none, endpoints = none, domain = none } = reader.texts;
   return { rest, items: reader.items, texts: { name, cluster, endpoints, domain } };
 }
@@ -81,6 +81,7 @@ class ShapeReader {
         if (!this.#skip(tag & 7) || this.#at > end) return undefined;
         continue;
       }
+      if (part.kind === "never") return undefined;
       const afterTag = this.#at;
       const isOnce = part.kind !== "item" && !("repeated" in part);
       // Of what is there twice the last one counts, or both together.
@@ -97,8 +98,7 @@ class ShapeReader {
   }
 
   /** What is left of a field behind its tag; undefined: it is not of the form that it should have. */
-  #part(part: Part, wireType: number, end: number): string | undefined {
-    if (part.kind === "never") return undefined;
+  #part(part: Exclude<Part, { kind: "never" }>, wireType: number, end: number): string | undefined {
     if (part.kind === "number") {
       if (wireType !== 0) return undefined;
       const value = this.#varint();
@@ -113,6 +113,7 @@ class ShapeReader {
     const left = this.read(part.inside, from, to);
     if (left === undefined) return undefined;
     if (part.kind === "message") return BEGIN + left + END;
+    if (left.length > CHARACTERS_MAX) return undefined;
     this.items.push(left);
     return "";
   }

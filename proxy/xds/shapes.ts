@@ -41,6 +41,9 @@ const ofCluster = partsOf(
   [cluster.name, text("name")],
   [cluster.altStatName, text()],
   [cluster.edsClusterConfig, message(partsOf([Cluster_EdsClusterConfigSchema.field.serviceName, text("endpoints")]))],
+  // They may name files and environment variables, which are read when it is judged, and may be others the next time.
+  [cluster.transportSocket, never],
+  [cluster.transportSocketMatches, never],
 );
 
 const socketAddress = SocketAddressSchema.field;
