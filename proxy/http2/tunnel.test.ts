@@ -29,10 +29,13 @@ async function origin(answer = SWITCH) {
   return { heads, port: server.port, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-const allowing = (port: number, allowConnect = true) =>
+/** Of the route; whoever only wants an answer has more than enough. */
+const TIMEOUT_MS = 1_000;
+
+const allowing = (port: number, { allowConnect = true, timeoutMs = 60_000 } = {}) =>
   DataPath.start({
     cluster: clusterOf([endpointAt(port)]),
-    action: { upgrades: new Map([["websocket", true]]), timeoutMs: 100 },
+    action: { upgrades: new Map([["websocket", true]]), timeoutMs },
     http: { http2: { ...edgeDefaults, allowConnect } },
   });
 
@@ -59,7 +62,7 @@ async function open(port: number) {
 
 test("a websocket echoes both ways, beyond the route's timeout, and ends half by half", async () => {
   await using server = await origin();
-  await using path = await allowing(server.port);
+  await using path = await allowing(server.port, { timeoutMs: TIMEOUT_MS });
   await using client = await open(path.port);
   const stream = client.session.request(WEBSOCKET, { endStream: false });
   const seen = watch(stream);
@@ -73,7 +76,7 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
     /sec-websocket-key: [\w+/]{22}==\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/,
   );
   // The route's timeout is long over then.
-  await pause(150);
+  await pause(1.5 * TIMEOUT_MS);
   stream.write("late");
   await until(() => seen.body === "early late");
   stream.end();
@@ -112,7 +115,7 @@ test("what an origin answers by 200 without switching isn't taken for what comes
 
 test("without allow_connect extended CONNECT is no request at all; types that are not allowed are 403", async () => {
   await using server = await origin();
-  await using closed = await allowing(server.port, false);
+  await using closed = await allowing(server.port, { allowConnect: false });
   await using one = await open(closed.port);
   expect(one.session.remoteSettings.enableConnectProtocol).toBe(false);
   await using path = await allowing(server.port);

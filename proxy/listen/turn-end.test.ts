@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { atTurnEnd } from "./turn-end.ts";
 
@@ -30,4 +30,23 @@ test("what gathers while others are written is written at the next end", async (
   expect(log).toEqual(["first", "second"]);
   await nextTurn();
   expect(log).toEqual(["first", "second", "again"]);
+});
+
+test("what is thrown while one is written keeps nothing of the others back", async () => {
+  const listeners = process.rawListeners("uncaughtException") as NodeJS.UncaughtExceptionListener[];
+  process.removeAllListeners("uncaughtException");
+  onTestFinished(() => {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of listeners) process.on("uncaughtException", listener);
+  });
+  const log: string[] = [];
+  process.on("uncaughtException", ({ message }) => log.push(message));
+  const thrown = () => {
+    throw new Error("a bug");
+  };
+  atTurnEnd(noting(log, "first", thrown));
+  atTurnEnd(noting(log, "second"));
+  await nextTurn();
+  await nextTurn();
+  expect(log).toEqual(["first", "a bug", "second"]);
 });

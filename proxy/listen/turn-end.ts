@@ -18,5 +18,11 @@ export function atTurnEnd(one: Gathering): void {
 function writeAll(): void {
   const all = gathering;
   gathering = [];
-  for (const one of all) one.writeGathered();
+  let at = 0;
+  try {
+    while (at < all.length) all[at++]?.writeGathered();
+  } finally {
+    // A worker in which something was thrown goes on until it is replaced (workers.ts), and the others' responses are none the worse for it.
+    while (at < all.length) atTurnEnd(all[at++] as Gathering);
+  }
 }

@@ -31,23 +31,26 @@ const echo = (answer = SWITCH) =>
     socket.on("end", () => socket.end());
   }, true);
 
-const allowing = (port: number, changes: DataPathOptions = {}) =>
+/** Of the route; whoever only wants an answer has more than enough. */
+const TIMEOUT_MS = 1_000;
+
+const allowing = (port: number, changes: DataPathOptions = {}, timeoutMs = 60_000) =>
   DataPath.start({
     cluster: clusterOf([endpointAt(port)]),
-    action: { upgrades: new Map([["websocket", true]]), timeoutMs: 100 },
+    action: { upgrades: new Map([["websocket", true]]), timeoutMs },
     ...changes,
   });
 
 test("a websocket echoes both ways, beyond the route's timeout, and ends half by half", async () => {
   await using origin = await echo();
-  await using path = await allowing(origin.port);
+  await using path = await allowing(origin.port, {}, TIMEOUT_MS);
   using client = new RawClient(path.port);
   client.send(UPGRADE);
   const head = await client.until((text) => text.includes("\r\n\r\n"));
   expect(head).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n[^]*connection: upgrade\r\nupgrade: websocket\r\n/);
   await client.send("ping").until((text) => text.endsWith("ping"));
   // The route's timeout is long over then.
-  await pause(200);
+  await pause(1.5 * TIMEOUT_MS);
   await client.send("again").until((text) => text.endsWith("again"));
   const large = "x".repeat(1_000_000);
   await client.send(large).until((text) => text.length >= head.length + large.length);
