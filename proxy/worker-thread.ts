@@ -14,7 +14,7 @@ const SEMI_SPACE_MB = 8;
 /** Starts a thread that runs worker.ts. */
 export function startThread(settings: WorkerSettings): Worker {
   // For threads that start from now on. Their resourceLimits would not do: the process's own option has precedence over them.
-  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
+  setFlagsFromString(`--max-semi-space-size=${process.env["ZZSEMI"] ?? SEMI_SPACE_MB}`);
   return new Worker(new URL("./worker.ts", import.meta.url), {
     workerData: settings,
     name: `worker ${settings.place}`,
