@@ -1,5 +1,5 @@
 import { getCompileCacheDir } from "node:module";
-import { dirname } from "node:path";
+import { dirname, extname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 
@@ -14,8 +14,9 @@ const SEMI_SPACE_MB = 8;
 /** Starts a thread that runs worker.ts. */
 export function startThread(settings: WorkerSettings): Worker {
   // For threads that start from now on. Their resourceLimits would not do: the process's own option has precedence over them.
-  setFlagsFromString(`--max-semi-space-size=${process.env["ZZSEMI"] ?? SEMI_SPACE_MB}`);
-  return new Worker(new URL("./worker.ts", import.meta.url), {
+  setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
+  // Beside this file, and made into another one as this is (deploy/bundle.ts).
+  return new Worker(new URL(`./worker${extname(import.meta.filename)}`, import.meta.url), {
     workerData: settings,
     name: `worker ${settings.place}`,
     env: workerEnvironment(),

@@ -40,7 +40,7 @@ export class Graph {
 
   /** A resource came, new or changed. */
   put(type: ResourceType, resource: Resource): void {
-    const node = nodeOf(type, resource, referencesOf(resource.message));
+    const node = nodeOf(type, resource, resource.references ?? referencesOf(resource.message));
     const received = this.#received[type.shortName];
     const before = received.get(node.name);
     received.set(node.name, node);
