@@ -9,7 +9,7 @@ import { type LocalReply, replies } from "../reply.ts";
 const remaining = (since: number, limitMs: number, now: number): number =>
   limitMs > 0 ? since + limitMs - now : Number.POSITIVE_INFINITY;
 
-/** How long a connection must have been idle to be closed while it drains. */
+/** How long a connection must have been idle to be closed while it drains, where its listener doesn't say. */
 const DRAIN_IDLE_MS = 1_000;
 
 /** How long an HTTP/2 connection stays at least, whatever becomes of its listener. */
@@ -81,7 +81,7 @@ export class ConnectionTimes {
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
    */
   #checkDrain(now: number): number {
-    const left = remaining(this.idleSince, DRAIN_IDLE_MS, now);
+    const left = remaining(this.idleSince, this.#listener.drainIdleMs ?? DRAIN_IDLE_MS, now);
     if (left > 0 || this.#overdueSince === this.idleSince) return left;
     // After a stall of this thread timers come before what lies in the sockets: look there first.
     this.#overdueSince = this.idleSince;

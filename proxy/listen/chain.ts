@@ -11,6 +11,14 @@ import type { ListenerState } from "./state.ts";
 import { Timer, timers } from "./timers.ts";
 import { TlsServer } from "./tls-server.ts";
 
+/**
+ * How much of the time that connections have to end one must have been idle to be closed, with bounds. The longer the safer: the request of a client that is
+ * slow may meet the end of its connection, and over HTTP/1.1 nobody knows then whether it was looked at.
+ */
+const DRAIN_IDLE_SHARE = 0.1;
+const DRAIN_IDLE_MS_MIN = 1_000;
+const DRAIN_IDLE_MS_MAX = 10_000;
+
 /** What a filter chain at work needs of its surroundings. */
 export interface ChainContext {
   readonly runtime: Runtime;
@@ -90,6 +98,7 @@ export class Chain {
    */
   async drain(timeMs: number): Promise<void> {
     this.#state.draining = true;
+    this.#state.drainIdleMs = Math.min(Math.max(timeMs * DRAIN_IDLE_SHARE, DRAIN_IDLE_MS_MIN), DRAIN_IDLE_MS_MAX);
     this.#drained ??= Promise.withResolvers();
     const { promise } = this.#drained;
     for (const connection of this.#connections) connection.drain();

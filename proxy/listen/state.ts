@@ -15,6 +15,8 @@ export interface ListenerState {
   port: number;
   /** Responses say `connection: close`, and idle connections are closed. */
   draining: boolean;
+  /** How long a connection must have been idle to be closed while draining, in ms; undefined: a second. */
+  drainIdleMs?: number | undefined;
   /**
    * Whether a request for a host came on the wrong connection: TLS's server_name led to this chain, and the host as server_name would have
    * led to another one, which may ask for other credentials (RFC 9110, 7.4). Undefined: no server_name decides anything here.

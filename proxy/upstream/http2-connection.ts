@@ -100,7 +100,9 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     const { settings } = cluster.cluster;
     const current = tlsOf(settings, endpoint) === this.#tls?.settings && (this.#tls === undefined || this.#tls.current);
     const session = this.#session;
-    if (!endpoint.alive || !current || !session.canOpen) {
+    // Those who waited while the endpoint was removed are its last; they would wait for one connection after the other.
+    const isOver = !endpoint.alive && !this.pool.isAwaited;
+    if (isOver || !current || !session.canOpen) {
       this.drain();
       return false;
     }

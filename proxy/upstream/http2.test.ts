@@ -110,6 +110,16 @@ test("many requests share one connection, bodies flow both ways", async () => {
   expect(origin.test.accepted).toBe(1);
 });
 
+test("those who wait for an endpoint that is removed meanwhile are answered by it", async () => {
+  await using origin = await Origin.start(echo);
+  const endpoint = endpointAt(origin.test.port);
+  await using path = await DataPath.start({ cluster: clusterOf([endpoint], { protocol: "http2" }) });
+  // As it is when an update comes while the connection is being made.
+  endpoint.alive = false;
+  const answers = await Promise.all([exchange(path.port, GET), exchange(path.port, GET)]);
+  for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 200 OK/);
+});
+
 test("more requests at once than the origin allows open another connection", async () => {
   let finish: (() => void)[] = [];
   await using origin = await Origin.start((stream) => finish.push(() => (stream.respond(), stream.end())), {

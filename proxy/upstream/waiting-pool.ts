@@ -56,6 +56,11 @@ export abstract class WaitingPool implements Pool, Dialler {
     return this.#open === 0 && this.waiting.length === 0;
   }
 
+  /** Whether anybody waits for a connection. */
+  get isAwaited(): boolean {
+    return this.waiting.length > 0;
+  }
+
   abstract acquire(user: PoolUser): void;
 
   /** Closes the connections that serve no request. */
