@@ -93,11 +93,11 @@ afterEach(async () => {
 
 /** A Consul that gives these answers, one after the other, to questions for instances, and keeps the next one waiting. */
 async function replay(
-  names: readonly string[],
+  names: readonly (string | Recorded)[],
   settings: Partial<ConsulSettings> = {},
   trustDomain: (answers: number) => string = () => "11111111-2222.consul",
 ) {
-  const answers = names.map(recorded);
+  const answers = names.map((name) => (typeof name === "string" ? recorded(name) : name));
   const asked: URL[] = [];
   const server: Server = createServer((request, response) => {
     const url = new URL(request.url ?? "", "http://consul");
@@ -156,6 +156,15 @@ test("answers follow each other by their indexes; one that goes back is doubted,
     index("unknown-service"),
     index("unknown-service"),
   ]);
+});
+
+test("what is asked for arrives as it was written, and instances at a host name are at its addresses", async () => {
+  const body = [{ Node: { Address: "localhost" }, Service: { ID: "a", Port: 80 }, Checks: [] }];
+  const answer = { path: "", status: 200, headers: { "x-consul-index": "7" }, body };
+  const filter = 'Service.Meta.env == "a&b=c+d ü"';
+  const { seen, asked } = await replay([answer], { token: "t", filter });
+  expect(asked[0]?.searchParams.get("filter")).toBe(filter);
+  expect(seen[0]?.endpoints.map(({ address }) => address)).toContain("127.0.0.1");
 });
 
 test("where the index goes back it may be another cluster, and is asked", async () => {
