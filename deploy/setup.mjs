@@ -31,9 +31,11 @@ if (process.argv.includes("--link")) {
     process.exit(1);
   }
 } else {
-  execFileSync(join(bin, "node"), [join(root, "proto/generate.ts")], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-    env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
-  });
+  for (const file of ["proto/generate.ts", "deploy/warm.ts"]) {
+    execFileSync(join(bin, "node"), ["--disable-warning=ExperimentalWarning", join(root, file)], {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+      env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
+    });
+  }
 }

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { KubeScript } from "../test/support/kube-script.ts";
 import { ConsulSource } from "./consul/source.ts";
 import { KubernetesSource } from "./kubernetes/source.ts";
+import { networkWords } from "./network-words.ts";
 import type { Source } from "./source.ts";
 
 let secure: KubeScript;
@@ -58,4 +59,11 @@ test("an unknown authority and a name that the certificate lacks are told with w
 
 test("a server that is something else is told by how it answers", async () => {
   expect(await problemOf(new ConsulSource({ addresses: [at("http")] }))).toContain("the answer is not JSON");
+});
+
+test.each([
+  ["UND_ERR_HEADERS_TIMEOUT", "gave no answer in time"],
+  ["ENOTFOUND", "no name server knows the host's name"],
+])("%s is told in words", (code, words) => {
+  expect(networkWords(Object.assign(new Error("Headers Timeout Error"), { code }))).toContain(words);
 });

@@ -10,7 +10,12 @@ const better: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNTRUSTED,
   CERT_HAS_EXPIRED: "the server's certificate has expired",
   ERR_SSL_WRONG_VERSION_NUMBER: "the server doesn't speak TLS at this port: is the address http rather than https?",
-  // Of undici, for a connection that ended before an answer.
+  ENOTFOUND: "no name server knows the host's name: is it right, and known where the control plane runs?",
+  // Of undici.
+  UND_ERR_CONNECT_TIMEOUT: "the server doesn't take the connection: is something between that drops it?",
+  UND_ERR_HEADERS_TIMEOUT: "the server took the question and gave no answer in time",
+  UND_ERR_BODY_TIMEOUT: "the server began to answer and stopped",
+  // For a connection that ended before an answer.
   UND_ERR_SOCKET:
     "the server closed the connection without an answer: does it speak TLS at this port (https), or was it restarted?",
 };

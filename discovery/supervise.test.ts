@@ -175,6 +175,31 @@ test("a registry that hangs shows within 10 s although no watch breaks; after it
   expect(source.begun.get("orders")).toBe(2);
 });
 
+test("after an outage silent watches begin anew a few at a time, and those that were heard of since not at all", async () => {
+  const { source, supervisor } = await start();
+  const names = Array.from({ length: 30 }, (_, at) => `s${at}`);
+  for (const name of names) void supervisor.add(serviceKey(name));
+  await settle();
+  for (const name of names) source.say(name, { snapshot: snapshotOf(name, ["10.0.0.1"]) });
+  await settle();
+  source.probeSays = "hang";
+  await vi.advanceTimersByTimeAsync(6_000);
+  expect(supervisor.outage).toBeDefined();
+  source.probeSays = { clusterIdentity: "", version: "test 1" };
+  const again = () => names.filter((name) => (source.begun.get(name) ?? 0) > 1).length;
+  const steps = new Set<number>();
+  for (let ms = 0; ms < 6_000; ms++) {
+    await vi.advanceTimersByTimeAsync(1);
+    if (steps.size === 1 && again() > 0) {
+      source.say("s29", { snapshot: snapshotOf("s29", ["10.0.0.2"]) });
+      await settle();
+    }
+    steps.add(again());
+  }
+  // "orders" is the first one, and "s29" would be in a fourth step.
+  expect([...steps]).toEqual([0, 9, 19, 29]);
+});
+
 test("a denial is shown as one, and takes nothing away", async () => {
   const { say, fail, report } = await start();
   await say(["10.0.0.1"]);

@@ -16,8 +16,9 @@ const PROBE_TIMEOUT_MS = 3_000;
 /** Changes of health that are remembered. */
 const HISTORY_MAX = 50;
 
-/** Watches that are begun anew after an outage do so spread over this time per 1,000. */
-const RESTART_SPREAD_MS_PER_1000 = 1_000;
+/** Of the watches that are begun anew after an outage, so many are at a time, and 1,000 in a second. */
+const RESTARTS_PER_STEP = 10;
+const RESTART_STEP_MS = 10;
 
 /** A registry began or ceased to answer. */
 export interface HealthChange {
@@ -214,7 +215,7 @@ export class RegistrySupervisor {
     this.#outage = undefined;
     if (outage === undefined && known) return;
     this.#remember({ timeMs: Date.now(), failure: undefined });
-    if (outage !== undefined) this.#restartSilent(outage.sinceMs);
+    if (outage !== undefined) void this.#restartSilent(outage.sinceMs);
   }
 
   #failed(error: unknown): void {
@@ -233,11 +234,13 @@ export class RegistrySupervisor {
   }
 
   /** A connection may have died with the registry's host and nobody told: begin anew what was silent since the outage began. */
-  #restartSilent(sinceMs: number): void {
-    const silent = [...this.#services.values()].filter(({ lastEventMs }) => (lastEventMs ?? 0) < sinceMs);
-    const spreadMs = (silent.length / 1000) * RESTART_SPREAD_MS_PER_1000;
-    for (const service of silent) {
-      void sleep(Math.random() * spreadMs, this.#closed.signal).then(() => service.restart());
+  async #restartSilent(sinceMs: number): Promise<void> {
+    const isSilent = ({ lastEventMs }: WatchedService) => (lastEventMs ?? 0) < sinceMs;
+    const silent = [...this.#services.values()].filter(isSilent);
+    // One wait for all of them: what hangs on a signal is looked through for each that comes and goes.
+    for (let at = 0; at < silent.length && !this.#closed.signal.aborted; at += RESTARTS_PER_STEP) {
+      for (const service of silent.slice(at, at + RESTARTS_PER_STEP)) if (isSilent(service)) service.restart();
+      await sleep(RESTART_STEP_MS, this.#closed.signal);
     }
   }
 }

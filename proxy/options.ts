@@ -25,7 +25,7 @@ export interface ProxyOptions {
   readonly maxConnections?: number | undefined;
   /** Where the last good configuration is kept; without it nothing is. */
   readonly dataDirectory?: string | undefined;
-  /** How long connections may take to end when the proxy or a listener stops; default 10 s. */
+  /** How long connections may take to end when the proxy stops, or a worker in which something was thrown; default 10 s. */
   readonly drainTimeMs?: number | undefined;
   /** Of this program, told to the control plane. */
   readonly version: string;
@@ -46,6 +46,9 @@ export class StartError extends Error {
 export const WORKERS_MAX = 256;
 const WORKERS_DEFAULT_MAX = 8;
 const DRAIN_MS_DEFAULT = 10_000;
+
+/** How long connections of a listener, a filter chain or a worker that is no longer wanted may go on: nobody waits for them. As Envoy's --drain-time-s. */
+export const CHANGE_DRAIN_MS = 600_000;
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"];
 
 /** Whether there can be so many workers. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { AddressCounts, addressCountsMemory } from "./listen/address-counts.ts";
 import { ConnectionCounts, connectionCountsMemory } from "./listen/connection-counts.ts";
-import { WORKERS_MAX } from "./options.ts";
+import { CHANGE_DRAIN_MS, WORKERS_MAX } from "./options.ts";
 import { Places, type WorkerLife } from "./worker-life.ts";
 import { shareOf } from "./worker-sockets.ts";
 import { startThread } from "./worker-thread.ts";
@@ -50,13 +50,13 @@ export class WorkerStarter {
 
   /** Starts a worker for a position among the workers; nobody has looked at what it says yet. */
   start(position: number): WorkerLife {
-    const { drainTimeMs, inherited, node, connectionsMax = 0, count } = this.#options;
+    const { inherited, node, connectionsMax = 0, count } = this.#options;
     // Each socket of a former process goes to one worker, and only to the first in its position.
     const sockets = this.#started.has(position) ? [] : (inherited?.sockets ?? []);
     this.#started.add(position);
     const place = this.#places.take();
     const worker = startThread({
-      drainTimeMs,
+      drainTimeMs: CHANGE_DRAIN_MS,
       node,
       place,
       connections: this.#connections,

@@ -1,5 +1,5 @@
 import { getCompileCacheDir } from "node:module";
-import { dirname } from "node:path";
+import { dirname, extname } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 
@@ -15,7 +15,8 @@ const SEMI_SPACE_MB = 8;
 export function startThread(settings: WorkerSettings): Worker {
   // For threads that start from now on. Their resourceLimits would not do: the process's own option has precedence over them.
   setFlagsFromString(`--max-semi-space-size=${SEMI_SPACE_MB}`);
-  return new Worker(new URL("./worker.ts", import.meta.url), {
+  // Beside this file, and made into another one as this is (deploy/bundle.ts).
+  return new Worker(new URL(`./worker${extname(import.meta.filename)}`, import.meta.url), {
     workerData: settings,
     name: `worker ${settings.place}`,
     env: workerEnvironment(),

@@ -3,6 +3,7 @@ import type { Worker } from "node:worker_threads";
 import type { ClusterStatus } from "./admin/source.ts";
 import { mergeClusters } from "./cluster-status.ts";
 import { CrashDelays } from "./crash-delays.ts";
+import { CHANGE_DRAIN_MS } from "./options.ts";
 import { type PackedUpdates, packUpdates } from "./packed-updates.ts";
 import { drain, serves, type WorkerLife } from "./worker-life.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
@@ -64,7 +65,7 @@ export class Workers {
 
   /**
    * Changes the number of workers. New ones start with the present configuration; those that are too many leave their listening sockets to the others, let
-   * their connections end within the drain time, and end.
+   * their connections end, and end.
    */
   setCount(count: number): void {
     if (this.#ending) return;
@@ -196,16 +197,16 @@ export class Workers {
     if (leaving.length === 0) return;
     await this.#sockets.move(leaving.map(workerOf), heirs.map(workerOf));
     if (this.#whole) for (const { worker } of heirs) post(worker, { kind: "close-unclaimed" });
-    for (const life of leaving) this.#retire(life);
+    for (const life of leaving) this.#retire(life, CHANGE_DRAIN_MS);
   }
 
   /** Lets a worker end that is no longer wanted. Its counts stay. */
-  #retire(life: WorkerLife): void {
+  #retire(life: WorkerLife, drainTimeMs: number): void {
     this.#leaving.add(life);
     const end = () => void life.worker.terminate();
-    const late = setTimeout(end, this.#options.drainTimeMs + RETIRE_MS_SLACK);
+    const late = setTimeout(end, drainTimeMs + RETIRE_MS_SLACK);
     life.worker.once("exit", () => clearTimeout(late));
-    void drain(life, this.#options.drainTimeMs).then(end);
+    void drain(life, drainTimeMs).then(end);
   }
 
   /** Starts all workers that are still missing, with the present configuration. */
@@ -305,7 +306,7 @@ export class Workers {
   #succeed(life: WorkerLife, next: WorkerLife): void {
     this.#successors.delete(life);
     this.#lives[this.#lives.indexOf(life)] = next;
-    this.#retire(life);
+    this.#retire(life, this.#options.drainTimeMs);
   }
 
   #giveUpSuccessor(life: WorkerLife): void {

@@ -107,23 +107,27 @@ test("a registry that is described differently is watched anew, and what was kno
   expect(addresses("orders")).toEqual(["10.0.0.1"]);
 });
 
-test("the last good endpoints are there in the next run, before any registry answers, and are doubted only if it has none", async () => {
-  endpoints.setRegistry("g", "own", own());
-  report("orders", "10.0.0.1");
-  endpoints.setService("g", "a", new Map([["x", wants("orders")]]));
-  await endpoints.settled();
-  await endpoints.close();
+test.each([{ first: "the registry" }, { first: "the service" }])(
+  "the last good endpoints are there in the next run, before any registry answers, and are doubted only if it has none ($first comes first)",
+  async ({ first }) => {
+    endpoints.setRegistry("g", "own", own());
+    report("orders", "10.0.0.1");
+    endpoints.setService("g", "a", new Map([["x", wants("orders")]]));
+    await endpoints.settled();
+    await endpoints.close();
 
-  endpoints = start();
-  endpoints.setService("g", "a", new Map([["x", wants("orders")]]));
-  expect(addresses("orders")).toEqual(["10.0.0.1"]);
-  endpoints.setRegistry("g", "own", own());
-  const [registry] = endpoints.registries();
-  await waitFor("the doubt", () => registry?.supervisor.report(serviceKey("orders"))?.state === "held");
-  expect(addresses("orders")).toEqual(["10.0.0.1"]);
-  report("orders", "10.0.0.2");
-  await waitFor("the new one", () => String(addresses("orders")) === "10.0.0.2");
-});
+    endpoints = start();
+    if (first === "the registry") endpoints.setRegistry("g", "own", own());
+    endpoints.setService("g", "a", new Map([["x", wants("orders")]]));
+    expect(addresses("orders")).toEqual(["10.0.0.1"]);
+    if (first === "the service") endpoints.setRegistry("g", "own", own());
+    const [registry] = endpoints.registries();
+    await waitFor("the doubt", () => registry?.supervisor.report(serviceKey("orders"))?.state === "held");
+    expect(addresses("orders")).toEqual(["10.0.0.1"]);
+    report("orders", "10.0.0.2");
+    await waitFor("the new one", () => String(addresses("orders")) === "10.0.0.2");
+  },
+);
 
 test("a file of the last run that is damaged is warned of, and does no harm", async () => {
   await endpoints.close();

@@ -5,12 +5,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 
-import {
-  type ServiceKey,
-  ServiceKeySchema,
-  type ServiceSnapshot,
-  ServiceSnapshotSchema,
-} from "#sluice/discovery/v1/snapshot_pb.ts";
+import { type ServiceKey, type ServiceSnapshot, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { type Registry, RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import type { Discovery } from "#sluice/model/v1/upstream_pb.ts";
 
@@ -19,6 +14,7 @@ import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
+import { type Demand, keyOf, toKey, type Want } from "./demand.ts";
 import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
 import { describeRegistry } from "./registry-info.ts";
@@ -59,18 +55,6 @@ export interface WatchedRegistry {
   readonly watcher: string;
 }
 
-interface Demand {
-  readonly gatewayGroup: string;
-  readonly discovery: Discovery;
-  /** "service/upstream" */
-  readonly users: Set<string>;
-  served: Canonical | undefined;
-  /** The registry had its time to answer. */
-  overdue: boolean;
-  /** Until then. */
-  timer: NodeJS.Timeout | undefined;
-}
-
 const nothing = create(ServiceSnapshotSchema);
 
 export class Endpoints {
@@ -83,10 +67,12 @@ export class Endpoints {
   readonly #restored = new Map<string, Canonical>();
   readonly #registries = new Map<string, WatchedRegistry>();
   readonly #demands = new Map<string, Map<string, Demand>>();
-  /** By "group/service": the key that each of its upstreams ("service/upstream") wants. */
-  readonly #wantedBy = new Map<string, ReadonlyMap<string, string>>();
+  /** By "group/service": what its upstreams want. */
+  readonly #wantedBy = new Map<string, readonly Want[]>();
   #changed = new Map<string, Set<string>>();
+  #isFlushing = false;
   #flushing: NodeJS.Timeout | undefined;
+  #isClosed = false;
   #toldMs = Number.NEGATIVE_INFINITY;
   #listener: (changed: ChangedServices) => void = () => {};
   #settled: () => void = () => {};
@@ -196,22 +182,21 @@ export class Endpoints {
     const demands = this.#demands.get(gatewayGroup) ?? new Map<string, Demand>();
     this.#demands.set(gatewayGroup, demands);
     const id = `${gatewayGroup}/${service}`;
-    const before = this.#wantedBy.get(id) ?? new Map<string, string>();
-    const now = new Map(
-      [...upstreams].map(([upstream, discovery]) => [`${service}/${upstream}`, discoveryKey(discovery)]),
-    );
-    if (now.size === 0) this.#wantedBy.delete(id);
+    const before = this.#wantedBy.get(id) ?? [];
+    const now = Array.from(upstreams, ([upstream, discovery]) => {
+      const want: Want = { user: `${service}/${upstream}`, key: discoveryKey(discovery) };
+      const demand = demands.get(want.key) ?? this.#demand(gatewayGroup, want.key, discovery);
+      demands.set(want.key, demand);
+      if (!demand.users.includes(want.user)) demand.users = [...demand.users, want.user];
+      return want;
+    });
+    if (now.length === 0) this.#wantedBy.delete(id);
     else this.#wantedBy.set(id, now);
-    for (const [upstream, discovery] of upstreams) {
-      const key = discoveryKey(discovery);
-      if (!demands.has(key)) demands.set(key, this.#demand(gatewayGroup, key, discovery));
-      demands.get(key)?.users.add(`${service}/${upstream}`);
-    }
-    for (const [user, key] of before) {
+    for (const { user, key } of before) {
       const demand = demands.get(key);
-      if (demand === undefined || now.get(user) === key) continue;
-      demand.users.delete(user);
-      if (demand.users.size > 0) continue;
+      if (demand === undefined || now.some((want) => want.user === user && want.key === key)) continue;
+      demand.users = demand.users.filter((each) => each !== user);
+      if (demand.users.length > 0) continue;
       clearTimeout(demand.timer);
       demands.delete(key);
       const registry = `${gatewayGroup}/${demand.discovery.registry}`;
@@ -247,10 +232,11 @@ export class Endpoints {
 
   /** The upstreams ("service/upstream") that use what a registry says of a service. */
   usersOf(gatewayGroup: string, registry: string, key: ServiceKey): readonly string[] {
-    return [...(this.#demands.get(gatewayGroup)?.get(keyOf(registry, key))?.users ?? [])].sort();
+    return (this.#demands.get(gatewayGroup)?.get(keyOf(registry, key))?.users ?? []).toSorted();
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#flushing);
     for (const demands of this.#demands.values()) for (const { timer } of demands.values()) clearTimeout(timer);
     await Promise.all([...this.#registries.values()].map(({ supervisor }) => supervisor.close()));
@@ -268,7 +254,7 @@ export class Endpoints {
       if (demand.served === undefined) this.#tell(gatewayGroup, key);
     };
     const timer = setTimeout(overdue, FIRST_ANSWER_MS_MAX);
-    const demand: Demand = { gatewayGroup, discovery, users: new Set(), served: restored, overdue: false, timer };
+    const demand: Demand = { gatewayGroup, discovery, users: [], served: restored, overdue: false, timer };
     const id = `${gatewayGroup}/${discovery.registry}`;
     const supervisor = this.#registries.get(id)?.supervisor;
     if (supervisor !== undefined) this.#add(id, supervisor, demand);
@@ -288,17 +274,21 @@ export class Endpoints {
     this.#settled();
     const ofGroup = this.#changed.get(gatewayGroup) ?? new Set();
     this.#changed.set(gatewayGroup, ofGroup.add(key));
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
     const restMs = this.#toldMs + COALESCE_MS - performance.now();
-    this.#flushing ??= setTimeout(
-      () => {
-        this.#flushing = undefined;
-        this.#toldMs = performance.now();
-        const changed = this.#changed;
-        this.#changed = new Map();
-        this.#listener(changed);
-      },
-      Math.max(0, restMs),
-    );
+    // After what else this turn of the event loop says; a timer would take a millisecond at least.
+    if (restMs <= 0) setImmediate(() => this.#flush());
+    else this.#flushing = setTimeout(() => this.#flush(), restMs);
+  }
+
+  #flush(): void {
+    this.#isFlushing = false;
+    if (this.#isClosed) return;
+    this.#toldMs = performance.now();
+    const changed = this.#changed;
+    this.#changed = new Map();
+    this.#listener(changed);
   }
 
   #isWaiting(): boolean {
@@ -322,12 +312,6 @@ export class Endpoints {
     else this.#log.warn({ registry, kind: failure.kind, problem: failure.message }, "discovery: the registry fails");
   }
 }
-
-const toKey = ({ service, namespace, group, cluster }: Discovery): ServiceKey =>
-  create(ServiceKeySchema, { service, namespace, group, cluster });
-
-const keyOf = (registry: string, { service, namespace, group, cluster }: ServiceKey): string =>
-  discoveryKey({ registry, service, namespace, group, cluster });
 
 /** Whether two registries are reached alike, so that watches may go on. */
 function isSameWatch(a: Registry, b: Registry): boolean {

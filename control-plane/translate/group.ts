@@ -11,6 +11,7 @@ import type { Certificate } from "#sluice/model/v1/certificate_pb.ts";
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { type CertificateFacts, certificateFacts } from "../model/certificate.ts";
+import { FewNames } from "../model/few-names.ts";
 import { keyText, type ObjectKey, type StoredObject, valueOf } from "../model/objects.ts";
 import { toCollectorClusters } from "./collectors.ts";
 import { difference, type KnownResource, replacements, type ResourceChange } from "./difference.ts";
@@ -58,7 +59,7 @@ export class GroupTranslation {
   #listenersStale = false;
   readonly #staged: ResourceChange[] = [];
   /** The services that need what a registry says, by discoveryKey. */
-  readonly #users = new Map<string, Set<string>>();
+  readonly #users = new FewNames();
   readonly #sources = new Map<string, Service>();
   readonly #find: FindSnapshot;
   #isNew = true;
@@ -166,7 +167,7 @@ export class GroupTranslation {
    */
   endpointsChanged(key: string): readonly ResourceChange[] {
     const changes: ResourceChange[] = [];
-    for (const name of this.#users.get(key) ?? []) {
+    for (const name of this.#users.of(key)) {
       const service = this.#sources.get(name);
       if (service === undefined) continue;
       const isUser = ({ discovery }: Upstream) => discovery !== undefined && discoveryKey(discovery) === key;
@@ -189,17 +190,14 @@ export class GroupTranslation {
   #setUser(name: string, service: Service | undefined): void {
     for (const { discovery } of this.#sources.get(name)?.upstreams ?? []) {
       if (discovery === undefined) continue;
-      const users = this.#users.get(discoveryKey(discovery));
-      users?.delete(name);
-      if (users?.size === 0) this.#users.delete(discoveryKey(discovery));
+      this.#users.delete(discoveryKey(discovery), name);
     }
     this.#sources.delete(name);
     if (service === undefined || service.upstreams.every(({ discovery }) => discovery === undefined)) return;
     this.#sources.set(name, service);
     for (const { discovery } of service.upstreams) {
       if (discovery === undefined) continue;
-      const users = this.#users.get(discoveryKey(discovery)) ?? new Set();
-      this.#users.set(discoveryKey(discovery), users.add(name));
+      this.#users.add(discoveryKey(discovery), name);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { FewNames } from "../model/few-names.ts";
 import { digestOf } from "./difference.ts";
 import { serviceVirtualHost, sharedVirtualHost } from "./names.ts";
 import type { RankedRoute } from "./route.ts";
@@ -17,7 +18,7 @@ type Part = Pick<ServicePart, "hosts" | "routes">;
  */
 export class VirtualHosts {
   readonly #parts = new Map<string, Part>();
-  readonly #claims = new Map<string, Set<string>>();
+  readonly #claims = new FewNames();
   /** What was handed over last, by name. */
   readonly #digests = new Map<string, string>();
   readonly #staleServices = new Set<string>();
@@ -28,8 +29,8 @@ export class VirtualHosts {
     const before = this.#parts.get(service);
     const hosts = new Set([...(before?.hosts ?? []), ...(part?.hosts ?? [])]);
     const sharedBefore = new Set([...hosts].filter((host) => this.#isShared(host)));
-    for (const host of before?.hosts ?? []) this.#unclaim(host, service);
-    for (const host of part?.hosts ?? []) this.#claim(host, service);
+    for (const host of before?.hosts ?? []) this.#claims.delete(host, service);
+    for (const host of part?.hosts ?? []) this.#claims.add(host, service);
     if (part === undefined) this.#parts.delete(service);
     else this.#parts.set(service, part);
 
@@ -39,7 +40,7 @@ export class VirtualHosts {
       if (sharedBefore.has(host) === this.#isShared(host)) continue;
       // A host that comes to be shared leaves the virtual host of the service that had it for itself, or goes back
       // there.
-      for (const other of this.#claims.get(host) ?? []) this.#staleServices.add(other);
+      for (const other of this.#claims.of(host)) this.#staleServices.add(other);
     }
   }
 
@@ -56,26 +57,15 @@ export class VirtualHosts {
     return changed;
   }
 
-  #claim(host: string, service: string): void {
-    const claims = this.#claims.get(host) ?? new Set();
-    this.#claims.set(host, claims.add(service));
-  }
-
-  #unclaim(host: string, service: string): void {
-    const claims = this.#claims.get(host);
-    claims?.delete(service);
-    if (claims?.size === 0) this.#claims.delete(host);
-  }
-
   #isShared(host: string): boolean {
-    const claims = this.#claims.get(host)?.size ?? 0;
+    const claims = this.#claims.count(host);
     return claims > 1 || (claims === 1 && host === EVERY_HOST);
   }
 
   #encodeShared(host: string): Uint8Array | undefined {
     if (!this.#isShared(host)) return undefined;
     const routes: RankedRoute[] = [];
-    for (const service of this.#claims.get(host) ?? []) routes.push(...(this.#parts.get(service)?.routes ?? []));
+    for (const service of this.#claims.of(host)) routes.push(...(this.#parts.get(service)?.routes ?? []));
     return encodeVirtualHost(sharedVirtualHost(host), [host], routes);
   }
 

@@ -31,17 +31,23 @@ export interface FirstQuestion {
 interface Kept extends FirstQuestion {
   readonly answer: FirstAnswer;
   readonly bytes: number;
+  /** Somebody had it since the clock last looked. */
+  isFresh: boolean;
 }
 
 /** Of the answers that are kept for the next to ask, but for the newest. */
 const KEPT_BYTES_MAX = 32 * 1024 * 1024;
 const KEPT_MAX = 32;
+/** A crowd comes within seconds. What nobody asked for in this time is given up: it keeps resources that are no more. */
+const KEPT_MS = 60_000;
 
 /** The answers given lately. */
 export class FirstAnswers {
   /** The newest last. */
   #kept: Kept[] = [];
   #bytes = 0;
+  /** Runs while anything is kept. */
+  #clock: NodeJS.Timeout | undefined;
   /** What the answer was that left these names. */
   readonly #before = new WeakMap<ReadonlySet<string>, SharedLayer>();
 
@@ -53,16 +59,29 @@ export class FirstAnswers {
   /** The answer to a question about a set. @param set whose version is the question's */
   answer(question: FirstQuestion, set: ResourceSet): FirstAnswer {
     const known = this.#kept.find((each) => isSame(each, question));
-    if (known !== undefined) return known.answer;
+    if (known !== undefined) {
+      known.isFresh = true;
+      return known.answer;
+    }
     const answer = makeAnswer(question, set);
     if (answer.rest.size > 0) this.#before.set(answer.rest, answer.sent);
     const bytes = answer.push.resources.reduce((sum, { delta }) => sum + delta.length, 0);
-    this.#kept.push({ ...question, answer, bytes });
+    this.#kept.push({ ...question, answer, bytes, isFresh: true });
     this.#bytes += bytes;
+    this.#clock ??= setInterval(() => this.#forget(), KEPT_MS).unref();
     while (this.#kept.length > KEPT_MAX || (this.#bytes > KEPT_BYTES_MAX && this.#kept.length > 1)) {
       this.#bytes -= this.#kept.shift()?.bytes ?? 0;
     }
     return answer;
+  }
+
+  #forget(): void {
+    this.#kept = this.#kept.filter(({ isFresh }) => isFresh);
+    this.#bytes = this.#kept.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const each of this.#kept) each.isFresh = false;
+    if (this.#kept.length > 0) return;
+    clearInterval(this.#clock);
+    this.#clock = undefined;
   }
 }
 

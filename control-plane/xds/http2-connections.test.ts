@@ -38,22 +38,20 @@ async function open(
 const framesTo = (received: string, type: number) => framesOf(received).filter((each) => each.type === type);
 const idle = ({ metrics }: XdsRig) => /sluice_xds_connections_idle_total (\d+)/.exec(metrics.text())?.[1];
 
+const headers = (path: string) =>
+  fields(
+    [":method", "POST"],
+    [":scheme", "http"],
+    [":path", path],
+    [":authority", "a.test"],
+    ["content-type", "application/grpc"],
+    ["te", "trailers"],
+  );
+
 /** Health.Check: as short as a call gets. */
 const check = (streamId: number) =>
   Buffer.concat([
-    frame(
-      HEADERS,
-      END_HEADERS,
-      streamId,
-      fields(
-        [":method", "POST"],
-        [":scheme", "http"],
-        [":path", "/grpc.health.v1.Health/Check"],
-        [":authority", "a.test"],
-        ["content-type", "application/grpc"],
-        ["te", "trailers"],
-      ),
-    ),
+    frame(HEADERS, END_HEADERS, streamId, headers("/grpc.health.v1.Health/Check")),
     frame(DATA, END_STREAM, streamId, Buffer.alloc(5)),
   ]);
 
@@ -113,4 +111,15 @@ test("a server that ends cuts clients that don't close their side", async () => 
   await waitFor("an answer", () => framesTo(received(), HEADERS).length === 2);
   await rig[Symbol.asyncDispose]();
   expect(framesTo(received(), GOAWAY)).not.toHaveLength(0);
+});
+
+test("a client that closes its side has gone, whatever it had open", async () => {
+  await using rig = await startXdsRig([resource("CDS", "a")], { limits: { keepaliveTimeMs: 600_000 } });
+  const { socket, closed } = await open(rig, { allowHalfOpen: true });
+  const path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+  socket.write(frame(HEADERS, END_HEADERS, 1, headers(path)));
+  await waitFor("a stream", () => rig.server.streams === 1);
+  socket.end();
+  await closed;
+  await waitFor("no stream", () => rig.server.streams === 0);
 });

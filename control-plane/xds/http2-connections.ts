@@ -67,6 +67,8 @@ export class Http2Connections {
       this.#open.delete(connection);
       if (this.#open.size === 0) this.#onEmpty?.();
     });
+    // Who has closed its side can't answer any more, not even pings: a data plane that was killed, whose streams would else last until the next one.
+    socket.once("end", () => connection.destroy());
     // What goes wrong with a connection, its "close" tells.
     session.on("error", () => {});
     session.on("stream", (stream) => connection.opened(stream));

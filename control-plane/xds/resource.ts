@@ -28,7 +28,8 @@ export interface ResourceSet extends Pick<ReadonlyMap<string, CachedResource>, "
 const SET_HASH_BITS = 64;
 
 /** The version of a resource: a hash of its bytes. */
-export const versionOf = (bytes: Uint8Array): string => hash("sha256", bytes, "hex").slice(0, 16);
+// Not cut from the text of all of it, which would then be kept, too.
+export const versionOf = (bytes: Uint8Array): string => hash("sha256", bytes, "buffer").toString("hex", 0, 8);
 
 /** Makes a resource ready to be served. */
 export function cachedResource(typeUrl: string, name: string, version: string, bytes: Uint8Array): CachedResource {

@@ -48,14 +48,17 @@ test("state of the world: first sync, change and removal", async () => {
   expect(new Set(client.responses.map(({ nonce }) => nonce)).size).toBe(client.responses.length);
 });
 
-test("T1 the node is kept from the first request, and may not change", async () => {
+test.each([
+  ["id", { id: "two", cluster: "default" }],
+  ["cluster", { id: "one", cluster: "other" }],
+])("T1 the node is kept from the first request, and may not change its %s", async (_, node) => {
   await using rig = await startXdsRig([resource("CDS", "a"), resource("EDS", "a")]);
   const client = rig.delta({ node: { id: "one", cluster: "default" } });
   client.send({ typeUrl: CDS });
   await client.next();
   client.send({ typeUrl: EDS, resourceNamesSubscribe: ["a"] }); // Without a node.
   await client.next();
-  client.send({ typeUrl: CDS, node: { id: "two", cluster: "default" } as never });
+  client.send({ typeUrl: CDS, node: node as never });
   expect(reason(await client.end())).toMatch(/^INVALID_ARGUMENT: node\.id/);
 });
 

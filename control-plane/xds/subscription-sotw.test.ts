@@ -178,6 +178,12 @@ test("S14 a name that is listed twice is sent once", () => {
   expect(told(player.take())).toEqual(["a"]);
 });
 
+test("S14 a resource that is wanted by the wildcard and by its name is sent once", () => {
+  const player = new SotwPlayer("CDS", two);
+  player.request({ names: ["*", "a"] });
+  expect(told(player.take())).toEqual(["a", "b"]);
+});
+
 test("S15 a name that doesn't exist is sent when it comes into being", () => {
   const player = new SotwPlayer("RDS", two);
   player.request({ names: ["later"] });

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import fc from "fast-check";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 
 import { EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
@@ -92,7 +92,11 @@ afterEach(async () => {
 });
 
 /** A Consul that gives these answers, one after the other, to questions for instances, and keeps the next one waiting. */
-async function replay(names: readonly string[], settings: Partial<ConsulSettings> = {}) {
+async function replay(
+  names: readonly string[],
+  settings: Partial<ConsulSettings> = {},
+  trustDomain: (answers: number) => string = () => "11111111-2222.consul",
+) {
   const answers = names.map(recorded);
   const asked: URL[] = [];
   const server: Server = createServer((request, response) => {
@@ -103,10 +107,12 @@ async function replay(names: readonly string[], settings: Partial<ConsulSettings
       return;
     }
     if (url.pathname === "/v1/connect/ca/roots") {
-      response.end(JSON.stringify({ TrustDomain: "11111111-2222.consul" }));
+      response.end(JSON.stringify({ TrustDomain: trustDomain(asked.length) }));
       return;
     }
     asked.push(url);
+    // What was learnt of the cluster a while ago is asked anew.
+    if (vi.isFakeTimers()) vi.advanceTimersByTime(10_000);
     const answer = answers.shift();
     if (answer === undefined) return;
     response.writeHead(answer.status, answer.headers);
@@ -150,6 +156,14 @@ test("answers follow each other by their indexes; one that goes back is doubted,
     index("unknown-service"),
     index("unknown-service"),
   ]);
+});
+
+test("where the index goes back it may be another cluster, and is asked", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  cleanups.push(async () => void vi.useRealTimers());
+  const cluster = (answers: number) => (answers < 3 ? "old.consul" : "new.consul");
+  const { seen } = await replay(["orders", "all-gone", "unknown-service"], { token: "t" }, cluster);
+  expect(seen.map(({ clusterIdentity }) => clusterIdentity)).toEqual(["old.consul", "old.consul", "new.consul"]);
 });
 
 test.each([

@@ -5,6 +5,7 @@ import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice
 import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
 import { ConsulClient, watchConnections } from "./client.ts";
 import { HINT_CONNECTIONS, watchHints } from "./hints.ts";
+import { mayRead } from "./may-read.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
 import { QuestionSlots } from "./slots.ts";
@@ -42,6 +43,12 @@ export class ConsulSource implements Source {
     const services = servicesOf(answer.body);
     if (services.length === 0 && answer.filteredByAcls) {
       throw new DiscoveryError("permission_denied", "Consul: the token lacks service:read: ACLs filtered all services");
+    }
+    if (services.length === 0 && !this.#client.hasToken && !(await mayRead(this.#client, "", signal))) {
+      throw new DiscoveryError(
+        "permission_denied",
+        "Consul: without a token no services are shown: give the registry one",
+      );
     }
     return services
       .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -2,10 +2,11 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 
 import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import { sleep } from "../backoff.ts";
 import { type Addresses, HostNames } from "../host-names.ts";
 import { DiscoveryError } from "../source.ts";
+import { turn } from "../turns.ts";
 import type { ConsulAnswer, ConsulClient } from "./client.ts";
+import { mayRead } from "./may-read.ts";
 import { entriesOf, hostNamesOf, toSnapshot } from "./convert.ts";
 import { queryOf } from "./query.ts";
 import type { ConsulSettings } from "./settings.ts";
@@ -51,7 +52,8 @@ export async function* watch(
       place.release(snapshot !== undefined);
       if (snapshot !== undefined) yield snapshot;
       const restMs = INTERVAL_MS_MIN - (performance.now() - askedMs);
-      if (restMs > 0) await sleep(restMs, signal);
+      // So short that its end may be missed: what would be hung on the signal is garbage, for each question of a crowd.
+      if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
     }
   } finally {
     place.leave();
@@ -100,6 +102,8 @@ class Watch {
 
   async #ask(waitMs: number | undefined, revoked: AbortSignal): Promise<ConsulAnswer | undefined> {
     const { client, settings } = this.#context;
+    // A hundred watches that were answered together ask again together.
+    await turn();
     const path = `/v1/health/service/${encodeURIComponent(this.#service.service)}`;
     const query = queryOf(settings, this.#service);
     const index = this.#index;
@@ -171,18 +175,4 @@ async function refuseDenied(
   if (filteredByAcls) throw denied();
   // Consul doesn't tell those who come without a token that there was more to see.
   if (!client.hasToken && !(await mayRead(client, service, signal))) throw denied();
-}
-
-/** Whether a caller without a token may see the service: asked as Consul's own UI does. */
-async function mayRead(client: ConsulClient, service: string, signal: AbortSignal): Promise<boolean> {
-  const post = [{ Resource: "service", Access: "read", Segment: service }];
-  try {
-    const path = "/v1/internal/acl/authorize";
-    const { body } = await client.ask({ path, post, signal, timeoutMs: ANSWER_MS_MAX });
-    const [answer] = Array.isArray(body) ? (body as unknown[]) : [];
-    return !(typeof answer === "object" && answer !== null && "Allow" in answer && answer.Allow === false);
-  } catch {
-    // 401 where ACLs are switched off; whatever else it is doesn't concern the service.
-    return true;
-  }
 }

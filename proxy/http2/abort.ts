@@ -18,13 +18,15 @@ export const refusals = {
 
 const NOTHING_WRONG: Abort = { flag: "", details: "" };
 const RESET: Abort = { flag: "DR", details: "http2.remote_reset" };
+const REFUSED: Abort = { flag: "DR", details: "http2.remote_refuse" };
 const GONE: Abort = { flag: "DC", details: "downstream_remote_disconnect" };
 
 /** As Envoy has it, but for errors for which it has no name or that of a library. `code`: of the reset, or of the connection's error. */
 export function abortOf(end: StreamEnd, code: number): Abort {
   switch (end) {
     case "reset by peer":
-      return code === codes.NO_ERROR ? NOTHING_WRONG : RESET;
+      if (code === codes.NO_ERROR) return NOTHING_WRONG;
+      return code === codes.REFUSED_STREAM ? REFUSED : RESET;
     case "broken by peer":
       if (code === codes.PROTOCOL_ERROR) return refusals.message;
       return { flag: "DPE", details: `http2.${codeName(code).toLowerCase()}` };

@@ -154,7 +154,7 @@ export class Http2Connection implements SessionHandler, ServedStreamOwner, Timer
 
   /** It is about to go; RFC 9113, 6.8 leaves it free to open streams until then. */
   onGoaway(): void {
-    this.drain();
+    this.#sendAway();
   }
 
   onPong(kind: number): void {

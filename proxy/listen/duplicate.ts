@@ -21,7 +21,7 @@ export async function duplicate(descriptors: readonly number[]): Promise<NativeH
   const mirror = spawn(process.execPath, [MIRROR, String(FIRST_FD), String(descriptors.length)], {
     stdio: ["ignore", "ignore", "inherit", "ipc", ...descriptors],
     // What is preloaded into this program is not meant for that one.
-    env: {},
+    env: { ...process.env, NODE_OPTIONS: "" },
   });
   const handles: NativeHandle[] = [];
   try {

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 
 import { Timer, TimerWheel } from "./timers.ts";
 
@@ -62,4 +62,28 @@ test("a timer may start and cancel others while it ends", async () => {
   // Both are due when the wheel turns next, in this order.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
   await waiting(promise);
+});
+
+test("what is thrown when one ends keeps none of the others back", async () => {
+  const listeners = process.rawListeners("uncaughtException") as NodeJS.UncaughtExceptionListener[];
+  process.removeAllListeners("uncaughtException");
+  onTestFinished(() => {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of listeners) process.on("uncaughtException", listener);
+  });
+  const thrown: string[] = [];
+  process.on("uncaughtException", ({ message }) => thrown.push(message));
+  const wheel = new TimerWheel();
+  const bug = {
+    onTimer() {
+      throw new Error("a bug");
+    },
+  };
+  const { promise, resolve } = Promise.withResolvers<void>();
+  wheel.schedule(new Timer(bug, 0), 20);
+  wheel.schedule(new Timer({ onTimer: () => resolve() }, 0), 30);
+  // All of them are due when the wheel turns next.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+  await waiting(promise);
+  expect(thrown).toEqual(["a bug"]);
 });

@@ -99,12 +99,25 @@ export class TimerWheel {
       }
     }
     this.#doneTick = Math.max(this.#doneTick, nowTick);
-    for (const timer of due) {
-      // One that ran before it may have cancelled or restarted it.
-      if (timer.tick < 0 || timer.tick > nowTick) continue;
-      this.#unlink(timer);
-      timer.owner.onTimer(timer.kind);
+    let at = 0;
+    try {
+      for (; at < due.length; at++) this.#fire(due[at] as Timer, nowTick);
+    } finally {
+      // A worker in which something was thrown goes on until it is replaced (workers.ts): the others come next.
+      for (const late of due.slice(at + 1)) if (late.tick >= 0 && late.tick <= nowTick) this.schedule(late, 0);
+      this.#sleepOn();
     }
+  }
+
+  #fire(timer: Timer, nowTick: number): void {
+    // One that ran before it may have cancelled or restarted it.
+    if (timer.tick < 0 || timer.tick > nowTick) return;
+    this.#unlink(timer);
+    timer.owner.onTimer(timer.kind);
+  }
+
+  /** Sleeps until the next slot with anything in it. */
+  #sleepOn(): void {
     if (this.#count === 0) return;
     for (let tick = this.#doneTick + 1; tick <= this.#doneTick + TURN; tick++) {
       if (this.#slots[tick % SLOTS] === undefined) continue;

@@ -118,6 +118,11 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     return session.streams + this.#upgrades.length < allowed;
   }
 
+  /** Whether the endpoint is about to tell how many streams there may be. */
+  get awaitsSettings(): boolean {
+    return !this.#draining && !this.#session.peer.known;
+  }
+
   /** Gives the user a stream of this connection. */
   carry(user: PoolUser): void {
     if (user.wantedUpgrade !== "") {
@@ -174,9 +179,9 @@ export class Http2Connection implements SessionHandler, TimerOwner {
   }
 
   onSettings(): void {
-    this.pool.streamsAllowed = this.#session.peer.maxConcurrentStreams;
+    this.pool.streamsAllowed = Math.max(1, this.#session.peer.maxConcurrentStreams);
     for (const user of this.#upgrades.splice(0)) this.carry(user);
-    if (this.takesRequest) this.pool.onCapacity(this);
+    this.pool.onCapacity(this);
   }
 
   onGoaway(): void {

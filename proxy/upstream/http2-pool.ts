@@ -14,7 +14,7 @@ const STREAMS_ALLOWED_INITIAL = 100;
 
 /** The HTTP/2 connections of this worker to one endpoint; requests share them. */
 export class Http2Pool extends WaitingPool {
-  /** Streams on a connection whose endpoint has not told its limit yet, as it is about to: what it told last. What is beyond its limit would be refused. */
+  /** Streams on a connection whose endpoint has not told its limit yet, as it is about to: what it told last, but for 0. What is beyond its limit would be refused. */
   streamsAllowed: number = STREAMS_ALLOWED_INITIAL;
   /** Takes a connection whose endpoint, offered both by ALPN, chose HTTP/1.1; undefined: only HTTP/2 is offered. */
   readonly #onHttp1: ((socket: Socket, dial: Dial) => void) | undefined;
@@ -94,6 +94,12 @@ export class Http2Pool extends WaitingPool {
     return maxRequestsPerConnection > 0
       ? Math.min(maxRequestsPerConnection, http2.maxConcurrentStreams)
       : http2.maxConcurrentStreams;
+  }
+
+  /** Not while a connection is about to tell how many requests it takes. */
+  protected override connectIfNeeded(): void {
+    if (this.waiting.length > 0 && this.#connections.some(({ awaitsSettings }) => awaitsSettings)) return;
+    super.connectIfNeeded();
   }
 
   protected connect(): void {

@@ -19,6 +19,7 @@ import {
   rawHttp2Origin,
   uint32,
 } from "../../test/support/raw-http2-origin.ts";
+import { http2Defaults } from "../cluster/http2-options.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const OK: [string, string] = [":status", "200"];
@@ -87,6 +88,24 @@ test.each<[string, [string, string][]]>([
   expect(text).toMatch(/^HTTP\/1.1 502 /);
   expect(record?.flags).toEqual(["UPE"]);
   expect(text).not.toMatch(/set-cookie|secret/);
+});
+
+test.each([
+  ["takes its connection, and what else is on it", true, "502"],
+  ["ends its stream alone where that is configured", false, "200"],
+])("a malformed head %s", async (_title, malformedEndsConnection, other) => {
+  // Once both requests are there the first gets no status, and the second a response.
+  await using origin = await rawHttp2Origin((id) =>
+    id === 1 ? undefined : Buffer.concat([head(1, END_STREAM, ["x", "y"]), head(id, END_STREAM, OK)]),
+  );
+  const http2 = { ...http2Defaults, malformedEndsConnection };
+  const cluster = clusterOf([endpointAt(origin.port)], { protocol: "http2", http2 });
+  await using path = await DataPath.start({ cluster });
+  const first = exchange(path.port, GET);
+  await until(() => path.stats.get("cluster.http2.streams_active") === 1);
+  const second = exchange(path.port, GET);
+  const statuses = (await Promise.all([first, second])).map((text) => text.slice(9, 12));
+  expect(statuses).toEqual(["502", other]);
 });
 
 test("sec 10 a head of more fields than allowed is 503 with UR, and its connection goes on", async () => {

@@ -6,8 +6,10 @@ import { type ResourceType, resourceType, resourceTypeByUrl, resourceTypes } fro
 import type { Problem } from "../compile.ts";
 import { type Decoder, decodeResource, errorDetail, type Refusal } from "./decode.ts";
 import { Graph, type Resource, type ResourceUpdate, WARMING_MS_MAX } from "./graph.ts";
+import { KnownShapes } from "./known-shapes.ts";
 import { refusedListeners } from "./listeners.ts";
-import { keepsBytes } from "./resource.ts";
+import { referencesOf } from "./references.ts";
+import { keepsBytes, undecoded } from "./resource.ts";
 import type { StoredResource } from "./snapshot.ts";
 import type { Conversation } from "./stream.ts";
 import { type Request, Subscriptions } from "./subscriptions.ts";
@@ -52,6 +54,7 @@ export class Configuration implements Conversation {
   /** What was sent and what became of it. */
   readonly updates = new UpdateCounts();
   readonly #graph = new Graph();
+  readonly #shapes = new KnownShapes();
   readonly #subscriptions = new Subscriptions();
   readonly #refused = new Map(resourceTypes.map(({ typeUrl }) => [typeUrl, new Map<string, RefusedVersion>()]));
   /** Types of which a response came on the present stream, and ever. */
@@ -250,9 +253,15 @@ export class Configuration implements Conversation {
       this.#accept(type, known);
       return undefined;
     }
+    const updatedMs = Date.now();
+    const shape = this.#shapes.shapeOf(type, bytes);
+    const likeKnown = shape && this.#shapes.find(type, name, shape);
+    if (likeKnown !== undefined) return undecoded(type, { name, version, bytes, updatedMs, references: likeKnown });
     const decoded = decodeResource(type, name, bytes, this.#options.decoder);
     if (!decoded.ok) return { name, problems: decoded.problems };
-    return { name, version, bytes, message: decoded.value, updatedMs: Date.now() };
+    const references = referencesOf(decoded.value);
+    if (shape !== undefined) this.#shapes.add(type, shape, references);
+    return { name, version, bytes, message: decoded.value, updatedMs, references };
   }
 
   #put(type: ResourceType, resource: Resource): void {

@@ -1,25 +1,17 @@
 import { type ResourceType, routeConfigurationOf } from "#proto/resource-types.ts";
 
+import { byType, type ShortName } from "./by-type.ts";
 import { type NameChanges, NameCounts } from "./names.ts";
 import { type NeededName, Needs } from "./needs.ts";
 import { referencesOf } from "./references.ts";
 import { type Node, nodeOf, type Resource, type ResourceUpdate, update } from "./resource.ts";
 import { readyHosts, takesVirtualHosts } from "./virtual-hosts.ts";
+import { type Patience, Waiting } from "./waiting.ts";
 
 export type { Resource, ResourceUpdate } from "./resource.ts";
 
 /** How long a resource waits for what it names: Envoy's initial_fetch_timeout (15 s). */
 export const WARMING_MS_MAX = 15_000;
-
-type ShortName = ResourceType["shortName"];
-const byType = <T>(make: () => T): Record<ShortName, T> => ({
-  CDS: make(),
-  EDS: make(),
-  SDS: make(),
-  LDS: make(),
-  RDS: make(),
-  VHDS: make(),
-});
 
 /**
  * Holds back what is not yet of use, so that the data path only ever sees whole graphs (rule W7, gRPC A74): a cluster goes in with its
@@ -34,10 +26,7 @@ export class Graph {
   readonly #received = byType(() => new Map<string, Node>());
   /** What the data path has. */
   readonly #active = byType(() => new Map<string, Node>());
-  /** Names whose latest state (which may be "gone") differs from what is in use. */
-  readonly #changed = byType(() => new Set<string>());
-  /** Since when a changed name waits, by type and name; not started anew when it changes again, or it might wait for ever. */
-  readonly #waitingSince = byType(() => new Map<string, number>());
+  readonly #waiting = new Waiting();
   /** Endpoint sets that the control plane says don't exist; a cluster need not wait for them (D4). */
   readonly #absentEndpoints = new Set<string>();
   /** Named by what is in use or about to be. */
@@ -51,11 +40,11 @@ export class Graph {
 
   /** A resource came, new or changed. */
   put(type: ResourceType, resource: Resource): void {
-    const node = nodeOf(type, resource, referencesOf(resource.message));
+    const node = nodeOf(type, resource, resource.references ?? referencesOf(resource.message));
     const received = this.#received[type.shortName];
     const before = received.get(node.name);
     received.set(node.name, node);
-    this.#changed[type.shortName].add(node.name);
+    this.#waiting.add(type.shortName, node.name);
     if (type.shortName === "EDS") this.#absentEndpoints.delete(node.name);
     // A resource is counted once while it is the latest and once while it is in use.
     this.#needs.add(node.references);
@@ -76,7 +65,7 @@ export class Graph {
     const received = this.#received[type.shortName];
     this.#needs.remove(received.get(name)?.references);
     received.delete(name);
-    this.#changed[type.shortName].add(name);
+    this.#waiting.add(type.shortName, name);
     if (type.shortName === "EDS") this.#absentEndpoints.add(name);
   }
 
@@ -116,15 +105,12 @@ export class Graph {
   /** Names of a type that wait for what they name, for logs and config_dump. */
   waiting(type: ResourceType): string[] {
     const received = this.#received[type.shortName];
-    return [...this.#changed[type.shortName]].filter((name) => received.has(name));
+    return [...this.#waiting.names(type.shortName)].filter((name) => received.has(name));
   }
 
   /** When {@link settle} has something to do even if nothing comes; undefined: never. */
   nextDeadlineMs(): number | undefined {
-    let first: number | undefined;
-    for (const since of Object.values(this.#waitingSince).flatMap((map) => [...map.values()])) {
-      if (first === undefined || since < first) first = since;
-    }
+    const first = this.#waiting.longestMs;
     return first === undefined ? undefined : first + WARMING_MS_MAX;
   }
 
@@ -134,12 +120,7 @@ export class Graph {
    */
   settle(nowMs: number, patienceMs = WARMING_MS_MAX): ResourceUpdate[] {
     const updates: ResourceUpdate[] = [];
-    const patient = (shortName: ShortName, name: string) => {
-      const waiting = this.#waitingSince[shortName];
-      const since = waiting.get(name) ?? nowMs;
-      waiting.set(name, since);
-      return nowMs - since < patienceMs;
-    };
+    const patient = this.#waiting.patience(nowMs, patienceMs);
     this.#settleSecrets(updates);
     this.#settleClusters(updates, patient);
     this.#settleEndpoints(updates);
@@ -154,15 +135,15 @@ export class Graph {
   }
 
   #settleSecrets(updates: ResourceUpdate[]): void {
-    for (const name of this.#changed.SDS) {
+    for (const name of this.#waiting.names("SDS")) {
       const node = this.#received.SDS.get(name);
       if (node !== undefined) this.#activate("SDS", node, updates);
     }
-    this.#changed.SDS.clear();
+    this.#waiting.clear("SDS");
   }
 
   #settleClusters(updates: ResourceUpdate[], patient: Patience): void {
-    for (const name of this.#changed.CDS) {
+    for (const name of this.#waiting.names("CDS")) {
       const node = this.#received.CDS.get(name);
       if (node === undefined) continue;
       const { endpoints, secrets } = node.references;
@@ -172,26 +153,26 @@ export class Graph {
       this.#usedEndpoints.add(endpoints);
       this.#usedEndpoints.remove(this.#active.CDS.get(name)?.references.endpoints ?? []);
       this.#activate("CDS", node, updates);
-      for (const one of endpoints) this.#changed.EDS.add(one);
+      for (const one of endpoints) this.#waiting.add("EDS", one);
     }
   }
 
   #settleEndpoints(updates: ResourceUpdate[]): void {
-    for (const name of this.#changed.EDS) {
+    for (const name of this.#waiting.names("EDS")) {
       const node = this.#received.EDS.get(name);
       if (node !== undefined && this.#usedEndpoints.has(name) && this.#active.EDS.get(name) !== node) {
         this.#activate("EDS", node, updates);
       }
     }
     // One that no cluster uses yet is looked at again when a cluster does.
-    this.#changed.EDS.clear();
+    this.#waiting.clear("EDS");
   }
 
   #settleRoutes(updates: ResourceUpdate[], patient: Patience): void {
-    for (const name of this.#changed.RDS) {
+    for (const name of this.#waiting.names("RDS")) {
       const node = this.#received.RDS.get(name);
       if (node === undefined) {
-        this.#settled("RDS", name);
+        this.#waiting.settled("RDS", name);
         continue;
       }
       const tookBefore = takesVirtualHosts(this.#active.RDS.get(name));
@@ -212,7 +193,7 @@ export class Graph {
 
   /** Whether nothing keeps the virtual hosts of a route configuration from being used, as far as they have come. */
   #areWhole(routeConfiguration: string, patient: Patience): boolean {
-    for (const name of this.#changed.VHDS) {
+    for (const name of this.#waiting.names("VHDS")) {
       if (routeConfigurationOf(name) !== routeConfiguration) continue;
       const { clusters } = this.#received.VHDS.get(name)?.references ?? {};
       if (clusters !== undefined && !this.#inUse("CDS", clusters) && patient("VHDS", name)) return false;
@@ -221,7 +202,7 @@ export class Graph {
   }
 
   #settleVirtualHosts(updates: ResourceUpdate[], patient: Patience): void {
-    const changed = [...this.#changed.VHDS].filter((name) => this.#isTaken(name));
+    const changed = [...this.#waiting.names("VHDS")].filter((name) => this.#isTaken(name));
     const ready = readyHosts(changed, {
       received: (name) => this.#received.VHDS.get(name),
       active: (name) => this.#active.VHDS.get(name),
@@ -233,7 +214,7 @@ export class Graph {
       if (node !== undefined) this.#activate("VHDS", node, updates);
       else {
         this.#deactivate("VHDS", name, updates);
-        this.#settled("VHDS", name);
+        this.#waiting.settled("VHDS", name);
       }
     }
   }
@@ -243,7 +224,7 @@ export class Graph {
     const owner = routeConfigurationOf(name) ?? "";
     if (takesVirtualHosts(this.#active.RDS.get(owner))) return true;
     // Looked at again when its route configuration comes, or comes into use.
-    if (!takesVirtualHosts(this.#received.RDS.get(owner))) this.#settled("VHDS", name);
+    if (!takesVirtualHosts(this.#received.RDS.get(owner))) this.#waiting.settled("VHDS", name);
     return false;
   }
 
@@ -251,7 +232,7 @@ export class Graph {
   #lookAtVirtualHosts(routeConfiguration: string): void {
     for (const [name, node] of this.#received.VHDS) {
       if (routeConfigurationOf(name) === routeConfiguration && this.#active.VHDS.get(name) !== node)
-        this.#changed.VHDS.add(name);
+        this.#waiting.add("VHDS", name);
     }
   }
 
@@ -263,11 +244,11 @@ export class Graph {
   }
 
   #settleListeners(updates: ResourceUpdate[], patient: Patience): void {
-    for (const name of this.#changed.LDS) {
+    for (const name of this.#waiting.names("LDS")) {
       const node = this.#received.LDS.get(name);
       if (node === undefined) {
         this.#deactivate("LDS", name, updates);
-        this.#changed.LDS.delete(name);
+        this.#waiting.settled("LDS", name);
         continue;
       }
       // No time limit here: a listener without routes would answer 404 to everybody; a closed port makes balancers look elsewhere.
@@ -283,7 +264,7 @@ export class Graph {
   #dropVirtualHosts(): void {
     if (this.#needs.takeReleased("VHDS").length === 0) return;
     this.#received.VHDS.clear();
-    for (const name of this.#changed.VHDS) this.#settled("VHDS", name);
+    for (const name of this.#waiting.names("VHDS")) this.#waiting.settled("VHDS", name);
     this.#virtualHostsCame = false;
   }
 
@@ -291,7 +272,7 @@ export class Graph {
     for (const name of this.#needs.takeReleased("RDS")) {
       this.#needs.remove(this.#received.RDS.get(name)?.references);
       this.#received.RDS.delete(name);
-      this.#changed.RDS.delete(name);
+      this.#waiting.settled("RDS", name);
       this.#deactivate("RDS", name, updates);
       this.#forgetActiveHosts(name);
     }
@@ -299,14 +280,14 @@ export class Graph {
   }
 
   #dropClusters(updates: ResourceUpdate[], patient: Patience): void {
-    for (const name of this.#changed.CDS) {
+    for (const name of this.#waiting.names("CDS")) {
       if (this.#received.CDS.has(name)) continue;
       const gone = this.#active.CDS.get(name);
       // Routes that still name it may be about to change; but a control plane that never changes them has its way in the end.
       if (gone !== undefined && this.#usedClusters.has(name) && patient("CDS", name)) continue;
       this.#usedEndpoints.remove(gone?.references.endpoints ?? []);
       this.#deactivate("CDS", name, updates);
-      this.#changed.CDS.delete(name);
+      this.#waiting.settled("CDS", name);
     }
   }
 
@@ -333,16 +314,10 @@ export class Graph {
     return true;
   }
 
-  /** There is nothing to do for a name until it changes again. */
-  #settled(shortName: ShortName, name: string): void {
-    this.#changed[shortName].delete(name);
-    this.#waitingSince[shortName].delete(name);
-  }
-
   #activate(shortName: ShortName, node: Node, updates: ResourceUpdate[]): void {
     const before = this.#active[shortName].get(node.name);
     this.#active[shortName].set(node.name, node);
-    this.#settled(shortName, node.name);
+    this.#waiting.settled(shortName, node.name);
     this.#needs.add(node.references);
     this.#needs.remove(before?.references);
     this.#usedClusters.add(node.references.clusters);
@@ -352,7 +327,7 @@ export class Graph {
 
   #deactivate(shortName: ShortName, name: string, updates: ResourceUpdate[]): void {
     const before = this.#active[shortName].get(name);
-    this.#waitingSince[shortName].delete(name);
+    this.#waiting.restart(shortName, name);
     if (before === undefined) return;
     this.#active[shortName].delete(name);
     this.#needs.remove(before.references);
@@ -360,6 +335,3 @@ export class Graph {
     updates.push(update(shortName, name, null));
   }
 }
-
-/** Whether a resource that is not whole shall wait on; asking starts its time. */
-type Patience = (shortName: ShortName, name: string) => boolean;

@@ -23,6 +23,8 @@ export interface Resource {
   readonly message: Message;
   /** When it came, wall clock, ms since 1970. */
   readonly updatedMs: number;
+  /** The names of others that it needs, where they are known already. */
+  readonly references?: References;
 }
 
 /** A resource with the names of others that it needs. */
@@ -41,6 +43,17 @@ export function nodeOf(type: ResourceType, resource: Resource, references: Refer
   if (!keepsBytes(type)) return { ...resource, references };
   return new EncodedNode(type, resource, references);
 }
+
+/** A resource that was found good without being decoded; the bytes may be a view of others, and are good until it is kept. */
+export const undecoded = (
+  type: ResourceType,
+  resource: Omit<Resource, "message" | "references"> & { readonly references: References },
+): Resource => ({
+  ...resource,
+  get message() {
+    return fromBinary(type.schema, resource.bytes);
+  },
+});
 
 class EncodedNode implements Node {
   readonly name: string;

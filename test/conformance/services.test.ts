@@ -125,7 +125,9 @@ function frameTypes(bytes: Buffer): number[] {
 }
 
 test("T8 the server pings, so that a connection that is dead is noticed, and drops one that doesn't answer", async () => {
-  await using rig = await startXdsRig([], { limits: { keepaliveTimeMs: 100, keepaliveTimeoutMs: 100 } });
+  // Nothing else ends the connection.
+  const limits = { keepaliveTimeMs: 100, keepaliveTimeoutMs: 100, firstRequestTimeoutMs: 600_000 };
+  await using rig = await startXdsRig([], { limits });
   const [host = "", port = ""] = rig.server.address.split(":");
   const socket = connect(Number(port), host);
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
@@ -279,4 +281,16 @@ test("O5 RTDS: an unknown layer is empty, in delta and in state of the world", a
     const runtime = fromBinary(RuntimeSchema, any?.value ?? new Uint8Array());
     expect([runtime.name, runtime.layer]).toEqual(["layer", {}]);
   }
+});
+
+test("O5 RTDS: a client that comes back with an unknown layer is not told that it is gone", async () => {
+  const before = running.delta();
+  before.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["layer"] });
+  const version = (await before.next()).resources[0]?.version ?? "";
+  const again = running.delta();
+  const initialResourceVersions = { layer: version };
+  again.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["layer"], initialResourceVersions });
+  again.send({ typeUrl: url("RTDS"), resourceNamesSubscribe: ["other"] });
+  const response = await again.next();
+  expect([namesIn(response), response.removedResources]).toEqual([["other"], []]);
 });

@@ -86,8 +86,11 @@ test("SIGHUP starts a successor that takes over without a lost request, again an
       Promise.resolve(program.stderr.split("proxy stopped").length === round + 1),
     );
     expect(program.exited).toBe(false);
-    expect((await ask(adminPort, { path: "/ready" })).body).toContain("LIVE");
+    // What it was told about health checks is true of its successor.
+    expect((await ask(adminPort, { path: "/ready" })).body).toContain(round === 1 ? "LIVE" : "DRAINING");
+    await ask(adminPort, { method: "POST", path: `/healthcheck/${round === 1 ? "fail" : "ok"}` });
   }
+  expect((await ask(adminPort, { path: "/ready" })).body).toContain("LIVE");
   await unload(asked);
   expect((await info()).uptime_all_epochs).toBeDefined();
 }, 900_000);

@@ -35,7 +35,7 @@ const CHANGES = Number(process.env["SLUICE_CHANGES"] ?? 150);
 const CONNECTIONS = Number(process.env["SLUICE_LOAD_CONNECTIONS"] ?? 16);
 /** Of each kind of load whose answers are checked. They pause, since most of the rate is the bulk's, and they share this process. */
 const STEADY_CLIENTS = 4;
-const PAUSE = { pauseMs: 10 };
+const PAUSE = { pauseMs: 25 };
 const HOST = "a.test";
 const BULK_HOST = "bulk.test";
 const GRPC_HOST = "grpc.test";

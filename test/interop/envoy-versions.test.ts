@@ -21,7 +21,7 @@ afterEach(async () => {
 });
 
 test.each(["1.36.4", "1.38.3", "1.40.0"])("Envoy %s", { timeout: 180_000 }, async (version) => {
-  const { plane, port, file, args, serverArgs } = await startSecurePlane(cleanup);
+  const { plane, port, file, args, serverArgs, token } = await startSecurePlane(cleanup);
   const { program, adminPort } = await startEnvoy(await envoy(version), plane.xdsPort, { nodeId: "e", args });
   cleanup.defer(() => program.stop());
   const served = async () => (await ask(port, { path: "/" })).body;
@@ -29,6 +29,9 @@ test.each(["1.36.4", "1.38.3", "1.40.0"])("Envoy %s", { timeout: 180_000 }, asyn
   const line = async (of: ControlPlane = plane) =>
     (await of.sluice("status")).stdout.split("\n").find((each) => each.includes(" e ")) ?? "";
   await waitFor("the node to be in step", async () => (await line()).includes(" SYNCED"));
+  const { body: dump } = await ask(adminPort, { path: "/config_dump" });
+  expect(dump).toContain("[redacted]");
+  expect(dump).not.toContain(token);
 
   // Endpoints, routes and services change under load, and no request fails.
   const load = startSteadyLoad(port, 4);

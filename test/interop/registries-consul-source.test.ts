@@ -172,6 +172,8 @@ describe("ACLs, default deny", () => {
     expect([mayNot.seen.last, anonymous.seen.last]).toEqual([undefined, undefined]);
     expect(unknown.seen.error?.kind).toBe("unauthenticated");
     expect((await may.source.list(AbortSignal.timeout(5_000))).map(({ key }) => key.service)).toEqual(["public"]);
-    expect(await anonymous.source.list(AbortSignal.timeout(5_000))).toEqual([]);
+    await expect(anonymous.source.list(AbortSignal.timeout(30_000))).rejects.toMatchObject({
+      kind: "permission_denied",
+    });
   });
 });

@@ -94,6 +94,9 @@ abstract class Player implements Watcher {
     if (this.sub.inFlight !== undefined) return undefined;
     const push = this.takePush(permission, budget);
     if (push === undefined) return undefined;
+    // S14, D13: what is told by name here would hide it.
+    const names = push.resources.map(({ name }) => name);
+    if (new Set(names).size < names.length) throw new Error(`a response has a resource twice: ${names.join()}`);
     const nonce = `n${++this.#nonces}`;
     noteSent(this.sub, push, nonce, 0);
     const resources = Object.fromEntries(push.resources.map(({ name, version }) => [name, version]));

@@ -38,12 +38,7 @@ const RE2_PROGRAM_SIZE_MAX = 65_536;
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
 function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, token: string | undefined) {
   const { xds, group, nodeId, admin, maxConnections } = options;
-  const grpcServices = [
-    {
-      envoy_grpc: { cluster_name: XDS_CLUSTER },
-      ...(token !== undefined && { initial_metadata: [{ key: "authorization", value: `Bearer ${token}` }] }),
-    },
-  ];
+  const grpcServices = [{ envoy_grpc: { cluster_name: XDS_CLUSTER } }];
   const ads = { resource_api_version: "V3", ads: {}, initial_fetch_timeout: "0s" };
   return {
     node: { id: nodeId ?? hostname(), cluster: group },
@@ -66,6 +61,10 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
       },
     }),
     static_resources: {
+      // As metadata of its streams the token would stand in Envoy's config dump, where secrets are "[redacted]".
+      ...(token !== undefined && {
+        secrets: [{ name: TOKEN_SECRET, generic_secret: { secret: { inline_string: `Bearer ${token}` } } }],
+      }),
       clusters: [
         {
           name: XDS_CLUSTER,
@@ -80,6 +79,7 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
                 // A control plane whose machine is gone is noticed within a minute, although nothing is sent.
                 http2_protocol_options: { connection_keepalive: { interval: "30s", timeout: "10s" } },
               },
+              ...(token !== undefined && { http_filters: showingToken }),
             },
           },
           upstream_connection_options: {
@@ -156,6 +156,31 @@ function transportSocket({ xds, xdsTls, xdsCa, xdsCert, xdsKey }: JoinOptions & 
 }
 
 const XDS_CLUSTER = "xds_cluster";
+const TOKEN_SECRET = "join_token";
+
+/** The filters of requests to the control plane, of which the first adds the token to whatever is asked of it. */
+const showingToken = [
+  {
+    name: "envoy.filters.http.credential_injector",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
+      overwrite: true,
+      credential: {
+        name: "envoy.http.injected_credentials.generic",
+        typed_config: {
+          "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic",
+          credential: { name: TOKEN_SECRET },
+        },
+      },
+    },
+  },
+  {
+    name: "envoy.filters.http.upstream_codec",
+    typed_config: {
+      "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+    },
+  },
+];
 
 function socketAddress(address: string) {
   const at = address.lastIndexOf(":");
