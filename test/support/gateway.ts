@@ -88,7 +88,7 @@ export class ControlPlane {
   }
 }
 
-/** Starts a native proxy and waits until it is ready. */
+/** Starts a native proxy and waits until it is ready. `data`: its own data directory if it is to outlive the program; by default it does not. */
 export async function startProxy(
   xdsPort: number,
   {
@@ -110,6 +110,8 @@ export async function startProxy(
   } = {},
 ): Promise<{ program: Program; adminPort: number }> {
   const adminPort = await freePort();
+  // None that is shared: a proxy whose control plane takes long starts with the configuration that it had there before.
+  const own = data === undefined ? await temporaryDir() : undefined;
   const all = [
     "proxy",
     ...["--xds", `127.0.0.1:${xdsPort}`],
@@ -117,10 +119,11 @@ export async function startProxy(
     ...["--node-id", nodeId],
     ...["--admin", `127.0.0.1:${adminPort}`],
     ...["--workers", String(workers)],
-    ...(data === undefined ? [] : ["--data", data]),
+    ...["--data", data ?? own?.path ?? ""],
     ...args,
   ];
   const program = new Program(path, all, { env });
+  program.child.once("exit", () => void own?.remove());
   await waitUntilUp(program, adminPort, "/ready");
   return { program, adminPort };
 }
