@@ -101,26 +101,28 @@ export abstract class SessionControl extends SessionStreams {
       return codes.NO_ERROR;
     }
     const before = this.peer.streamWindowBytes;
-    const error =
-      this.peer.apply(bytes, from, to, this.isClient) || this.#moveWindows(this.peer.streamWindowBytes - before);
+    const error = this.peer.apply(bytes, from, to, this.isClient);
     if (error !== codes.NO_ERROR) return error;
+    const more = this.peer.streamWindowBytes - before;
+    if (!this.#moveWindows(more)) return codes.FLOW_CONTROL_ERROR;
     const { headerTableBytes, lowestHeaderTableBytes } = this.peer;
     if (lowestHeaderTableBytes < headerTableBytes) this.setPeerTableBytes(lowestHeaderTableBytes);
     this.setPeerTableBytes(headerTableBytes);
+    // Before anything that the new values allow: "MUST immediately emit a SETTINGS frame with the ACK flag set" (RFC 9113, 6.5.3).
     this.writeSettingsAck();
+    if (more > 0) for (const stream of [...this.live.values()]) this.#goOn(stream);
     this.handler.onSettings();
     return codes.NO_ERROR;
   }
 
-  /** RFC 9113, 6.9.2: a change of INITIAL_WINDOW_SIZE moves the windows of all streams, possibly below 0. */
-  #moveWindows(bytes: number): number {
-    if (bytes === 0) return codes.NO_ERROR;
+  /** RFC 9113, 6.9.2: a change of INITIAL_WINDOW_SIZE moves the windows of all streams, possibly below 0. False: one is too large now. */
+  #moveWindows(bytes: number): boolean {
+    if (bytes === 0) return true;
     for (const stream of this.live.values()) {
       stream.sendWindow += bytes;
-      if (stream.sendWindow > WINDOW_BYTES_MAX) return codes.FLOW_CONTROL_ERROR;
+      if (stream.sendWindow > WINDOW_BYTES_MAX) return false;
     }
-    if (bytes > 0) for (const stream of [...this.live.values()]) this.#goOn(stream);
-    return codes.NO_ERROR;
+    return true;
   }
 
   #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): number {

@@ -36,3 +36,18 @@ test("a table that stays as it is isn't spoken of", async () => {
   const head = await headBehind(table(0x10, 0));
   expect((head[0] ?? 0) & 0xe0).not.toBe(0x20);
 });
+
+test("settings are acknowledged before anything that they allow is sent", async () => {
+  await using path = await DataPath.start({ route: { kind: "direct", status: 200, body: Buffer.from("hello") } });
+  using client = new RawClient(path.port);
+  const noWindow = h2.frame(h2.SETTINGS, 0, 0, "\0\x04\0\0\0\0");
+  client.send(Buffer.concat([h2.PREFACE, noWindow, GET]).toString("latin1"));
+  const before = await client.until((text) => h2.framesOf(text).some(({ type }) => type === h2.HEADERS));
+  client.send(h2.frame(h2.SETTINGS, 0, 0, "\0\x04\0\0\0\x01").toString("latin1"));
+  const received = await client.until((text) => h2.framesOf(text).some(({ type }) => type === h2.DATA));
+  const since = h2.framesOf(received.slice(before.length)).map(({ type, flags }) => [type, flags]);
+  expect(since).toEqual([
+    [h2.SETTINGS, h2.ACK],
+    [h2.DATA, 0],
+  ]);
+});
