@@ -8,7 +8,8 @@ test.each([
   ["a small heap grows by 48 MB", 48 * MB, 100],
   ["so does one that is twice as large", 96 * MB, 50],
   ["a large one grows by 30 %", 200 * MB, 30],
-  ["what lies between the steps is rounded up", 90 * MB, 60],
+  ["what lies between the steps is rounded down", 90 * MB, 50],
+  ["so that a heap just below the large ones grows by little more than they do", 150 * MB, 30],
 ])("%s", (_, usedBytes, percent) => {
   expect(growthPercent(usedBytes)).toBe(percent);
 });

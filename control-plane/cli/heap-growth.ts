@@ -5,13 +5,13 @@ const GROWTH_PERCENT_MIN = 30;
 /** And by how many bytes: less would be a look every few changes while a thousand data planes are connected, and each costs as much as two changes. */
 const GROWTH_BYTES_MIN = 48 * 1024 * 1024;
 /** V8 is told of differences from here on. */
-const STEP_PERCENT = 10;
+const STEP_PERCENT = 5;
 const INTERVAL_MS = 5_000;
 
 /** How much a heap of this size may grow, in percent. */
 export function growthPercent(usedBytes: number): number {
-  const percent = Math.max(GROWTH_PERCENT_MIN, (100 * GROWTH_BYTES_MIN) / usedBytes);
-  return Math.ceil(percent / STEP_PERCENT) * STEP_PERCENT;
+  const percent = (100 * GROWTH_BYTES_MIN) / usedBytes;
+  return Math.max(GROWTH_PERCENT_MIN, Math.floor(percent / STEP_PERCENT) * STEP_PERCENT);
 }
 
 /**
