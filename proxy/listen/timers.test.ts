@@ -1,5 +1,6 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 
+import { collectUncaught } from "../../test/support/uncaught.ts";
 import { Timer, TimerWheel } from "./timers.ts";
 
 /** Timers that note when they end, with a promise for the last. */
@@ -65,14 +66,7 @@ test("a timer may start and cancel others while it ends", async () => {
 });
 
 test("what is thrown when one ends keeps none of the others back", async () => {
-  const listeners = process.rawListeners("uncaughtException") as NodeJS.UncaughtExceptionListener[];
-  process.removeAllListeners("uncaughtException");
-  onTestFinished(() => {
-    process.removeAllListeners("uncaughtException");
-    for (const listener of listeners) process.on("uncaughtException", listener);
-  });
-  const thrown: string[] = [];
-  process.on("uncaughtException", ({ message }) => thrown.push(message));
+  const thrown = collectUncaught();
   const wheel = new TimerWheel();
   const bug = {
     onTimer() {

@@ -1,5 +1,6 @@
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 
+import { collectUncaught } from "../../test/support/uncaught.ts";
 import { atTurnEnd } from "./turn-end.ts";
 
 /** Notes in `log` that it was written, and does something besides. */
@@ -33,14 +34,7 @@ test("what gathers while others are written is written at the next end", async (
 });
 
 test("what is thrown while one is written keeps nothing of the others back", async () => {
-  const listeners = process.rawListeners("uncaughtException") as NodeJS.UncaughtExceptionListener[];
-  process.removeAllListeners("uncaughtException");
-  onTestFinished(() => {
-    process.removeAllListeners("uncaughtException");
-    for (const listener of listeners) process.on("uncaughtException", listener);
-  });
-  const log: string[] = [];
-  process.on("uncaughtException", ({ message }) => log.push(message));
+  const log = collectUncaught();
   const thrown = () => {
     throw new Error("a bug");
   };

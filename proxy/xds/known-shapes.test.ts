@@ -12,7 +12,7 @@ import { expect, test } from "vitest";
 import { type Cluster, ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { TransportSocketSchema } from "#envoy/config/core/v3/base_pb.ts";
 import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_pb.ts";
-import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
+import { RouteSchema, VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { UpstreamTlsContextSchema } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
 import { type ResourceType, resourceType } from "#proto/resource-types.ts";
 
@@ -140,6 +140,37 @@ test("what could be wrong with what differs is found", () => {
     endpoints: [{ lbEndpoints: [{ hostIdentifier: endpointOf("name.test", 80) }] }],
   });
   expect(isKnownBy(endpoints, sent("EDS", "a", named))).toBe(false);
+});
+
+test("clusters that are named by weight are not taken for those of a host like it", () => {
+  const clusters = [{ name: "a", weight: 1 }];
+  const split = create(RouteSchema, {
+    match: { pathSpecifier: { case: "prefix", value: "/" } },
+    action: { case: "route", value: { clusterSpecifier: { case: "weightedClusters", value: { clusters } } } },
+  });
+  const one = host("r/a", { domains: ["a.test"], routes: [route("/x", "a"), split] });
+  expect(isKnownBy(one, host("r/b", { domains: ["b.test"], routes: [route("/x", "b"), split] }))).toBe(false);
+});
+
+test("a port or a weight out of bounds is judged, however it is encoded", () => {
+  const weighted = (loadBalancingWeight: number, port: number) =>
+    sent(
+      "EDS",
+      "a",
+      create(ClusterLoadAssignmentSchema, {
+        clusterName: "a",
+        endpoints: [{ lbEndpoints: [{ hostIdentifier: endpointOf("127.0.0.1", port), loadBalancingWeight }] }],
+      }),
+    );
+  const good = weighted(7, 80);
+  expect(isKnownBy(good, weighted(1, 65_535))).toBe(true);
+  // A 0 that is written out, as protobuf-es doesn't.
+  const zero = Buffer.from(good.bytes);
+  zero[zero.lastIndexOf(Buffer.from([0x22, 2, 8, 7])) + 3] = 0;
+  for (const bad of [weighted(7, 65_536), { ...good, bytes: zero }]) {
+    expect(judge(bad)).toBeUndefined();
+    expect(isKnownBy(good, bad)).toBe(false);
+  }
 });
 
 const endpointOf = (address: string, port: number) =>
