@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { resourceType } from "#proto/resource-types.ts";
 
@@ -92,4 +92,33 @@ test("a write that fails is told, and the next change tries again", async () => 
   writer.changed();
   await writer.flush();
   expect(failures).toHaveLength(1);
+});
+
+test("after a write that took very long the next change is on disk within ten seconds all the same", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    let [begun, done] = [0, 0];
+    const writer = new SnapshotWriter(
+      async () => {
+        begun++;
+        await new Promise((resolve) => setTimeout(resolve, 5000));
+        done++;
+      },
+      () => {},
+    );
+    writer.changed();
+    await vi.advanceTimersByTimeAsync(999);
+    expect(begun).toBe(0);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(begun).toBe(1);
+    writer.changed();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(done).toBe(1);
+    await vi.advanceTimersByTimeAsync(9999);
+    expect(begun).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(begun).toBe(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -136,8 +136,12 @@ export async function loadSnapshot(file: string, group: string): Promise<Loaded>
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** Between two writes; a large configuration, whose write takes long, is written more rarely. */
+/**
+ * Between two writes; what takes long to write is written more rarely, but never so rarely that a crash would cost much: a disk that is slow for a
+ * moment says nothing about the next write.
+ */
 const PAUSE_MS_MIN = 1000;
+const PAUSE_MS_MAX = 10_000;
 const PAUSE_PER_WRITE = 20;
 
 /**
@@ -179,7 +183,9 @@ export class SnapshotWriter {
       const startedAt = performance.now();
       this.#writing = this.#run().finally(() => {
         this.#writing = undefined;
-        if (this.#dirty) this.#schedule(Math.max(PAUSE_MS_MIN, PAUSE_PER_WRITE * (performance.now() - startedAt)));
+        if (!this.#dirty) return;
+        const pauseMs = PAUSE_PER_WRITE * (performance.now() - startedAt);
+        this.#schedule(Math.min(Math.max(PAUSE_MS_MIN, pauseMs), PAUSE_MS_MAX));
       });
     }, ms);
     this.#timer.unref();
