@@ -1,10 +1,11 @@
 /** Access log lines by command operators and filters: for the same requests both data planes must write the same. */
 import type { JsonObject } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { Ask } from "../support/http.ts";
 import { startTwins, type Twins } from "../support/twins.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { waitFor } from "../support/wait.ts";
 
 let upstream: Upstream;
 let twins: Twins;
@@ -238,8 +239,9 @@ test("every filter", async () => {
     const alike = async () => {
       const { native, envoy } = await twins.lines(`${name}.log`, 1);
       expect(drawn(native), name).toEqual(drawn(envoy));
+      return true;
     };
-    await vi.waitFor(alike, { timeout: 20_000, interval: 100 });
+    await waitFor(`the lines of ${name}`, alike);
   }
   for (const name of ["traceable", "type-not-end", "runtime-none"]) {
     expect(await twins.lines(`${name}.log`, 0), name).toEqual({ native: [], envoy: [] });

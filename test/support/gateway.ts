@@ -21,7 +21,8 @@ export async function exampleGateway(ports: Record<number, number>): Promise<str
 
 export async function temporaryDir(): Promise<{ path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "sluice-test-"));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  // A program that has just been ended may have had a thread that was making a file.
+  return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 10 }) };
 }
 
 /** A running `sluice control-plane`. */
