@@ -301,7 +301,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Serves HTTP by Node's own server. */
   static http(handler: RequestListener): Promise<TestServer> {
-    return TestServer.listen(createHttp({ keepAliveTimeout: 60_000 }, handler));
+    return TestServer.listen(createHttp({ keepAliveTimeout: 0 }, handler));
   }
 
   /** Hands over each connection. */
