@@ -62,7 +62,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#input = new Input(socket, this);
     this.#response = new ResponseWriter(socket, () => this.#onUnsent());
     this.#times = new ConnectionTimes(listener);
-    this.#request = new RequestReader(this, this.scheme === "https");
+    this.#request = new RequestReader(this, this.scheme === "https", listener.runtime.stats.http1());
     this.#peer = from.peer ?? peerOf(socket);
     listener.stats.downstream_cx_total.inc();
     listener.stats.downstream_cx_active.inc();

@@ -162,6 +162,11 @@ const answers: [string, (id: number) => Buffer, string?][] = [
     "that is shorter than it says",
     (id) => Buffer.concat([head(id, 0, OK, ["content-length", "10"]), data(id, 1, "hi")]),
   ],
+  [
+    "that is shorter than it says, and has trailers",
+    (id) => Buffer.concat([head(id, 0, OK, ["content-length", "10"]), data(id, 0, "hi"), head(id, 1, ["a", "b"])]),
+  ],
+  ["of a head alone that speaks of content", (id) => head(id, 1, OK, ["content-length", "10"])],
   ["that is longer than it says", (id) => Buffer.concat([head(id, 0, OK, ["content-length", "1"]), data(id, 1, "hi")])],
   ["without a head", (id) => data(id, 1, "hi")],
   [

@@ -12,6 +12,8 @@ import {
   clusterStatNames,
   type DataPathStats,
   type ExportStats,
+  type Http1Stats,
+  http1StatNames,
   type Http2Stats,
   http2StatNames,
   type LimitStats,
@@ -65,18 +67,19 @@ export class TestStats implements DataPathStats {
     return this.#metrics(limitStatNames) as unknown as LimitStats;
   }
 
-  http2(): Http2Stats {
-    return this.#http2("http2");
+  http1(): Http1Stats {
+    return this.#codec("http1", http1StatNames) as unknown as Http1Stats;
   }
 
-  /** Names of the codec are those of others, too. */
-  #http2(prefix: string): Http2Stats {
-    const { counters, gauges } = http2StatNames;
+  http2(): Http2Stats {
+    return this.#codec("http2", http2StatNames) as unknown as Http2Stats;
+  }
+
+  /** Names of the codecs are those of others, too. */
+  #codec(prefix: string, { counters, gauges }: typeof http1StatNames | typeof http2StatNames) {
     const own = (names: readonly string[]) => names.map((name) => `${prefix}.${name}`);
     const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: [] });
-    return Object.fromEntries(
-      Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]),
-    ) as unknown as Http2Stats;
+    return Object.fromEntries(Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]));
   }
 
   exported() {
@@ -92,7 +95,7 @@ export class TestStats implements DataPathStats {
         this.values.set(name, this.get(name) + 1);
       },
       timeOf: () => {},
-      http2: () => this.#http2("cluster.http2"),
+      http2: () => this.#codec("cluster.http2", http2StatNames),
     } as unknown as ClusterStats;
   }
 }
