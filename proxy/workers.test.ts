@@ -43,6 +43,7 @@ function start(count: number, current: readonly ResourceUpdate[] = configured): 
     count,
     drainTimeMs: 100,
     node: { id: "n", cluster: "g" },
+    controlPlane: () => undefined,
     log: pino({ level: "silent" }),
     current: () => current,
     changed: () => {
