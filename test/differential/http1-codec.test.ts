@@ -52,7 +52,8 @@ test("names with underscores, dropped and refused", async () => {
   const { native, envoy } = await twins.prometheus();
   const metric = /^(envoy_http1_(?:dropped|requests)_\w+)(?:\{(.*)\})? (\d+)$/gm;
   // Envoy writes braces around no tags as well.
-  const lines = (text: string) => Array.from(text.matchAll(metric), ([, name, tags = "", value]) => [name, tags, value]);
+  const lines = (text: string) =>
+    Array.from(text.matchAll(metric), ([, name, tags = "", value]) => [name, tags, value]);
   expect(lines(native)).toHaveLength(2);
   expect(lines(native).sort()).toEqual(lines(envoy).sort());
 });
