@@ -9,6 +9,7 @@ import {
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 
+import { type Choice, choiceOf } from "../endpoints/choices.ts";
 import type { Endpoints, WatchedRegistry } from "../endpoints/endpoints.ts";
 
 /** Services that one answer shows. */
@@ -21,8 +22,13 @@ type Problem = { readonly kind: string; readonly message: string; readonly since
 export interface SelectedService {
   readonly registry: WatchedRegistry;
   readonly report: Report;
+  readonly users: readonly ServiceUser[];
+}
+
+/** An upstream and what it takes of the service's endpoints. */
+export interface ServiceUser extends Choice {
   /** "service/upstream" */
-  readonly users: readonly string[];
+  readonly name: string;
 }
 
 /** The registries that are watched, in order; of one group, or with one name. */
@@ -45,7 +51,10 @@ export function* selected(
     for (const report of reports) {
       if (request.service !== "" && report.key.service !== request.service) continue;
       if (++count > SERVICES_MAX) return;
-      yield { registry, report, users: endpoints.usersOf(registry.gatewayGroup, registry.registry.name, report.key) };
+      const users = endpoints
+        .usersOf(registry.gatewayGroup, registry.registry.name, report.key)
+        .map(({ name, discovery }) => ({ name, ...choiceOf(report.served, discovery) }));
+      yield { registry, report, users };
     }
   }
 }
@@ -85,7 +94,8 @@ export function serviceMessage({ registry, report, users }: SelectedService, wit
     lastChangeTime: timeOf(lastChangeMs),
     endpointCount: served?.endpointCount ?? 0,
     usableCount: served?.usableCount ?? 0,
-    users: [...users],
+    users: users.map(({ name }) => name),
+    choices: users.map(({ name, count, problem }) => ({ upstream: name, chosenCount: count, problem: problem ?? "" })),
     endpoints: snapshot?.endpoints ?? [],
     heldUntilTime: timeOf(held?.untilMs),
     revision: snapshot?.revision ?? "",

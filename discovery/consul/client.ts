@@ -91,7 +91,8 @@ export class ConsulClient {
 
   /** Asks something that is answered at once. @throws DiscoveryError */
   async ask(question: ConsulQuestion): Promise<ConsulAnswer> {
-    return await this.#send(question, this.#asking);
+    // The time of all that it takes: an address that swallows connections is to be found out while whoever asks still waits.
+    return await this.#send(question, this.#asking, AbortSignal.timeout(question.timeoutMs));
   }
 
   /** Asks something that is answered when it changes. @throws DiscoveryError */
@@ -103,8 +104,10 @@ export class ConsulClient {
     await Promise.all([this.#asking.destroy(), this.#watching.destroy()]);
   }
 
-  async #send(question: ConsulQuestion, dispatcher: Dispatcher): Promise<ConsulAnswer> {
-    const { path, query, post, signal, timeoutMs, knownIndex } = question;
+  /** @param limit ends it as a failure of the address */
+  async #send(question: ConsulQuestion, dispatcher: Dispatcher, limit?: AbortSignal): Promise<ConsulAnswer> {
+    const { path, query, post, timeoutMs, knownIndex } = question;
+    const signal = limit === undefined ? question.signal : AbortSignal.any([question.signal, limit]);
     const at = this.#at;
     const address = this.#settings.addresses[at % this.#settings.addresses.length] ?? "";
     let answer: Dispatcher.ResponseData;
@@ -125,9 +128,10 @@ export class ConsulClient {
       }
       bytes = await readBody(answer, address);
     } catch (error) {
-      if (!signal.aborted) this.#giveUp(at);
+      if (!question.signal.aborted) this.#giveUp(at);
       if (error instanceof DiscoveryError) throw error;
-      throw new DiscoveryError("unreachable", `${address}: ${networkWords(error)}`, { cause: error });
+      const words = limit?.aborted === true ? `no answer within ${timeoutMs / 1000} s` : networkWords(error);
+      throw new DiscoveryError("unreachable", `${address}: ${words}`, { cause: error });
     }
     const failure = failureOf(answer.statusCode, bytes, address, path);
     if (failure !== undefined) {

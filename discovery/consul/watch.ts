@@ -140,6 +140,9 @@ class Watch {
     snapshot.discontinuous = this.#discontinuous;
     // A service is nothing but its instances here; a filter may have hidden them.
     snapshot.unknownService = entries.length === 0 && !settings.filter;
+    if (answer.filteredByAcls) {
+      snapshot.hidden = `Consul: the token lacks node:read on some nodes of "${this.#service.service}": ACLs hid their instances`;
+    }
     return snapshot;
   }
 }

@@ -13,6 +13,8 @@ import { type Ask, type KnownKinds, resolveAddresses, resolveServices } from "./
 /** A record that expires at once must not make a busy loop, and one that lives for days is looked at again. */
 const TTL_MS_MIN = 1_000;
 const TTL_MS_MAX = 300_000;
+/** Nothing is asked for again sooner: a zone that lost its names for a moment often says that they are gone for hours. */
+const NEGATIVE_TTL_MS_MAX = 30_000;
 /** The machine's name servers are read anew so often: a DHCP lease or a VPN may bring others. */
 const SERVERS_MS = 10_000;
 
@@ -46,8 +48,11 @@ export class DnsSource implements Source {
       yield create(ServiceSnapshotSchema, {
         ...{ service, endpoints: [...endpoints], unknownService: !exists },
         observeTime: timestampFromMs(Date.now()),
+        // Each answer stands for itself: a name that is gone may be a zone that was loaded in part.
+        discontinuous: endpoints.length === 0,
       });
-      await sleep(Math.min(TTL_MS_MAX, Math.max(TTL_MS_MIN, ttlS * 1000)), signal);
+      const ttlMsMax = endpoints.length === 0 ? NEGATIVE_TTL_MS_MAX : TTL_MS_MAX;
+      await sleep(Math.min(ttlMsMax, Math.max(TTL_MS_MIN, ttlS * 1000)), signal);
     }
   }
 

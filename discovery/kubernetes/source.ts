@@ -115,8 +115,11 @@ export class KubernetesSource implements Source {
    * both are open to all that are authenticated by default, and closed to others.
    */
   async probe(signal: AbortSignal): Promise<RegistryIdentity> {
-    const version = await this.#api.get<{ gitVersion?: string }>("/version", signal).catch(forbidden);
-    const clusterIdentity = await this.#readIdentity(signal);
+    await this.#credentialsAreThere(signal);
+    const [version, clusterIdentity] = await Promise.all([
+      this.#api.get<{ gitVersion?: string }>("/version", signal).catch(forbidden),
+      this.#readIdentity(signal),
+    ]);
     return { clusterIdentity, version: version?.gitVersion ? `Kubernetes ${version.gitVersion}` : "" };
   }
 
@@ -124,6 +127,16 @@ export class KubernetesSource implements Source {
     for (const { scope } of this.#scopes.values()) scope.close();
     this.#scopes.clear();
     this.#api.close();
+  }
+
+  /** Whoever waits for credentials waits long; a probe says so. @throws DiscoveryError "unauthenticated" */
+  async #credentialsAreThere(signal: AbortSignal): Promise<void> {
+    const { credentials } = this.#settings.access;
+    if (credentials.giver === undefined) return;
+    const late = Promise.withResolvers<never>();
+    const message = `${credentials.giver} has not answered for ${CREDENTIALS_MS / 1000} s`;
+    const timer = setTimeout(() => late.reject(new DiscoveryError("unauthenticated", message)), CREDENTIALS_MS);
+    await Promise.race([credentials.get(signal), late.promise]).finally(() => clearTimeout(timer));
   }
 
   /** The scope of a namespace, begun by whoever asks first; when it fails, whoever asks next begins another. */
@@ -162,6 +175,8 @@ export class KubernetesSource implements Source {
 }
 
 const IDENTITY_TIMEOUT_MS = 10_000;
+/** Less than a probe may take. */
+const CREDENTIALS_MS = 2_000;
 
 /** Missing rights, or a missing object, for something that is good to know and not needed. */
 const forbidden = (error: unknown): undefined => {

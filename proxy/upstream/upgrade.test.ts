@@ -32,7 +32,7 @@ const echo = (answer = SWITCH) =>
   }, true);
 
 /** Of the route; whoever only wants an answer has more than enough. */
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 3_000;
 
 const allowing = (port: number, changes: DataPathOptions = {}, timeoutMs = 60_000) =>
   DataPath.start({
@@ -64,7 +64,7 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
 
 test("an idle tunnel is closed", async () => {
   await using origin = await echo();
-  await using path = await allowing(origin.port, { http: { streamIdleTimeoutMs: 100 } });
+  await using path = await allowing(origin.port, { http: { streamIdleTimeoutMs: 1_000 } });
   using client = new RawClient(path.port);
   await client.send(UPGRADE).end();
   expect(path.records[0]).toMatchObject({ status: 101, flags: ["SI"] });

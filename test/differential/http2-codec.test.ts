@@ -130,12 +130,15 @@ test.each<[string, Buffer, Buffer?]>(broken)("a client's request with %s", async
   }
   const { native, envoy } = await logged("clients");
   expect(native).toBe(envoy);
-  const after = await counted();
-  const grown = (side: (typeof sides)[number]) => {
-    const all = [...after[side]].map(([name, value]) => ({ name, by: value - (before[side].get(name) ?? 0) }));
-    return new Set(all.filter(({ by }) => by !== 0).map(({ name, by }) => `${name} ${by}`));
-  };
-  expect(grown("native")).toEqual(grown("envoy"));
+  await waitFor("the same counts", async () => {
+    const after = await counted();
+    const grown = (side: (typeof sides)[number]) => {
+      const all = [...after[side]].map(([name, value]) => ({ name, by: value - (before[side].get(name) ?? 0) }));
+      return new Set(all.filter(({ by }) => by !== 0).map(({ name, by }) => `${name} ${by}`));
+    };
+    expect(grown("native")).toEqual(grown("envoy"));
+    return true;
+  });
 });
 
 const data = (id: number, flags: number, text: string): Buffer => frame(frames.data, flags, id, text);

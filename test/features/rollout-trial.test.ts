@@ -210,6 +210,6 @@ test("what is held stays held when the control plane starts again, be it refused
   const first = await rig.dataPlane("first");
   const rollout = await rig.rolloutIs(revision, isOver);
   expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ trialNode: "first" }] });
-  await waitFor("it to have it", () => versionOf(first) !== before, 60_000);
+  await waitFor("it to have it", () => versionOf(first) !== before);
   expect(first.held(resourceType("CDS").typeUrl).has("orders/default")).toBe(true);
 });

@@ -304,7 +304,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Serves HTTP by Node's own server. */
   static http(handler: RequestListener): Promise<TestServer> {
-    return TestServer.listen(createHttp({ keepAliveTimeout: 60_000 }, handler));
+    return TestServer.listen(createHttp({ keepAliveTimeout: 0 }, handler));
   }
 
   /** Hands over each connection. */
@@ -394,10 +394,16 @@ export async function exchange(port: number, request: string): Promise<string> {
   return await client.send(request).end();
 }
 
-/** Waits until a condition holds, looking again after each turn of the event loop. */
+/** Waits until a condition holds, looking again every few ms. @throws Error after a minute, with the condition as it is written */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + UNTIL_MS_MAX;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${UNTIL_MS_MAX} ms in vain for ${String(condition)}`);
+    await pause(5);
+  }
 }
+
+const UNTIL_MS_MAX = 60_000;
 
 /** How long nothing has to move for {@link standstill} to call it one. A machine that is slow makes it find one too soon, never fail. */
 const STANDSTILL_MS = 300;
