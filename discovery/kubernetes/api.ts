@@ -55,13 +55,21 @@ export class KubernetesApi {
    * @throws {DiscoveryError} in particular StatusError, whatever goes wrong.
    */
   async get<T>(path: string, signal: AbortSignal): Promise<T> {
-    const { body } = await this.#open(path, signal);
-    const bytes = await readAll(body, ANSWER_BYTES_MAX, signal);
+    const bytes = await this.bytes(path, signal);
     try {
       return (await parseJson(bytes)) as T;
     } catch {
       throw new DiscoveryError("bad_answer", `${path}: no JSON in an answer of ${bytes.length} bytes`);
     }
+  }
+
+  /**
+   * What is at `path`, whatever it is.
+   * @throws {DiscoveryError} in particular StatusError, whatever goes wrong.
+   */
+  async bytes(path: string, signal: AbortSignal): Promise<Buffer> {
+    const { body } = await this.#open(path, signal);
+    return await readAll(body, ANSWER_BYTES_MAX, signal);
   }
 
   /**

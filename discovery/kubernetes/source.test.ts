@@ -182,6 +182,36 @@ test("a token that stays refused is unauthenticated, missing rights are permissi
 });
 
 test.each([
+  ["[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed", "the API server is not ready: [-]etcd failed"],
+  ["[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed", undefined],
+])("a server that lost its etcd says nothing more in its watches, and is unreachable: %j", async (readyz, problem) => {
+  api.intercept = ({ stream, path }) => {
+    if (path !== "/readyz") return false;
+    stream.respond({ ":status": 500 });
+    stream.end(readyz);
+    return true;
+  };
+  begin();
+  const outcome = await source.probe(new AbortController().signal).catch((error: unknown) => error);
+  expect(outcome).toMatchObject(
+    problem === undefined ? { clusterIdentity: "script" } : { kind: "unreachable", message: problem },
+  );
+});
+
+test("a probe doesn't wait for credentials as long as a watch does, and says whose they are", async () => {
+  const credentials: Credentials = {
+    giver: "credential plugin p",
+    get: () => new Promise(() => {}),
+    refused: () => {},
+  };
+  begin({ credentials });
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message: "credential plugin p has not answered for 2 s",
+  });
+});
+
+test.each([
   ["a line that breaks off", '{"type":"ADDED","obj', "unreachable"],
   ["a line that is no event", "nonsense\n", "bad_answer"],
   ["an error", '{"type":"ERROR","object":{"code":500,"message":"etcdserver: no leader"}}\n', "unreachable"],
