@@ -145,10 +145,10 @@ export class KubernetesApi {
         // Requests on it end by themselves; it closes with the last of them, or when it breaks.
         continue;
       }
+      signal.throwIfAborted();
       // The caller's signal does not end it: others wait for it as well. Its own time limit does.
       const value = connect(this.access, credential, this.#times);
       this.#transport = { value, credential };
-      signal.throwIfAborted();
       return await value;
     }
   }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { KubeScript, reply, replyStatus, serviceOf, sliceOf } from "../../test/support/kube-script.ts";
+import { freePort } from "../../test/support/ports.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching, type Watching } from "../../test/support/watching.ts";
 import { DiscoveryError } from "../source.ts";
@@ -196,6 +197,15 @@ test.each([
   expect(outcome).toMatchObject(
     problem === undefined ? { clusterIdentity: "script" } : { kind: "unreachable", message: problem },
   );
+});
+
+test("a question whose asker has gone makes no connection, which would fail with nobody to hear of it", async () => {
+  const port = await freePort();
+  source = new KubernetesSource({ access: { ...api.access(), server: new URL(`https://127.0.0.1:${port}`) } });
+  const gone = new Error("gone");
+  await expect(source.probe(AbortSignal.abort(gone))).rejects.toBe(gone);
+  // By now it would have failed.
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({ kind: "unreachable" });
 });
 
 test("a probe doesn't wait for credentials as long as a watch does, and says whose they are", async () => {
