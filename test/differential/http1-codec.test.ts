@@ -16,7 +16,7 @@ const manager = (headersWithUnderscoresAction: string): JsonObject => ({
 });
 
 const codec = /^http1\.(dropped_headers|requests_rejected)_with_underscores(_in_headers)?$/;
-const ofCodec = (all: Map<string, string>) => Object.fromEntries([...all].filter(([name]) => codec.test(name)).sort());
+const ofCodec = (all: Map<string, string>) => Object.fromEntries([...all].filter(([name]) => codec.test(name)));
 
 test("names with underscores, dropped and refused", async () => {
   await using cleanup = new AsyncDisposableStack();
@@ -52,7 +52,8 @@ test("names with underscores, dropped and refused", async () => {
   const { native, envoy } = await twins.prometheus();
   const metric = /^(envoy_http1_(?:dropped|requests)_\w+)(?:\{(.*)\})? (\d+)$/gm;
   // Envoy writes braces around no tags as well.
-  const lines = (text: string) => Array.from(text.matchAll(metric), ([, name, tags = "", value]) => [name, tags, value]);
-  expect(lines(native)).toHaveLength(2);
-  expect(lines(native).sort()).toEqual(lines(envoy).sort());
+  const lines = (text: string) =>
+    new Set(Array.from(text.matchAll(metric), ([, name, tags = "", value]) => `${name} ${tags} ${value}`));
+  expect(lines(native).size).toBe(2);
+  expect(lines(native)).toEqual(lines(envoy));
 });
