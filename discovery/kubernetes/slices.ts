@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+
 import type { KubernetesObject, ObjectMeta } from "./reflect.ts";
 import { type ApiEndpoint, type PackedEndpoints, packEndpoints } from "./slice-endpoints.ts";
 
@@ -53,36 +55,52 @@ const versionOf = ({ uid = "", resourceVersion = "" }: ObjectMeta) =>
 
 /**
  * A slice as it is kept, or undefined for one that no Service selects endpoints with: no service label, or names instead of addresses
- * (addressType FQDN is deprecated, and nothing but DNS could follow such an endpoint).
+ * (addressType FQDN is deprecated, and nothing but DNS could follow such an endpoint). `before`: what was kept of it, which stays as far as it is the same:
+ * a list of a whole cluster would otherwise replace all there is, and the garbage collector would have to look for what it replaced.
  */
-export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSlice): Slice | undefined {
+export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSlice, before?: Slice): Slice | undefined {
+  const version = versionOf(metadata);
   const service = metadata.labels?.[SERVICE_NAME_LABEL];
   if (!service || (addressType !== "IPv4" && addressType !== "IPv6")) return undefined;
-  return {
-    name: metadata.name,
-    namespace: metadata.namespace ?? "",
-    service,
-    version: versionOf(metadata),
+  const packed = packEndpoints(endpoints ?? []);
+  const slice: Slice = {
+    name: before?.name ?? metadata.name,
+    namespace: before?.namespace ?? metadata.namespace ?? "",
+    service: service === before?.service ? before.service : service,
+    version,
     family: addressType,
     // "No ports" and "all ports" look almost alike: null means all (API reference, EndpointSlice.ports).
     ports: ports?.flatMap(({ name, port, protocol }) =>
       port && (protocol ?? "TCP") === "TCP" ? [{ name: name ?? "", port }] : [],
     ),
-    endpoints: packEndpoints(endpoints ?? []),
+    endpoints: packed === before?.endpoints ? before.endpoints : packed,
   };
+  return before?.version === version && saysTheSame(before, slice) ? before : slice;
 }
 
-/** A Service as it is kept. */
-export function toServiceInfo({ metadata, spec }: Service): ServiceInfo {
+/**
+ * Whether two versions of a slice have the same endpoints, on the same ports. The versions themselves don't tell: they change with what nobody reads,
+ * such as annotations, and an etcd that is restored from a backup gives those of lost changes to other ones.
+ */
+export const saysTheSame = (one: Slice, other: Slice): boolean =>
+  one.endpoints === other.endpoints &&
+  one.family === other.family &&
+  one.service === other.service &&
+  isDeepStrictEqual(one.ports, other.ports);
+
+/** A Service as it is kept; the one before, if it is the same. */
+export function toServiceInfo({ metadata, spec }: Service, before?: ServiceInfo): ServiceInfo {
+  const version = versionOf(metadata);
   const family = spec?.ipFamilies?.[0];
-  return {
+  const info: ServiceInfo = {
     name: metadata.name,
     namespace: metadata.namespace ?? "",
-    version: versionOf(metadata),
+    version,
     ports: (spec?.ports ?? [])
       .filter(({ protocol = "TCP" }) => protocol === "TCP")
       .map(({ name = "", port }) => ({ name, port })),
     family: family === "IPv4" || family === "IPv6" ? family : undefined,
     externalName: spec?.type === "ExternalName" ? (spec.externalName ?? "") : "",
   };
+  return isDeepStrictEqual(before, info) ? (before ?? info) : info;
 }
