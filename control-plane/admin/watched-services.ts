@@ -9,6 +9,8 @@ import {
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 
+import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
+
 import { type Choice, choiceOf } from "../endpoints/choices.ts";
 import type { Endpoints, WatchedRegistry } from "../endpoints/endpoints.ts";
 
@@ -47,7 +49,7 @@ export function* selected(
 ): Iterable<SelectedService> {
   let count = 0;
   for (const registry of watchedRegistries(endpoints, request.gatewayGroup, request.registry)) {
-    const reports = [...registry.supervisor.reports()].sort((a, b) => compare(a.key.service, b.key.service));
+    const reports = [...registry.supervisor.reports()].sort((a, b) => compareKeys(a.key, b.key));
     for (const report of reports) {
       if (request.service !== "" && report.key.service !== request.service) continue;
       if (++count > SERVICES_MAX) return;
@@ -60,6 +62,12 @@ export function* selected(
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+const compareKeys = (a: ServiceKey, b: ServiceKey) =>
+  compare(a.service, b.service) ||
+  compare(a.namespace, b.namespace) ||
+  compare(a.group, b.group) ||
+  compare(a.cluster, b.cluster);
 
 /** A time, as far as there is one. */
 export const timeOf = (ms: number | undefined) => (ms === undefined ? undefined : timestampFromMs(ms));

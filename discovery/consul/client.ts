@@ -135,7 +135,8 @@ export class ConsulClient {
     }
     const failure = failureOf(answer.statusCode, bytes, address, path);
     if (failure !== undefined) {
-      if (failure.kind === "unreachable") this.#giveUp(at);
+      // Any other server would know no way to the datacenter either.
+      if (failure.kind === "unreachable" && !failure.message.includes(NO_DATACENTER)) this.#giveUp(at);
       throw failure;
     }
     return {
@@ -176,6 +177,7 @@ async function readBody(answer: Dispatcher.ResponseData, address: string): Promi
 }
 
 const WORDS_LENGTH_MAX = 300;
+const NO_DATACENTER = "No path to datacenter";
 
 function failureOf(status: number, body: Buffer, address: string, path: string): DiscoveryError | undefined {
   if (status >= 200 && status < 300) return undefined;
@@ -194,7 +196,7 @@ function failureOf(status: number, body: Buffer, address: string, path: string):
   }
   // With the streaming backend, a filter that can't be read is answered by 500.
   if (status === 500 && /boolean expression/.test(text)) return new DiscoveryError("bad_settings", words);
-  if (status === 500 && /No path to datacenter/.test(text)) {
+  if (status === 500 && text.includes(NO_DATACENTER)) {
     return new DiscoveryError(
       "unreachable",
       `${words}: is the datacenter's name right, and does this cluster know it?`,

@@ -66,6 +66,27 @@ test("a server that fails, refuses or is silent is left for the next; if all do,
   expect(await first([bad, good], "a.test")).toMatchObject({ unknownService: true });
 });
 
+test("a server that gave no answer is asked last for a while, so that nobody waits for it again and again", async () => {
+  const [silent, good] = [await server(), await server()];
+  silent.refused.set("localhost 1", "silence");
+  const source = new DnsSource([silent.address, good.address]);
+  const { signal } = new AbortController();
+  await source.probe(signal);
+  expect(silent.asked).toContain("localhost 1");
+  const before = silent.asked.length;
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before);
+  // One that is there for other names only lives as well.
+  good.refused.set("localhost 1", "refused");
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before);
+  // It is still asked where the others know no better.
+  good.refused.set("localhost 1", "servfail");
+  silent.refused.clear();
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before + 1);
+});
+
 test("a server that doesn't know EDNS is asked without, and over TCP for what doesn't fit then", async () => {
   const dns = await server();
   dns.refused.set("edns", "formerr");
@@ -147,7 +168,7 @@ test("what isn't there is asked for again when its time is over, by the zone's w
 test("a name that is gone is doubted: its zone may have been loaded in part", async () => {
   const dns = await server();
   dns.negativeTtl = 0;
-  dns.records.set("a.test", [{ a: "10.0.0.1" }]);
+  dns.records.set("a.test", [{ a: "10.0.0.1", ttl: 1 }]);
   const source = new DnsSource([dns.address]);
   const supervisor = new RegistrySupervisor({ source, holdEmptyMs: 3_600_000, events: { changed: () => {} } });
   cleanups.push(() => supervisor.close());
@@ -163,7 +184,7 @@ test("a name that is gone is doubted: its zone may have been loaded in part", as
   await waitFor("the doubt", () => supervisor.report(key)?.state === "held");
   expect(supervisor.report(key)?.held?.reason).toContain("the registry knows no such service");
   expect(served()).toEqual(["10.0.0.1"]);
-  dns.records.set("a.test", [{ a: "10.0.0.2" }]);
+  dns.records.set("a.test", [{ a: "10.0.0.2", ttl: 1 }]);
   await waitFor("the name", () => supervisor.report(key)?.state === "fresh");
   expect(served()).toEqual(["10.0.0.2"]);
 });

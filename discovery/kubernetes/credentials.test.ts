@@ -5,11 +5,10 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { waitFor } from "../../test/support/wait.ts";
-
 import { tokenFile } from "./credentials.ts";
 import { execCredentials, parseExecCredential } from "./exec-credentials.ts";
 import { inClusterAccess } from "./in-cluster.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const signal = new AbortController().signal;
 const apiVersion = "client.authentication.k8s.io/v1";
@@ -99,7 +98,7 @@ test("a plugin that hangs ends with all that it started, however deaf, and the n
     });
   }
   const all = (await started()).filter((pid) => pid > 0);
-  await waitFor("all processes to be gone", () => !all.some(isAlive));
+  await waitFor("all to be gone", () => !all.some(isAlive));
 }, 120_000);
 
 test.each([

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { KubeScript, reply, replyStatus, serviceOf, sliceOf } from "../../test/support/kube-script.ts";
+import { freePort } from "../../test/support/ports.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching, type Watching } from "../../test/support/watching.ts";
 import { DiscoveryError } from "../source.ts";
@@ -98,6 +99,35 @@ test("lists again after 410 and tells of what changed meanwhile, only that, and 
   expect(users.snapshots).toHaveLength(1);
 });
 
+test.each([
+  { what: "the same endpoints in another order", endpoints: ["10.0.0.2", "10.0.0.1"], port: 80, told: 1 },
+  { what: "another port", endpoints: ["10.0.0.1", "10.0.0.2"], port: 81, told: 2 },
+  { what: "an endpoint less", endpoints: ["10.0.0.1"], port: 80, told: 2 },
+])("a list with a new version of a slice tells what is different in it: $what", async ({ endpoints, port, told }) => {
+  const slice = (addresses: readonly string[], number: number) => ({
+    ...sliceOf("orders", "a", ...addresses),
+    ports: [{ name: "http", port: number, protocol: "TCP" }],
+  });
+  api.put("services", serviceOf("orders"));
+  api.put("services", serviceOf("users"));
+  api.put("endpointslices", slice(["10.0.0.1", "10.0.0.2"], 80));
+  begin();
+  const [orders, users] = [watch("orders"), watch("users")];
+  await waitFor("the services", () => orders.addresses?.length === 2 && users.snapshots.length === 1);
+
+  api.put("endpointslices", slice(endpoints, port), true);
+  api.put("endpointslices", sliceOf("users", "b", "10.0.0.9"), true);
+  api.send("endpointslices", { type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } });
+  await waitFor("the list", () => users.addresses?.length === 1);
+  // What comes behind the list is told behind all that the list changes.
+  await waitFor("the watch", () => api.watching("endpointslices") === 1);
+  api.put("endpointslices", sliceOf("users", "b", "10.0.0.8"));
+  await waitFor("what comes behind it", () => users.addresses?.join() === "10.0.0.8");
+  await waitFor("what was told of the service", () => orders.snapshots.length >= told);
+  expect(orders.snapshots).toHaveLength(told);
+  expect(orders.addresses?.toSorted()).toEqual([...endpoints].sort());
+});
+
 test("begins a paged list anew when it expires between pages", async () => {
   api.streamsLists = false;
   for (let i = 0; i < 60; i++) api.put("services", serviceOf(`s${i}`));
@@ -179,6 +209,45 @@ test("a token that stays refused is unauthenticated, missing rights are permissi
   expect(denied).toMatchObject({ kind: "permission_denied", message: expect.stringContaining('User "x" cannot list') });
   // Rights that only the probe lacks are no failure.
   await expect(source.probe(new AbortController().signal)).resolves.toEqual({ clusterIdentity: "", version: "" });
+});
+
+test.each([
+  ["[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed", "the API server is not ready: [-]etcd failed"],
+  ["[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed", undefined],
+])("a server that lost its etcd says nothing more in its watches, and is unreachable: %j", async (readyz, problem) => {
+  api.intercept = ({ stream, path }) => {
+    if (path !== "/readyz") return false;
+    stream.respond({ ":status": 500 });
+    stream.end(readyz);
+    return true;
+  };
+  begin();
+  const outcome = await source.probe(new AbortController().signal).catch((error: unknown) => error);
+  expect(outcome).toMatchObject(
+    problem === undefined ? { clusterIdentity: "script" } : { kind: "unreachable", message: problem },
+  );
+});
+
+test("a question whose asker has gone makes no connection, which would fail with nobody to hear of it", async () => {
+  const port = await freePort();
+  source = new KubernetesSource({ access: { ...api.access(), server: new URL(`https://127.0.0.1:${port}`) } });
+  const gone = new Error("gone");
+  await expect(source.probe(AbortSignal.abort(gone))).rejects.toBe(gone);
+  // By now it would have failed.
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({ kind: "unreachable" });
+});
+
+test("a probe doesn't wait for credentials as long as a watch does, and says whose they are", async () => {
+  const credentials: Credentials = {
+    giver: "credential plugin p",
+    get: () => new Promise(() => {}),
+    refused: () => {},
+  };
+  begin({ credentials });
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message: "credential plugin p has not answered for 2 s",
+  });
 });
 
 test.each([

@@ -40,6 +40,8 @@ const REQUESTS_MAX = 64;
 /** Nacos' NacosException and NacosRuntimeException codes. */
 const NO_RIGHT = 403;
 const UNREGISTERED = 301;
+/** As while it starts. */
+const NOT_UP = 300;
 /** What we call ourselves. Nacos reads a version out of it and wants this form. */
 const CLIENT_VERSION = "Sluice:v0.1.0";
 
@@ -236,7 +238,8 @@ export class NacosConnection {
     if (resultCode === 200) return body as T & NacosResponse;
     const text = `${this.server.grpc}: ${type}: ${message || "refused"} (code ${errorCode || resultCode})`;
     if (errorCode === NO_RIGHT || resultCode === NO_RIGHT) throw new DiscoveryError("permission_denied", text);
-    throw new DiscoveryError(errorCode === UNREGISTERED ? "unreachable" : "bad_answer", text);
+    const isAway = errorCode === UNREGISTERED || errorCode === NOT_UP;
+    throw new DiscoveryError(isAway ? "unreachable" : "bad_answer", text);
   }
 
   #failure(error: ServiceError): DiscoveryError {

@@ -22,6 +22,7 @@ import type { Violation } from "./violation.ts";
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, BytesTaker, InputReader, TimerOwner {
   readonly scheme: "http" | "https";
+  readonly protocol = "HTTP/1.1";
 
   readonly #socket: Socket;
   readonly #listener: ListenerState;

@@ -12,7 +12,15 @@ import {
  * on, a connection_limit filter, or a kind of collector. Envoy's names begin with this word. "http1": the HTTP/1 codec of all clients, whose
  * name is "". "http2": the HTTP/2 codec of a cluster, by its name, or of all clients, by "".
  */
-export type ScopeKind = "http" | "http1" | "http2" | "cluster" | "listener" | "connection_limit" | "access_logs" | "tracing";
+export type ScopeKind =
+  | "http"
+  | "http1"
+  | "http2"
+  | "cluster"
+  | "listener"
+  | "connection_limit"
+  | "access_logs"
+  | "tracing";
 
 /** Upper bounds of a histogram's buckets in ms: Envoy's default; what is above the last is in one more. */
 export const histogramBoundsMs = [

@@ -95,6 +95,21 @@ test("sec 6 a 101 to another protocol is 502", async () => {
   await client.send(UPGRADE).until((text) => text.startsWith("HTTP/1.1 502"));
 });
 
+test("sec 6 an upgrade that HTTP/1.0 asks for is ignored (RFC 9110, 7.8)", async () => {
+  let seen = "";
+  await using origin = await TestServer.raw((socket) =>
+    socket.on("data", (bytes) => {
+      seen += bytes.toString("latin1");
+      if (seen.endsWith("\r\n\r\n")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }),
+  );
+  await using path = await allowing(origin.port, { http: { acceptHttp10: true } });
+  using client = new RawClient(path.port);
+  expect(await client.send(UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).end()).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
+  expect(seen).toMatch(/^GET \/live HTTP\/1.1\r\n/);
+  expect(seen).not.toMatch(/\nupgrade:|\nconnection:/i);
+});
+
 test.each([
   ["POST", UPGRADE.replace("GET", "POST")],
   ["a body", UPGRADE.replace("Host: h", "Host: h\r\nContent-Length: 1").concat("a")],

@@ -125,8 +125,7 @@ test("a rollout is over when the data planes of all control planes have answered
   expect(waiting).toMatchObject({ state: RolloutState.IN_PROGRESS, connectedNodes: 2, groups: [{ nodes: 2 }] });
   const watched = one.rollouts.watchRollout({ revision })[Symbol.asyncIterator]();
   expect((await watched.next()).done).toBe(false);
-  const last = b.responses.at(-1);
-  if (last !== undefined) b.answer(last, { refuse: "RDS: 1 resource refused: default: no" });
+  b.answer(await b.offered(), { refuse: "RDS: 1 resource refused: default: no" });
   let state: RolloutState | undefined;
   for (let told = await watched.next(); told.done !== true; told = await watched.next())
     state = told.value.rollout?.state;
@@ -205,9 +204,9 @@ test("of the data planes of all control planes one tries a revision, and the oth
   await using three = await startRolloutRig({ storeUrl });
   const late = await three.dataPlane("late");
   expect(routesOf(late)).toBe(before);
+  const offered = await tries.offered();
   answers.now = "ack";
-  const offered = tries.responses.at(-1);
-  if (offered !== undefined) tries.answer(offered);
+  tries.answer(offered);
   const rollout = await two.rolloutIs(revision, isOver);
   expect(rollout.state).toBe(RolloutState.COMPLETE);
   for (const stream of [waits, late]) {
@@ -222,9 +221,9 @@ test("what the one refuses reaches no data plane of any control plane, and all c
   answers.now = "none";
   const { revision, tries, waits } = await tryOut("/bad");
   const [before, seen] = [routesOf(waits), waits.responses.length];
+  const offered = await tries.offered();
   answers.now = "ack";
-  const offered = tries.responses.at(-1);
-  if (offered !== undefined) tries.answer(offered, { refuse: "RDS: 1 resource refused: default: no" });
+  tries.answer(offered, { refuse: "RDS: 1 resource refused: default: no" });
   for (const rig of [one, two]) {
     const { groups } = await rig.rolloutIs(revision, isOver);
     expect(groups).toMatchObject([{ state: RolloutState.HELD_BACK, nodes: 1, refused: 1 }]);
@@ -240,7 +239,8 @@ test("a trial whose control plane ends is taken up by another", async () => {
   const { one, two, answers, tryOut } = await withTrials();
   await using survivors = new AsyncDisposableStack();
   answers.now = "none";
-  const { revision, trialNode, waits } = await tryOut("/v2");
+  const { revision, trialNode, tries, waits } = await tryOut("/v2");
+  await tries.offered();
   const before = routesOf(waits);
   const [ended, left] = trialNode === "a" ? [one, two] : [two, one];
   survivors.use(left);

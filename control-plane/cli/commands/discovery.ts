@@ -177,7 +177,8 @@ function endpointTable(service: WatchedService, style: Paint): string {
     ({ upstream, chosenCount, problem }) =>
       `${printable(upstream)} takes ${chosenCount} of ${all.length}${problem === "" ? "" : `: ${printable(problem)}`}`,
   );
-  return [title, table(endpointHead, rows), ...takers].join("\n");
+  const why = service.problem === undefined ? [] : [printable(service.problem.message)];
+  return [title, ...why, table(endpointHead, rows), ...takers].join("\n");
 }
 
 /** Where an instance is, and by hints the zones that it is there for: "b", "b for a". */
