@@ -24,7 +24,7 @@ async function server(host?: string): Promise<ScriptedDns> {
 
 async function first(servers: readonly (ScriptedDns | string)[], name: string): Promise<ServiceSnapshot> {
   const source = new DnsSource(servers.map((each) => (typeof each === "string" ? each : each.address)));
-  for await (const snapshot of source.watch(serviceKey(name), AbortSignal.timeout(20_000))) return snapshot;
+  for await (const snapshot of source.watch(serviceKey(name), AbortSignal.timeout(60_000))) return snapshot;
   throw new Error("no snapshot");
 }
 

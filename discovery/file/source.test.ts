@@ -10,6 +10,7 @@ import { RegistrySupervisor } from "../supervise.ts";
 import { serviceKey } from "../testing/scripted-source.ts";
 import { parseServices } from "./parse.ts";
 import { FileSource } from "./source.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 let dir: string;
 let file: string;
@@ -68,11 +69,9 @@ test("a file that is replaced is read again; a broken one keeps what was good, a
     await supervisor.add(key);
     expect(last?.endpoints).toMatchObject([{ address: "10.0.0.1" }]);
     await replace("services: { orders: [{ address: 10.0.0.2, port: 80 }] }");
-    await vi.waitUntil(() => last?.endpoints[0]?.address === "10.0.0.2", { timeout: 10_000 });
+    await waitFor("the change", () => last?.endpoints[0]?.address === "10.0.0.2");
     await replace("services: { orders: [{ address: 10.0.0.3, port: x }] }");
-    await vi.waitUntil(() => supervisor.report(key)?.problem?.message.includes("services.yaml:1:49") === true, {
-      timeout: 10_000,
-    });
+    await waitFor("the problem", () => supervisor.report(key)?.problem?.message.includes("services.yaml:1:49"));
     const { state, served } = supervisor.report(key) ?? {};
     expect(state).toBe("stale");
     expect(served?.decode().endpoints).toMatchObject([{ address: "10.0.0.2" }]);

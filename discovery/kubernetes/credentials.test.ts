@@ -3,11 +3,12 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { tokenFile } from "./credentials.ts";
 import { execCredentials, parseExecCredential } from "./exec-credentials.ts";
 import { inClusterAccess } from "./in-cluster.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const signal = new AbortController().signal;
 const apiVersion = "client.authentication.k8s.io/v1";
@@ -97,7 +98,7 @@ test("a plugin that hangs ends with all that it started, however deaf, and the n
     });
   }
   const all = (await started()).filter((pid) => pid > 0);
-  await vi.waitUntil(() => !all.some(isAlive), { timeout: 60_000 });
+  await waitFor("all to be gone", () => !all.some(isAlive));
 }, 120_000);
 
 test.each([

@@ -15,7 +15,7 @@ import { type EndpointSlice, type Service, type Slice, toServiceInfo, toSlice } 
 const recorded = <T>(name: string) =>
   JSON.parse(readFileSync(join(import.meta.dirname, "testdata", name), "utf8")) as { items: T[] };
 const slicesOf = (name: string) => recorded<EndpointSlice>(name).items.flatMap((item) => toSlice(item) ?? []);
-const servicesOf = (name: string) => recorded<Service>(name).items.map(toServiceInfo);
+const servicesOf = (name: string) => recorded<Service>(name).items.map((item) => toServiceInfo(item));
 
 const key = (service: string) => create(ServiceKeySchema, { service, namespace: "shop" });
 const options = { ipFamily: "service", observedAtMs: 0 } as const;

@@ -214,7 +214,8 @@ async function watch<T extends KubernetesObject, Kept>(
   return version;
 }
 
-const nameOf = ({ metadata }: KubernetesObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
+/** How an object is known among those of its kind: "namespace/name". */
+export const nameOf = ({ metadata }: KubernetesObject) => `${metadata.namespace ?? ""}/${metadata.name}`;
 
 function parseEvent<T>(path: string, line: string): WatchEvent<T> {
   try {

@@ -1,8 +1,16 @@
 import type { KubernetesApi } from "./api.ts";
-import { type ReflectTimes, reflect, type Sink } from "./reflect.ts";
+import { nameOf, type ReflectTimes, reflect, type Sink } from "./reflect.ts";
 import { turn } from "../turns.ts";
 
-import { type EndpointSlice, type Service, type ServiceInfo, type Slice, toServiceInfo, toSlice } from "./slices.ts";
+import {
+  type EndpointSlice,
+  saysTheSame,
+  type Service,
+  type ServiceInfo,
+  type Slice,
+  toServiceInfo,
+  toSlice,
+} from "./slices.ts";
 import { ownerOf, SlicesByService } from "./slices-by-service.ts";
 
 /** The part of a cluster that one pair of watches covers: a namespace, or all of them. */
@@ -100,7 +108,7 @@ export class Scope {
   #serviceSink(): Sink<Service, ServiceInfo> {
     let first = true;
     return {
-      keep: toServiceInfo,
+      keep: (service) => toServiceInfo(service, this.#services.get(nameOf(service))),
       replace: async (objects) => {
         const now = new Map(objects);
         const changed = await changes(this.#services, now, (one, other) => one.version === other.version);
@@ -125,7 +133,7 @@ export class Scope {
       return slice === undefined ? touched : [...touched, ...this.#slices.set(name, slice)];
     };
     return {
-      keep: toSlice,
+      keep: (slice) => toSlice(slice, this.#slices.get(nameOf(slice))),
       replace: async (objects) => {
         const now = new SlicesByService();
         for (const [name, slice] of objects) {
@@ -175,8 +183,10 @@ async function changes<Value>(
   return changed;
 }
 
-const isSameSet = (before: readonly Slice[], now: readonly Slice[]) => {
-  if (before.length !== now.length) return false;
-  const versions = new Map(now.map(({ name, version }) => [name, version]));
-  return before.every(({ name, version }) => versions.get(name) === version);
-};
+/** Whether slices say the same. Their versions change with what nobody reads as well: annotations, who wrote them last. */
+const isSameSet = (before: readonly Slice[], now: readonly Slice[]): boolean =>
+  before.length === now.length &&
+  before.every((slice) => {
+    const other = now.find(({ name }) => name === slice.name);
+    return other !== undefined && saysTheSame(slice, other);
+  });

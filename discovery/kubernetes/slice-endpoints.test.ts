@@ -23,7 +23,8 @@ test("what is packed is the same again, whatever characters are in it", () => {
           hints: { forZones: forZones.map((each) => ({ name: each })) },
         })),
       );
-      expect(unpackEndpoints(packed)).toEqual(endpoints.map((each) => ({ ...each, readiness: "ready" })));
+      const byAddress = endpoints.toSorted((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
+      expect(unpackEndpoints(packed)).toEqual(byAddress.map((each) => ({ ...each, readiness: "ready" })));
     }),
   );
 });
@@ -40,4 +41,14 @@ test("lists and fields that are null, missing or empty are taken for what they m
     { ...bare, address: "10.0.0.1" },
     { ...bare, address: "10.0.0.3", name: "web-0" },
   ]);
+});
+
+test("another order of the same endpoints is the same text; of two with one address the first stays the first", () => {
+  const [one, two, other] = [
+    { addresses: ["10.0.0.1"], nodeName: "a" },
+    { addresses: ["10.0.0.2"] },
+    { addresses: ["10.0.0.1"], nodeName: "b" },
+  ];
+  expect(packEndpoints([two, one])).toBe(packEndpoints([one, two]));
+  expect(packEndpoints([one, other])).not.toBe(packEndpoints([other, one]));
 });

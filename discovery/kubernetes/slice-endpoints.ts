@@ -39,7 +39,7 @@ export type PackedEndpoints = string & { readonly [packed]: true };
 /** JSON of a list of these, since names and zones may hold any character. */
 type Row = [address: string, readiness: Readiness, name: string, node: string, zone: string, ...forZones: string[]];
 
-/** The endpoints of a slice that have an address, in their order. */
+/** The endpoints of a slice that have an address, by address: their order means nothing, and another one of the same endpoints is the same text. */
 export function packEndpoints(endpoints: readonly ApiEndpoint[]): PackedEndpoints {
   const rows = endpoints.flatMap((endpoint): Row[] => {
     // Of several addresses any one may be taken; API servers give out one.
@@ -50,7 +50,7 @@ export function packEndpoints(endpoints: readonly ApiEndpoint[]): PackedEndpoint
     const forZones = hints?.forZones?.map(({ name }) => name) ?? [];
     return [[address, readinessOf(endpoint.conditions ?? {}), name, nodeName ?? "", zone ?? "", ...forZones]];
   });
-  return JSON.stringify(rows) as PackedEndpoints;
+  return JSON.stringify(rows.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))) as PackedEndpoints;
 }
 
 /** What `packEndpoints` was given, made anew for each call. */

@@ -14,6 +14,13 @@ export class SlicesByService {
     return this.#byService;
   }
 
+  /** The slice "namespace/name". */
+  get(name: string): Slice | undefined {
+    const owner = this.#owners.get(name);
+    const slices = owner === undefined ? undefined : this.#byService.get(owner);
+    return slices?.find((slice) => `${slice.namespace}/${slice.name}` === name);
+  }
+
   /** The service that the slice "namespace/name" belongs to. */
   owner(name: string): string | undefined {
     return this.#owners.get(name);

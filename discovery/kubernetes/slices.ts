@@ -53,32 +53,50 @@ const versionOf = ({ uid = "", resourceVersion = "" }: ObjectMeta) =>
 
 /**
  * A slice as it is kept, or undefined for one that no Service selects endpoints with: no service label, or names instead of addresses
- * (addressType FQDN is deprecated, and nothing but DNS could follow such an endpoint).
+ * (addressType FQDN is deprecated, and nothing but DNS could follow such an endpoint). `before`: what was kept of it, which stays as far as it is the same:
+ * a list of a whole cluster would otherwise replace all there is, and the garbage collector would have to look for what it replaced.
  */
-export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSlice): Slice | undefined {
+export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSlice, before?: Slice): Slice | undefined {
+  const version = versionOf(metadata);
+  if (before?.version === version) return before;
   const service = metadata.labels?.[SERVICE_NAME_LABEL];
   if (!service || (addressType !== "IPv4" && addressType !== "IPv6")) return undefined;
+  const packed = packEndpoints(endpoints ?? []);
   return {
-    name: metadata.name,
-    namespace: metadata.namespace ?? "",
-    service,
-    version: versionOf(metadata),
+    name: before?.name ?? metadata.name,
+    namespace: before?.namespace ?? metadata.namespace ?? "",
+    service: service === before?.service ? before.service : service,
+    version,
     family: addressType,
     // "No ports" and "all ports" look almost alike: null means all (API reference, EndpointSlice.ports).
     ports: ports?.flatMap(({ name, port, protocol }) =>
       port && (protocol ?? "TCP") === "TCP" ? [{ name: name ?? "", port }] : [],
     ),
-    endpoints: packEndpoints(endpoints ?? []),
+    endpoints: packed === before?.endpoints ? before.endpoints : packed,
   };
 }
 
-/** A Service as it is kept. */
-export function toServiceInfo({ metadata, spec }: Service): ServiceInfo {
+/** Whether two versions of a slice have the same endpoints, on the same ports. */
+export function saysTheSame(one: Slice, other: Slice): boolean {
+  if (one.version === other.version) return true;
+  return (
+    one.endpoints === other.endpoints &&
+    one.family === other.family &&
+    one.service === other.service &&
+    one.ports?.length === other.ports?.length &&
+    (one.ports ?? []).every(({ name, port }, at) => name === other.ports?.[at]?.name && port === other.ports[at].port)
+  );
+}
+
+/** A Service as it is kept; the one before, if it is the same. */
+export function toServiceInfo({ metadata, spec }: Service, before?: ServiceInfo): ServiceInfo {
+  const version = versionOf(metadata);
+  if (before?.version === version) return before;
   const family = spec?.ipFamilies?.[0];
   return {
     name: metadata.name,
     namespace: metadata.namespace ?? "",
-    version: versionOf(metadata),
+    version,
     ports: (spec?.ports ?? [])
       .filter(({ protocol = "TCP" }) => protocol === "TCP")
       .map(({ name = "", port }) => ({ name, port })),

@@ -99,6 +99,35 @@ test("lists again after 410 and tells of what changed meanwhile, only that, and 
   expect(users.snapshots).toHaveLength(1);
 });
 
+test.each([
+  { what: "the same endpoints in another order", endpoints: ["10.0.0.2", "10.0.0.1"], port: 80, told: 1 },
+  { what: "another port", endpoints: ["10.0.0.1", "10.0.0.2"], port: 81, told: 2 },
+  { what: "an endpoint less", endpoints: ["10.0.0.1"], port: 80, told: 2 },
+])("a list with a new version of a slice tells what is different in it: $what", async ({ endpoints, port, told }) => {
+  const slice = (addresses: readonly string[], number: number) => ({
+    ...sliceOf("orders", "a", ...addresses),
+    ports: [{ name: "http", port: number, protocol: "TCP" }],
+  });
+  api.put("services", serviceOf("orders"));
+  api.put("services", serviceOf("users"));
+  api.put("endpointslices", slice(["10.0.0.1", "10.0.0.2"], 80));
+  begin();
+  const [orders, users] = [watch("orders"), watch("users")];
+  await waitFor("the services", () => orders.addresses?.length === 2 && users.snapshots.length === 1);
+
+  api.put("endpointslices", slice(endpoints, port), true);
+  api.put("endpointslices", sliceOf("users", "b", "10.0.0.9"), true);
+  api.send("endpointslices", { type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } });
+  await waitFor("the list", () => users.addresses?.length === 1);
+  // What comes behind the list is told behind all that the list changes.
+  await waitFor("the watch", () => api.watching("endpointslices") === 1);
+  api.put("endpointslices", sliceOf("users", "b", "10.0.0.8"));
+  await waitFor("what comes behind it", () => users.addresses?.join() === "10.0.0.8");
+  await waitFor("what was told of the service", () => orders.snapshots.length >= told);
+  expect(orders.snapshots).toHaveLength(told);
+  expect(orders.addresses?.toSorted()).toEqual([...endpoints].sort());
+});
+
 test("begins a paged list anew when it expires between pages", async () => {
   api.streamsLists = false;
   for (let i = 0; i < 60; i++) api.put("services", serviceOf(`s${i}`));

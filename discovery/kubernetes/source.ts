@@ -106,7 +106,7 @@ export class KubernetesSource implements Source {
           `${path}?${query.toString()}`,
           signal,
         );
-        for (const { name, namespace, ports } of (page.items ?? []).map(toServiceInfo)) {
+        for (const { name, namespace, ports } of (page.items ?? []).map((service) => toServiceInfo(service))) {
           const key = create(ServiceKeySchema, { service: name, namespace });
           found.push({ key, tags: [], ports: ports.map((port) => port.name || String(port.port)) });
         }

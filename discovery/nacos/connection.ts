@@ -25,6 +25,8 @@ export interface ConnectionOptions {
   headers(about?: NacosResource): Promise<Readonly<Record<string, string>>>;
   /** The server tells something that it was not asked for; it is acknowledged in any case. */
   pushed(message: NacosMessage): void;
+  /** How long the server may take for any answer. Default: some seconds, so that an outage shows soon. */
+  readonly patienceMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -113,6 +115,10 @@ export class NacosConnection {
     return this.#isEnded;
   }
 
+  get #connectTimeoutMs(): number {
+    return this.#options.patienceMs ?? CONNECT_TIMEOUT_MS;
+  }
+
   /**
    * Asks, and waits for the answer.
    * @throws {DiscoveryError} when there is none, or one that says that something is wrong
@@ -121,7 +127,7 @@ export class NacosConnection {
     while (this.#underWay >= REQUESTS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#underWay++;
     try {
-      return this.#check<T>(type, await this.#ask(type, body, REQUEST_TIMEOUT_MS));
+      return this.#check<T>(type, await this.#ask(type, body, this.#options.patienceMs ?? REQUEST_TIMEOUT_MS));
     } finally {
       this.#underWay--;
       this.#waiting.shift()?.();
@@ -141,7 +147,7 @@ export class NacosConnection {
   async #register(): Promise<void> {
     this.#check(
       "ServerCheckRequest",
-      await this.#ask("ServerCheckRequest", { module: "internal" }, CONNECT_TIMEOUT_MS),
+      await this.#ask("ServerCheckRequest", { module: "internal" }, this.#connectTimeoutMs),
     );
     this.#openStream();
     this.#stream?.write(
@@ -153,7 +159,7 @@ export class NacosConnection {
         module: "internal",
       }),
     );
-    const giveUp = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    const giveUp = AbortSignal.timeout(this.#connectTimeoutMs);
     // Some versions acknowledge the registration and some don't; all refuse requests until it is done.
     while (!(await this.#isRegistered())) {
       if (giveUp.aborted) throw new DiscoveryError("unreachable", `${this.server.grpc}: did not register us`);
@@ -163,7 +169,7 @@ export class NacosConnection {
   }
 
   async #isRegistered(): Promise<boolean> {
-    const { body } = await this.#ask("HealthCheckRequest", { module: "internal" }, CONNECT_TIMEOUT_MS);
+    const { body } = await this.#ask("HealthCheckRequest", { module: "internal" }, this.#connectTimeoutMs);
     if ((body as NacosResponse).errorCode === UNREGISTERED) return false;
     this.#check("HealthCheckRequest", { type: "", body });
     return true;
