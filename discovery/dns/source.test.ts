@@ -1,5 +1,5 @@
 /** DNS as a registry, against name servers that behave as a test tells them to. */
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 
 import type { ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
@@ -8,6 +8,7 @@ import { waitFor } from "../../test/support/wait.ts";
 import { startWatching } from "../../test/support/watching.ts";
 import { RegistrySupervisor } from "../supervise.ts";
 import { serviceKey } from "../testing/scripted-source.ts";
+import { ServerOrder } from "./server-order.ts";
 import { DnsSource } from "./source.ts";
 
 const cleanups: (() => Promise<void>)[] = [];
@@ -66,25 +67,36 @@ test("a server that fails, refuses or is silent is left for the next; if all do,
   expect(await first([bad, good], "a.test")).toMatchObject({ unknownService: true });
 });
 
-test("a server that gave no answer is asked last for a while, so that nobody waits for it again and again", async () => {
-  const [silent, good] = [await server(), await server()];
-  silent.refused.set("localhost 1", "silence");
-  const source = new DnsSource([silent.address, good.address]);
+test("a server that refuses what it isn't there for lives", async () => {
+  const dns = await server();
+  dns.refused.set("localhost 1", "refused");
+  const source = new DnsSource([dns.address]);
   const { signal } = new AbortController();
-  await source.probe(signal);
-  expect(silent.asked).toContain("localhost 1");
-  const before = silent.asked.length;
-  await source.probe(signal);
-  expect(silent.asked.length).toBe(before);
-  // One that is there for other names only lives as well.
-  good.refused.set("localhost 1", "refused");
-  await source.probe(signal);
-  expect(silent.asked.length).toBe(before);
-  // It is still asked where the others know no better.
-  good.refused.set("localhost 1", "servfail");
-  silent.refused.clear();
-  await source.probe(signal);
-  expect(silent.asked.length).toBe(before + 1);
+  await waitFor("the answer", () => source.probe(signal).then(({ version }) => version));
+  dns.refused.set("localhost 1", "servfail");
+  await expect(source.probe(signal)).rejects.toMatchObject({ kind: "unreachable" });
+});
+
+test("a server that gave no answer is asked last, for a while or until it gives one", () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  cleanups.push(async () => void vi.useRealTimers());
+  const [a, b, c] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map((host) => ({ host, port: 53 }));
+  if (a === undefined || b === undefined || c === undefined) throw new Error("three servers");
+  const order = new ServerOrder();
+  const hosts = () =>
+    order
+      .of([a, b, c])
+      .map(({ host }) => host.slice(-1))
+      .join("");
+  expect(hosts()).toBe("123");
+  order.note(a, false);
+  expect(hosts()).toBe("231");
+  order.note(b, false);
+  expect(hosts()).toBe("312");
+  order.note(a, true);
+  expect(hosts()).toBe("132");
+  vi.advanceTimersByTime(30_000);
+  expect(hosts()).toBe("123");
 });
 
 test("a server that doesn't know EDNS is asked without, and over TCP for what doesn't fit then", async () => {
@@ -178,8 +190,8 @@ test("a name that is gone is doubted: its zone may have been loaded in part", as
       .report(key)
       ?.served?.decode()
       .endpoints.map(({ address }) => address);
-  await supervisor.add(key);
-  expect(served()).toEqual(["10.0.0.1"]);
+  void supervisor.add(key);
+  await waitFor("the address", () => served()?.join() === "10.0.0.1");
   dns.records.delete("a.test");
   await waitFor("the doubt", () => supervisor.report(key)?.state === "held");
   expect(supervisor.report(key)?.held?.reason).toContain("the registry knows no such service");

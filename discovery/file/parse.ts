@@ -38,7 +38,9 @@ export function parseServices(file: string, text: string): FileServices {
   const [error] = document.errors;
   if (error !== undefined) {
     const { line, col } = lines.linePos(error.pos[0]);
-    throw new DiscoveryError("bad_answer", `${file}:${line}:${col}: ${error.message.split("\n")[0]}`);
+    // Its own words end with the place.
+    const words = error.message.split("\n")[0]?.replace(/ at line \d+, column \d+:$/, "");
+    throw new DiscoveryError("bad_answer", `${file}:${line}:${col}: ${words}`);
   }
   const reader = new Reader(wrong);
   const root = reader.map(document.contents, "the file", ["services"]);

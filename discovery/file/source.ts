@@ -46,7 +46,12 @@ export class FileSource implements Source {
   #read: Read | undefined;
   #reading: Promise<Read> | undefined;
   #watcher: FSWatcher | undefined;
+  /** Of watches that wait for another version than the one that they saw. */
   readonly #wakers = new Set<() => void>();
+  /** The version that was there when somebody last looked; "" if none was. */
+  #seen = "";
+  #looking: NodeJS.Timeout | undefined;
+  #isTicking = false;
   readonly #closed = new AbortController();
 
   constructor(file: string) {
@@ -68,7 +73,7 @@ export class FileSource implements Source {
           unknownService: endpoints === undefined,
         });
       }
-      await this.#change(signal);
+      await this.#change(version, signal);
     }
   }
 
@@ -85,13 +90,14 @@ export class FileSource implements Source {
 
   async close(): Promise<void> {
     this.#closed.abort();
+    clearInterval(this.#looking);
     this.#watcher?.close();
     this.#watcher = undefined;
   }
 
   /** The file as it is, read once per version however many services are watched. @throws DiscoveryError */
   async #current(): Promise<{ readonly version: string; readonly services: FileServices }> {
-    const version = await versionOf(this.#file);
+    const version = await this.#look();
     if (this.#read?.text !== version.text) {
       this.#reading ??= this.#load(version).finally(() => (this.#reading = undefined));
       this.#read = await this.#reading;
@@ -119,14 +125,45 @@ export class FileSource implements Source {
     return { ...version, outcome: await outcomeOf(this.#file) };
   }
 
-  /** Waits until the file's folder says that something happened, or for a while. */
-  async #change(signal: AbortSignal): Promise<void> {
+  /** The version that is there now. @throws DiscoveryError */
+  async #look(): Promise<Version> {
+    const version = await versionOf(this.#file).catch((error: unknown) => {
+      this.#see("");
+      throw error;
+    });
+    this.#see(version.text);
+    return version;
+  }
+
+  /** One look at a time: a file system may hang. */
+  async #tick(): Promise<void> {
+    if (this.#isTicking) return;
+    this.#isTicking = true;
+    await this.#look().catch(() => undefined);
+    this.#isTicking = false;
+  }
+
+  #see(version: string): void {
+    if (this.#seen === version) return;
+    this.#seen = version;
+    for (const wake of this.#wakers) wake();
+  }
+
+  /** Waits until another version than this one was seen: one look for all who wait. */
+  async #change(version: string, signal: AbortSignal): Promise<void> {
     this.#watcher ??= this.#follow();
-    const waiting = new AbortController();
-    const wake = () => waiting.abort();
-    this.#wakers.add(wake);
-    await sleep(LOOK_MS, AbortSignal.any([signal, waiting.signal]));
-    this.#wakers.delete(wake);
+    // Whoever waits learns of a file that is gone when it asks for it.
+    this.#looking ??= setInterval(() => void this.#tick(), LOOK_MS).unref();
+    if (this.#seen !== version || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        this.#wakers.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#wakers.add(wake);
+      signal.addEventListener("abort", wake);
+    });
   }
 
   /** The folder rather than the file, which may be replaced. */
@@ -134,7 +171,7 @@ export class FileSource implements Source {
     try {
       const name = basename(this.#file);
       const watcher = watchFolder(dirname(this.#file), { persistent: false }, (_, changed) => {
-        if (changed === null || changed === name) for (const wake of this.#wakers) wake();
+        if (changed === null || changed === name) void this.#look().catch(() => undefined);
       });
       watcher.on("error", () => watcher.close());
       return watcher;

@@ -125,14 +125,12 @@ export class KubernetesSource implements Source {
     const { giver } = this.#settings.access.credentials;
     if (giver !== undefined) {
       // Whoever waits for credentials may wait long.
-      const credentials = this.#settings.access.credentials.get(signal);
-      await soon(credentials, "unauthenticated", `${giver} has not answered for ${SOON_MS / 1000} s`);
+      await soon(this.#settings.access.credentials.get(signal), `${giver} has not answered for ${SOON_MS / 1000} s`);
     }
-    const unready = `the API server has not said for ${SOON_MS / 1000} s whether it is ready: is its etcd well?`;
     const [version, clusterIdentity] = await Promise.all([
       this.#api.get<{ gitVersion?: string }>("/version", signal).catch(forbidden),
       this.#readIdentity(signal),
-      soon(this.#hasEtcd(signal), "unreachable", unready),
+      this.#needsEtcd(signal),
     ]);
     return { clusterIdentity, version: version?.gitVersion ? `Kubernetes ${version.gitVersion}` : "" };
   }
@@ -144,7 +142,7 @@ export class KubernetesSource implements Source {
   }
 
   /** Its watches stay open without it, and tell of nothing. @throws DiscoveryError "unreachable" */
-  async #hasEtcd(signal: AbortSignal): Promise<void> {
+  async #needsEtcd(signal: AbortSignal): Promise<void> {
     try {
       await this.#api.bytes("/readyz", signal);
     } catch (error) {
@@ -194,10 +192,10 @@ const IDENTITY_TIMEOUT_MS = 10_000;
 /** Less than a probe may take. */
 const SOON_MS = 2_000;
 
-/** What `promise` gives, unless that takes too long. */
-async function soon<T>(promise: Promise<T>, kind: DiscoveryErrorKind, message: string): Promise<T> {
+/** What `promise` gives, unless that takes too long. @throws DiscoveryError "unauthenticated", with the message */
+async function soon<T>(promise: Promise<T>, message: string): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new DiscoveryError(kind, message)), SOON_MS);
+  const timer = setTimeout(() => late.reject(new DiscoveryError("unauthenticated", message)), SOON_MS);
   return await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
 }
 

@@ -125,7 +125,10 @@ test("an upstream that takes nothing of what is there is shown, with what it ask
   await rig.apply(gateway({ all: of(""), typo: of(", tags: [v3]"), ill: of(", tags: [v2]") }));
   await rig.answers("one", "/all");
   await rig.answers("503", "/typo");
-  const { choices } = await rig.state("orders", WatchState.FRESH);
+  const choices = await waitFor("all of it", async () => {
+    const { endpointCount, choices: all } = await rig.state("orders", WatchState.FRESH);
+    return endpointCount === 2 && all.length === 3 && all;
+  });
   const typo = 'no instance (of 2) has the tag "v3"; there is "v1", "v2"';
   const ill = "none of the 1 (of 2) that match takes requests: unhealthy, or switched off (weight 0)";
   expect(choices).toMatchObject([

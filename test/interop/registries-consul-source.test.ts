@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
+import { canonical } from "../../discovery/canonical.ts";
 import type { ConsulSettings } from "../../discovery/consul/settings.ts";
 import { ConsulSource } from "../../discovery/consul/source.ts";
 import type { DiscoveryError } from "../../discovery/source.ts";
@@ -79,6 +80,21 @@ describe.each([{ streaming: true }, { streaming: false }])("plain, streaming $st
     await consul.deregister("o2");
     await waitFor("none", () => seen.last?.endpoints.length === 0);
     expect(seen.error).toBeUndefined();
+  });
+
+  test("an instance that came back under another id counts by the better of both", async () => {
+    const { seen } = watch(consul, "reborn");
+    const at = { name: "reborn", address: "10.0.0.7", port: 80 };
+    await consul.register({ id: "r1", ...at, check: "critical" });
+    await consul.register({ id: "r2", ...at, check: "passing" });
+    await waitFor("both", () => seen.last?.endpoints.length === 2, 60_000);
+    await waitFor(
+      "one of them to be healthy",
+      () => seen.last?.endpoints.some(({ health }) => health === EndpointHealth.HEALTHY),
+      60_000,
+    );
+    const served = seen.last && canonical(seen.last).decode().endpoints;
+    expect(served).toMatchObject([{ hostname: "r2", health: EndpointHealth.HEALTHY }]);
   });
 
   test("instances that flap end as they are", async () => {
@@ -183,5 +199,19 @@ describe("ACLs, default deny", () => {
     await expect(anonymous.source.list(AbortSignal.timeout(60_000))).rejects.toMatchObject({
       kind: "permission_denied",
     });
+  });
+
+  test("a token that may see some of the nodes gives what it sees, and says that there is more", async () => {
+    await consul.register({ id: "b1", name: "both", address: "10.0.3.3", port: 80 });
+    await consul.registerInCatalog("both", "10.0.3.4", 80);
+    const token = await consul.token('service_prefix "" { policy = "read" } node "peer" { policy = "read" }');
+    const some = watch(consul, "both", { token });
+    await waitFor("what it sees", () => addresses(some.seen)?.join() === "10.0.3.3", 60_000);
+    expect(some.seen.last?.hidden).toMatch(/lacks node:read on some nodes of "both"/);
+    const all = watch(consul, "both", {
+      token: await consul.token('service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }'),
+    });
+    await waitFor("all of it", () => addresses(all.seen)?.join() === "10.0.3.3,10.0.3.4", 60_000);
+    expect(all.seen.last?.hidden).toBe("");
   });
 });

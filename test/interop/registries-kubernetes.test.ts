@@ -105,6 +105,17 @@ test("a service account without rights is denied in the server's words, and serv
   });
   await waitFor("the endpoints", () => watching.addresses()?.join() === "10.0.0.7");
   await waitFor("them to be fresh", () => watching.state() === "fresh");
+
+  // Watches say nothing of it, and an account with so few rights can read nothing that would.
+  kube.signal("SIGSTOP", "etcd");
+  try {
+    await waitFor("the loss of etcd to show", () => watching.state() === "stale", 60_000);
+    expect(watching.report()?.problem?.message).toMatch(/etcd|no answer/);
+    expect(watching.addresses()).toEqual(["10.0.0.7"]);
+  } finally {
+    kube.signal("SIGCONT", "etcd");
+  }
+  await waitFor("it to be fresh again", () => watching.state() === "fresh", 60_000);
 });
 
 test("a token that expires is shown, and its successor in the file is taken up", async () => {

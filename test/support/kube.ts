@@ -170,9 +170,10 @@ export class Kube {
     await post("compaction", { revision: header?.revision, physical: true });
   }
 
-  /** Stops (SIGSTOP) or continues (SIGCONT) the API server. */
-  signal(signal: "SIGSTOP" | "SIGCONT"): void {
-    if (this.#api !== undefined) process.kill(this.#api.pid, signal);
+  /** Stops (SIGSTOP) or continues (SIGCONT) the API server, or its etcd. */
+  signal(signal: "SIGSTOP" | "SIGCONT", which: "api" | "etcd" = "api"): void {
+    const program = which === "api" ? this.#api : this.#etcd;
+    if (program !== undefined) process.kill(program.pid, signal);
   }
 
   /** Ends both at once, as a power failure does; `lose` takes the data away. */
