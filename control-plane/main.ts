@@ -9,6 +9,7 @@ import { readTls, type TlsFiles, watchTls } from "./admin/tls.ts";
 import { type AdminToken, loadToken } from "./admin/token.ts";
 import { compileRules } from "./admin/validation.ts";
 import { version } from "./cli/version.ts";
+import { countNoneChosen } from "./endpoints/choices.ts";
 import { Endpoints } from "./endpoints/endpoints.ts";
 import { LeaseJournal } from "./endpoints/lease-journal.ts";
 import { SharedEndpoints } from "./endpoints/shared.ts";
@@ -152,7 +153,11 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const journal = new LeaseJournal(endpoints.leases, store.leases, (message) => log.warn(message));
   await journal.start();
   undo.defer(() => journal.close());
-  discoveryMetrics(metrics, () => endpoints.registries());
+  discoveryMetrics(
+    metrics,
+    () => endpoints.registries(),
+    (registry) => countNoneChosen(endpoints, registry),
+  );
   const why =
     "xDS is plain text on an address that other machines can reach, and carries no secrets: data planes wait for certificates";
   const served =

@@ -11,7 +11,7 @@ import {
 import { DiscoveryError, ENDPOINTS_MAX } from "./source.ts";
 
 /** When and how something was said; data planes see nothing of it. */
-type Head = Pick<ServiceSnapshot, "revision" | "clusterIdentity" | "discontinuous"> & {
+type Head = Pick<ServiceSnapshot, "revision" | "clusterIdentity" | "discontinuous" | "hidden"> & {
   /** Milliseconds since 1970. */
   readonly observedMs: number | undefined;
 };
@@ -31,6 +31,8 @@ export class Canonical {
   readonly endpointCount: number;
   /** How many of them requests could be sent to. */
   readonly usableCount: number;
+  /** How many of those have a port. */
+  readonly usableWithPortCount: number;
 
   private constructor(content: string, head: Head, counts: Counts) {
     this.#content = content;
@@ -38,19 +40,26 @@ export class Canonical {
     this.unknownService = counts.unknownService;
     this.endpointCount = counts.endpointCount;
     this.usableCount = counts.usableCount;
+    this.usableWithPortCount = counts.usableWithPortCount;
   }
 
   /** @param snapshot in its one form */
   static of(snapshot: ServiceSnapshot): Canonical {
-    const { service, endpoints, unknownService, revision, clusterIdentity, discontinuous, observeTime } = snapshot;
+    const { service, endpoints, unknownService, observeTime } = snapshot;
+    const { revision, clusterIdentity, discontinuous, hidden } = snapshot;
     const said = { ...(service !== undefined && { service }), endpoints, unknownService };
     const content = toLatin1(toBinary(ServiceSnapshotSchema, create(ServiceSnapshotSchema, said)));
     const observedMs = observeTime && timestampMs(observeTime);
-    const counts = { endpointCount: endpoints.length, usableCount: endpoints.filter(isUsable).length };
+    const usable = endpoints.filter(isUsable);
     return new Canonical(
       content,
-      { revision, clusterIdentity, discontinuous, observedMs },
-      { ...counts, unknownService },
+      { revision, clusterIdentity, discontinuous, hidden, observedMs },
+      {
+        unknownService,
+        endpointCount: endpoints.length,
+        usableCount: usable.length,
+        usableWithPortCount: usable.filter(({ port }) => port !== 0).length,
+      },
     );
   }
 
@@ -66,6 +75,11 @@ export class Canonical {
   /** As in ServiceSnapshot. */
   get discontinuous(): boolean {
     return this.#head.discontinuous;
+  }
+
+  /** As in ServiceSnapshot. */
+  get hidden(): string {
+    return this.#head.hidden;
   }
 
   /** The whole of it, made anew for each call. */
@@ -106,10 +120,12 @@ interface Counts {
   readonly unknownService: boolean;
   readonly endpointCount: number;
   readonly usableCount: number;
+  readonly usableWithPortCount: number;
 }
 
 /**
- * Sorts endpoints by address and port, and keeps the first of those with the same.
+ * Sorts endpoints by address and port, and keeps the best of those with the same: an instance that came back under another name is there twice
+ * until its registry forgets the old name, which is unhealthy meanwhile.
  * @throws DiscoveryError "bad_answer" if there are too many
  */
 export function canonical(snapshot: ServiceSnapshot): Canonical {
@@ -119,17 +135,22 @@ export function canonical(snapshot: ServiceSnapshot): Canonical {
       `the service has ${snapshot.endpoints.length} endpoints; at most ${ENDPOINTS_MAX} are taken`,
     );
   }
-  const first = new Map<string, Endpoint>();
+  const best = new Map<string, Endpoint>();
   for (const endpoint of snapshot.endpoints) {
     const key = `${endpoint.address} ${endpoint.port}`;
-    if (!first.has(key)) first.set(key, normal(endpoint));
+    const known = best.get(key);
+    if (known === undefined || rankOf(endpoint) > rankOf(known)) best.set(key, endpoint);
   }
-  const endpoints = [...first].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, endpoint]) => endpoint);
+  const endpoints = [...best].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, endpoint]) => normal(endpoint));
   return Canonical.of({ ...snapshot, endpoints });
 }
 
 /** Whether requests could be sent to it. A draining endpoint answers, so it counts. */
 const isUsable = ({ health, weight }: Endpoint): boolean => health !== EndpointHealth.UNHEALTHY && weight !== 0;
+
+/** The higher, the better: takes all requests, those of old sessions, or none. */
+const rankOf = (endpoint: Endpoint): number =>
+  isUsable(endpoint) ? (endpoint.health === EndpointHealth.DRAINING ? 1 : 2) : 0;
 
 /** The same endpoint with its maps and sets in order. */
 function normal(endpoint: Endpoint): Endpoint {

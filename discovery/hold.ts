@@ -53,8 +53,13 @@ function doubt(served: Canonical, answer: Canonical, first: boolean): string | u
   const before = served.clusterIdentity;
   const now = answer.clusterIdentity;
   if (before !== "" && now !== "" && before !== now) return "the registry is another cluster than before";
-  if (answer.discontinuous) return "the registry started anew";
-  if (!first) return undefined;
-  const what = answer.endpointCount === 0 ? "has no instances" : "calls all instances unusable";
-  return `the registry ${what} right after it was connected to again`;
+  const what = answer.unknownService
+    ? "knows no such service"
+    : answer.endpointCount === 0
+      ? "has no instances"
+      : "calls all instances unusable";
+  if (first) return `the registry ${what} right after it was connected to again`;
+  return answer.discontinuous ? `the registry ${what}, and can't say what happened: ${DISCONTINUOUS}` : undefined;
 }
+
+const DISCONTINUOUS = "it started anew, or keeps no history";

@@ -27,7 +27,7 @@ afterAll(async () => {
 });
 
 async function problemOf(source: Source): Promise<string> {
-  const problem = await source.probe(AbortSignal.timeout(20_000)).then(
+  const problem = await source.probe(AbortSignal.timeout(60_000)).then(
     () => "none",
     (error: unknown) => String(error),
   );

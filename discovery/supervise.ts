@@ -249,11 +249,17 @@ const denials: ReadonlySet<string> = new Set<DiscoveryErrorKind>(["permission_de
 
 function reportOf(service: WatchedService, outage: Failure | undefined, remark: Remark | undefined): ServiceReport {
   const { key, served, restored, lastEventMs, lastChangeMs, counts } = service;
-  const failure = service.failure ?? remark?.failure;
+  const failure = service.failure ?? remark?.failure ?? hiddenOf(service);
   const held = service.held ?? remark?.held;
   const problem = failure ?? outage;
   const view = { key, served, restored, held, failure, lastEventMs, lastChangeMs, counts };
   return { ...view, problem, state: stateOf(view, problem) };
+}
+
+/** What is served is served, and yet the credentials are short of something. */
+function hiddenOf({ served, lastEventMs }: WatchedService): Failure | undefined {
+  if (served === undefined || served.hidden === "") return undefined;
+  return { kind: "permission_denied", message: served.hidden, sinceMs: lastEventMs ?? Date.now(), times: 1 };
 }
 
 function stateOf({ served, restored, held }: WatchView, problem: Failure | undefined): WatchState {

@@ -5,6 +5,7 @@ import { type Node, NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
 
 import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
+import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import type { ProxyOptions } from "./options.ts";
 import { StartError } from "./options.ts";
 import type { Configuration } from "./xds/configuration.ts";
@@ -24,6 +25,7 @@ export class ControlPlaneLink {
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #reporting: Promise<void> = Promise.resolve();
+  #access: ControlPlaneAccess | undefined;
 
   /** @param loads of the clusters that say `lrs_server` */
   constructor(
@@ -36,6 +38,11 @@ export class ControlPlaneLink {
     this.#configuration = configuration;
     this.#log = log;
     this.#loads = loads;
+  }
+
+  /** Where the control plane is; undefined: there is none, or it is not known yet. It is before there is a configuration. */
+  get access(): ControlPlaneAccess | undefined {
+    return this.#access;
   }
 
   /**
@@ -54,7 +61,8 @@ export class ControlPlaneLink {
       await this.#restore(snapshot);
       return;
     }
-    const { xdsSecurity: security } = this.#options;
+    const { xdsSecurity: security = {} } = this.#options;
+    this.#access = { server: xdsAddress, security };
     const [node, { signal }] = [nodeOf(this.#options), this.#stop];
     this.#reporting = runLoadReports({ server: xdsAddress, node, signal, security, loads: this.#loads });
     const first = new AbortController();

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createHttpServer, type Server, type ServerResponse } from "node:http";
 import { enableCompileCache } from "node:module";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -16,6 +16,7 @@ import type { ProxyOptions } from "./options.ts";
 import { AdsServer, type Sent } from "../test/support/ads-server.ts";
 import { assignment, cluster, listener, routes, takingVirtualHosts } from "../test/support/envoy-resources.ts";
 import { ask } from "../test/support/http.ts";
+import { freePort } from "../test/support/ports.ts";
 
 // Workers use it as well; without it most of the time of these tests goes into reading the same code again and again.
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/sluice/compile"));
@@ -66,15 +67,6 @@ async function start(options: Partial<ProxyOptions> = {}): Promise<RunningProxy>
   return proxy;
 }
 
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
 /** Plays the control plane of a gateway with one listener, until the proxy has accepted all of it. */
 async function sendGateway(port: number): Promise<void> {
   await server.request(({ typeUrl }) => typeUrl.endsWith("Listener"));
@@ -87,9 +79,6 @@ async function sendGateway(port: number): Promise<void> {
   expect((await server.answerTo(nonce)).errorDetail?.message).toBeUndefined();
 }
 
-/** On a busy machine states take a while to come. */
-const PATIENT = { timeout: 60_000 };
-
 /** A proxy that serves what {@link sendGateway} sends; `start` by itself waits for that no longer than operators would. */
 async function startServing(port: number, options: Partial<ProxyOptions> = {}): Promise<RunningProxy> {
   const [proxy] = await Promise.all([start(options), sendGateway(port)]);
@@ -97,7 +86,7 @@ async function startServing(port: number, options: Partial<ProxyOptions> = {}): 
 }
 
 async function live(proxy: RunningProxy): Promise<RunningProxy> {
-  await expect.poll(async () => (await admin(proxy, "/ready")).status, PATIENT).toBe(200);
+  await expect.poll(async () => (await admin(proxy, "/ready")).status).toBe(200);
   return proxy;
 }
 
@@ -177,10 +166,10 @@ test("virtual hosts that nobody has asked for are judged when they come, and ser
   // One that was asked for, one that becomes good, and one that becomes bad, which goes on as it was.
   const changes = [saying("h7", "changed"), saying("bad", "good"), broken("h8")];
   expect(await changeVirtualHosts(changes, "2")).toMatch(/^VHDS: 1 resource refused: r\/h8: /);
-  await expect.poll(() => answer("bad"), PATIENT).toBe("200 good");
+  await expect.poll(() => answer("bad")).toBe("200 good");
   for (let n = 0; n < 10; n++) {
     // Each worker has what came together in use together, but not both at the same time.
-    await expect.poll(() => answer("h7"), PATIENT).toBe("200 changed");
+    await expect.poll(() => answer("h7")).toBe("200 changed");
     expect(await answer("h8")).toBe("200 I am h8");
   }
 });
@@ -197,7 +186,7 @@ test("an endpoint that changes is used at once", async () => {
   await startServing(port);
   const other = await serve("other");
   server.send("EDS", [{ name: "a", version: "2", body: assignment("a", portOf(other)) }]);
-  await expect.poll(() => get(port), PATIENT).toBe("200 other GET /");
+  await expect.poll(() => get(port)).toBe("200 other GET /");
   other.close();
   other.closeAllConnections();
 });
@@ -206,10 +195,10 @@ test("a listener that moves is open at its new place and closed at the old one; 
   const [port, next] = [await freePort(), await freePort()];
   await startServing(port);
   server.send("LDS", [{ name: "l", version: "2", body: listener("l", next, "r") }]);
-  await expect.poll(() => get(next).catch(() => "closed"), PATIENT).toBe("200 upstream GET /");
-  await expect.poll(() => get(port).catch(() => "closed"), PATIENT).toBe("closed");
+  await expect.poll(() => get(next).catch(() => "closed")).toBe("200 upstream GET /");
+  await expect.poll(() => get(port).catch(() => "closed")).toBe("closed");
   server.send("LDS", [], ["l"]);
-  await expect.poll(() => get(next).catch(() => "closed"), PATIENT).toBe("closed");
+  await expect.poll(() => get(next).catch(() => "closed")).toBe("closed");
 });
 
 test("a proxy that stops finishes what it has begun and accepts no more", async () => {
@@ -222,7 +211,7 @@ test("a proxy that stops finishes what it has begun and accepts no more", async 
   const response = await slow.promise;
   const closed = proxy.close();
   // No request: one that is still taken would have to be answered as well.
-  await expect.poll(() => connects(port), PATIENT).toBe(false);
+  await expect.poll(() => connects(port)).toBe(false);
   expect((await admin(proxy, "/ready")).status).toBe(503);
   response.end("finished");
   expect(await answer).toBe("200 finished");
@@ -249,14 +238,13 @@ test("a damaged snapshot is no empty gateway: the proxy waits for a control plan
   await proxy.close();
   proxies.length = 0;
   server.close();
-  const folder = join(directory, "proxy");
-  const [file = ""] = await readdir(folder);
-  await writeFile(join(folder, file), "rubbish");
+  const file = join(directory, "proxy", "n.snapshot");
+  await writeFile(file, "rubbish");
 
   const waiting = await start();
   const ready = await admin(waiting, "/ready");
   expect([ready.status, await ready.text()]).toEqual([503, "PRE_INITIALIZING\n"]);
-  await expect(start({ xdsAddress: undefined })).rejects.toThrow(join(folder, file));
+  await expect(start({ xdsAddress: undefined })).rejects.toThrow(file);
 });
 
 test("a proxy whose workers can't start is not ready and shows no listener; it is as soon as one of them serves", async () => {
@@ -272,13 +260,13 @@ test("a proxy whose workers can't start is not ready and shows no listener; it i
       const stats = await (await fetch(`http://127.0.0.1:${adminPort}/stats`)).text();
       return Number(/^server\.worker_crashes: (\d+)$/m.exec(stats)?.[1]);
     };
-    await expect.poll(crashes, PATIENT).toBeGreaterThan(1);
+    await expect.poll(crashes).toBeGreaterThan(1);
     const page = async (path: string) => (await fetch(`http://127.0.0.1:${adminPort}${path}`)).text();
     expect([await page("/ready"), await page("/listeners")]).toEqual(["PRE_INITIALIZING\n", "\n"]);
 
     delete process.env["NODE_OPTIONS"];
     await started;
-    await expect.poll(() => page("/ready"), PATIENT).toBe("LIVE\n");
+    await expect.poll(() => page("/ready")).toBe("LIVE\n");
     expect(await page("/listeners")).toBe(`l::127.0.0.1:${port}\n`);
     expect(await get(port)).toBe("200 upstream GET /");
   } finally {

@@ -130,6 +130,7 @@ class Proxy implements RunningProxy {
       drainTimeMs: checked.drainTimeMs,
       connectionsMax: options.maxConnections,
       node: { id: nodeId, cluster: gatewayGroup },
+      controlPlane: () => this.#link.access,
       log,
       current: () => this.#configuration.all(),
       changed: () => this.#changed(),

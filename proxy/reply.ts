@@ -56,7 +56,7 @@ export const replies = {
   /** The stream was idle while its response was awaited. */
   idleResponse: reply(504, "stream_idle_timeout", "SI", "stream timeout"),
   streamDuration: {
-    ...reply(408, "max_duration_timeout", "DT", "downstream duration timeout"),
+    ...reply(408, "max_duration_timeout", undefined, "downstream duration timeout"),
     grpcStatus: DEADLINE_EXCEEDED,
   },
   responseTimeout: reply(504, "response_timeout", "UT", "upstream request timeout"),

@@ -6,6 +6,7 @@ import { LiveClusters } from "./cluster/live-clusters.ts";
 import type { DataPathStats, Runtime } from "./listen/context.ts";
 import type { ListenerOptions } from "./listen/options.ts";
 import type { ExportContext } from "./observe/export/collector.ts";
+import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import { Exporters } from "./observe/export/exporters.ts";
 import { LogSinks } from "./observe/file-sink.ts";
 import { type Part, partOf } from "./parts.ts";
@@ -36,6 +37,8 @@ export class WorkerRuntime implements Runtime {
   readonly stats: DataPathStats;
   /** The access logs' files, to reopen after a rotation and to close at the end. */
   readonly sinks: LogSinks;
+  /** What collectors that are the control plane are reached by. */
+  controlPlane: ControlPlaneAccess | undefined;
   readonly #changed: ListenerChanged;
   readonly #clusters = new LiveClusters();
   readonly #hosts = new DeferredHosts();
@@ -60,10 +63,12 @@ export class WorkerRuntime implements Runtime {
     drainTimeMs = 0,
     node: ExportContext["node"] = { id: "", cluster: "" },
   ) {
+    const controlPlane = () => this.controlPlane;
     this.sinks = new LogSinks(
       new Exporters({
         node,
         stats,
+        controlPlane,
         cluster: (name) => this.#clusters.get(name),
         secret: (name) => this.#secrets.get(name),
       }),

@@ -1,5 +1,6 @@
 import type { ClusterStatus } from "./admin/source.ts";
 import type { ListeningSocket } from "./listen/listening-sockets.ts";
+import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import type { StatsMessage } from "./observe/stats-layout.ts";
 import type { PackedUpdates } from "./packed-updates.ts";
 
@@ -25,8 +26,16 @@ export interface WorkerSettings {
 
 /** From the main thread to a worker. */
 export type ToWorker =
-  /** Change the configuration; answered by `applied` once new listeners are open. Whole graphs only, in order. */
-  | { readonly kind: "apply"; readonly sequence: number; readonly updates: PackedUpdates }
+  /**
+   * Change the configuration; answered by `applied` once new listeners are open. Whole graphs only, in order. `controlPlane` comes with the first
+   * one, if there is any: its address may not be known before.
+   */
+  | {
+      readonly kind: "apply";
+      readonly sequence: number;
+      readonly updates: PackedUpdates;
+      readonly controlPlane?: ControlPlaneAccess | undefined;
+    }
   /** Answered by `clusters`. */
   | { readonly kind: "list-clusters"; readonly id: number }
   /** Make session tickets with this key from now on. */

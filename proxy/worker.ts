@@ -137,7 +137,8 @@ function crowdOf(counts: ConnectionCounts): Crowd | undefined {
   return all && workers && new Crowd(all, workers);
 }
 
-async function apply({ updates, sequence }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
+async function apply({ updates, sequence, controlPlane }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
+  runtime.controlPlane ??= controlPlane;
   // What loading all modules left behind, before there are requests that would wait for it: a third of this thread's heap.
   if (sequence === 1) collector()?.();
   await runtime.apply(unpackUpdates(updates));

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 
 import type { ListeningSocket } from "./listen/listening-sockets.ts";
+import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import type { StatsReader } from "./observe/stats-reader.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
 
@@ -12,6 +13,8 @@ export interface WorkersOptions {
   readonly connectionsMax?: number | undefined;
   /** The proxy's node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
+  /** What collectors that are the control plane are reached by, once there is a configuration; undefined: there is no control plane. */
+  readonly controlPlane: () => ControlPlaneAccess | undefined;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Everything that a new worker needs to start from. */
   readonly current: () => readonly ResourceUpdate[];

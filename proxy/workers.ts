@@ -169,7 +169,8 @@ export class Workers {
 
   #apply(life: WorkerLife, updates: PackedUpdates): void {
     life.sent++;
-    post(life.worker, { kind: "apply", sequence: life.sent, updates });
+    const controlPlane = life.sent === 1 ? this.#options.controlPlane() : undefined;
+    post(life.worker, { kind: "apply", sequence: life.sent, updates, controlPlane });
   }
 
   /** Comes to the number of workers that there shall be. */

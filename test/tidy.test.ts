@@ -112,6 +112,10 @@ const banned: readonly [RegExp, string][] = [
   [/@ts-ignore|@ts-nocheck/, "@ts-expect-error with the reason, or better a type"],
   [/\b(test|it|describe)\.(skip|only)\(/, "a test that runs"],
   [/\bnew Buffer\(/, "Buffer.from or Buffer.alloc"],
+  // They give up after a second, which a busy machine needs for itself.
+  [/\bvi\.wait(For|Until)\(/, "waitFor of test/support/wait.ts"],
+  // The others reject meanwhile, and nobody has asked them yet: the process is told of an unhandled rejection.
+  [/\bexpect\(\w+\[\w+\]\)\.rejects\b/, "one after the other, or Promise.allSettled"],
 ];
 
 test("no file uses what is banned", () => {

@@ -9,7 +9,9 @@ export default defineConfig({
     // The machines that run this have few cores, and many tests start several processes each.
     maxWorkers: 2,
     pool: "forks",
-    testTimeout: 90_000,
-    hookTimeout: 120_000,
+    // Only what hangs meets these: a wait within a test gives up after 60 s and says what it waited for, and there may be several.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });

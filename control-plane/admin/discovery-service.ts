@@ -49,7 +49,7 @@ export function discoveryService(endpoints: Endpoints, deliver: Deliver): Servic
 function usersOf(endpoints: Endpoints, { gatewayGroup, registry, supervisor }: Watched): string[] {
   const users = new Set<string>();
   for (const { key } of supervisor.reports()) {
-    for (const user of endpoints.usersOf(gatewayGroup, registry.name, key)) users.add(user);
+    for (const { name } of endpoints.usersOf(gatewayGroup, registry.name, key)) users.add(name);
   }
   return [...users].sort().slice(0, USERS_MAX);
 }

@@ -89,5 +89,7 @@ export class ServiceWatches {
   }
 }
 
-const summaryOf = ({ report, users }: SelectedService) =>
-  [report.state, report.problem?.kind, report.problem?.message, report.held?.sinceMs, ...users].join("\n");
+const summaryOf = ({ report, users }: SelectedService) => {
+  const choices = users.map(({ name, count, problem }) => [name, count, problem].join(" "));
+  return [report.state, report.problem?.kind, report.problem?.message, report.held?.sinceMs, ...choices].join("\n");
+};

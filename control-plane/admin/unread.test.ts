@@ -10,6 +10,7 @@ import { StatusSchema } from "#google/rpc/status_pb.ts";
 import { ProblemsSchema } from "#sluice/admin/v1/common_pb.ts";
 
 import { startControlPlane, type TestControlPlane, testToken } from "../../test/support/control-plane.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -43,9 +44,11 @@ function detailsIn(base64: unknown) {
 }
 
 async function expectCounted(method: string): Promise<void> {
-  const metrics = await (await fetch(`${plane.url}/metrics`)).text();
   const labels = `service="sluice.admin.v1.GatewayService",method="${method}",code="invalid_argument"`;
-  expect(metrics).toContain(`sluice_admin_requests_total{${labels}} 1`);
+  // The call is over for its client before it is for the server.
+  await waitFor("the call to be counted", async () =>
+    (await (await fetch(`${plane.url}/metrics`)).text()).includes(`sluice_admin_requests_total{${labels}} 1\n`),
+  );
 }
 
 test("Connect, one message", async () => {

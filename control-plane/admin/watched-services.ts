@@ -9,6 +9,9 @@ import {
   WatchState,
 } from "#sluice/admin/v1/discovery_service_pb.ts";
 
+import type { ServiceKey } from "#sluice/discovery/v1/snapshot_pb.ts";
+
+import { type Choice, choiceOf } from "../endpoints/choices.ts";
 import type { Endpoints, WatchedRegistry } from "../endpoints/endpoints.ts";
 
 /** Services that one answer shows. */
@@ -21,8 +24,13 @@ type Problem = { readonly kind: string; readonly message: string; readonly since
 export interface SelectedService {
   readonly registry: WatchedRegistry;
   readonly report: Report;
+  readonly users: readonly ServiceUser[];
+}
+
+/** An upstream and what it takes of the service's endpoints. */
+export interface ServiceUser extends Choice {
   /** "service/upstream" */
-  readonly users: readonly string[];
+  readonly name: string;
 }
 
 /** The registries that are watched, in order; of one group, or with one name. */
@@ -41,16 +49,25 @@ export function* selected(
 ): Iterable<SelectedService> {
   let count = 0;
   for (const registry of watchedRegistries(endpoints, request.gatewayGroup, request.registry)) {
-    const reports = [...registry.supervisor.reports()].sort((a, b) => compare(a.key.service, b.key.service));
+    const reports = [...registry.supervisor.reports()].sort((a, b) => compareKeys(a.key, b.key));
     for (const report of reports) {
       if (request.service !== "" && report.key.service !== request.service) continue;
       if (++count > SERVICES_MAX) return;
-      yield { registry, report, users: endpoints.usersOf(registry.gatewayGroup, registry.registry.name, report.key) };
+      const users = endpoints
+        .usersOf(registry.gatewayGroup, registry.registry.name, report.key)
+        .map(({ name, discovery }) => ({ name, ...choiceOf(report.served, discovery) }));
+      yield { registry, report, users };
     }
   }
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+const compareKeys = (a: ServiceKey, b: ServiceKey) =>
+  compare(a.service, b.service) ||
+  compare(a.namespace, b.namespace) ||
+  compare(a.group, b.group) ||
+  compare(a.cluster, b.cluster);
 
 /** A time, as far as there is one. */
 export const timeOf = (ms: number | undefined) => (ms === undefined ? undefined : timestampFromMs(ms));
@@ -85,7 +102,8 @@ export function serviceMessage({ registry, report, users }: SelectedService, wit
     lastChangeTime: timeOf(lastChangeMs),
     endpointCount: served?.endpointCount ?? 0,
     usableCount: served?.usableCount ?? 0,
-    users: [...users],
+    users: users.map(({ name }) => name),
+    choices: users.map(({ name, count, problem }) => ({ upstream: name, chosenCount: count, problem: problem ?? "" })),
     endpoints: snapshot?.endpoints ?? [],
     heldUntilTime: timeOf(held?.untilMs),
     revision: snapshot?.revision ?? "",

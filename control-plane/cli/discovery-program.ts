@@ -32,7 +32,9 @@ export function addDiscovery(program: Command, add: Add, terminal: Terminal): vo
     (await commands()).endpoints(service, options, terminal),
   );
   const problems = withOptions(
-    new Command("problems").description("show what isn't fresh (exit code 0: nothing, 2: something)"),
+    new Command("problems").description(
+      "show what isn't fresh, and upstreams that get no endpoint (exit code 0: nothing, 2: something)",
+    ),
     groupOption(),
     registry(),
   );

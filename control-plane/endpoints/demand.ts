@@ -9,14 +9,23 @@ import { discoveryKey } from "../model/discovery-key.ts";
 /** What some upstreams need of a registry. */
 export interface Demand {
   readonly gatewayGroup: string;
+  /** Of whoever wanted it first: what is asked of the registry is the same for all. */
   readonly discovery: Discovery;
-  /** "service/upstream", mostly one. */
-  users: readonly string[];
+  /** Mostly one. */
+  users: readonly User[];
   served: Canonical | undefined;
   /** The registry had its time to answer. */
   overdue: boolean;
   /** Until then. */
   timer: NodeJS.Timeout | undefined;
+}
+
+/** An upstream that needs a registry's service. */
+export interface User {
+  /** "service/upstream" */
+  readonly name: string;
+  /** What it takes of the endpoints. */
+  readonly discovery: Discovery;
 }
 
 /** What an upstream wants. */

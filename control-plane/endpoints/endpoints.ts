@@ -14,7 +14,7 @@ import { LeaseTable } from "../../discovery/leases/table.ts";
 import { type HealthChange, RegistrySupervisor } from "../../discovery/supervise.ts";
 import { keyText } from "../../discovery/source.ts";
 import { discoveryKey } from "../model/discovery-key.ts";
-import { type Demand, keyOf, toKey, type Want } from "./demand.ts";
+import { type Demand, keyOf, toKey, type User, type Want } from "./demand.ts";
 import { FollowerSource } from "./follower-source.ts";
 import { openSource } from "./open-source.ts";
 import { describeRegistry } from "./registry-info.ts";
@@ -187,7 +187,7 @@ export class Endpoints {
       const want: Want = { user: `${service}/${upstream}`, key: discoveryKey(discovery) };
       const demand = demands.get(want.key) ?? this.#demand(gatewayGroup, want.key, discovery);
       demands.set(want.key, demand);
-      if (!demand.users.includes(want.user)) demand.users = [...demand.users, want.user];
+      demand.users = [...demand.users.filter(({ name }) => name !== want.user), { name: want.user, discovery }];
       return want;
     });
     if (now.length === 0) this.#wantedBy.delete(id);
@@ -195,7 +195,7 @@ export class Endpoints {
     for (const { user, key } of before) {
       const demand = demands.get(key);
       if (demand === undefined || now.some((want) => want.user === user && want.key === key)) continue;
-      demand.users = demand.users.filter((each) => each !== user);
+      demand.users = demand.users.filter(({ name }) => name !== user);
       if (demand.users.length > 0) continue;
       clearTimeout(demand.timer);
       demands.delete(key);
@@ -230,9 +230,10 @@ export class Endpoints {
     return this.#registries.values();
   }
 
-  /** The upstreams ("service/upstream") that use what a registry says of a service. */
-  usersOf(gatewayGroup: string, registry: string, key: ServiceKey): readonly string[] {
-    return (this.#demands.get(gatewayGroup)?.get(keyOf(registry, key))?.users ?? []).toSorted();
+  /** The upstreams that use what a registry says of a service, by name. */
+  usersOf(gatewayGroup: string, registry: string, key: ServiceKey): readonly User[] {
+    const users = this.#demands.get(gatewayGroup)?.get(keyOf(registry, key))?.users ?? [];
+    return users.length < 2 ? users : users.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async close(): Promise<void> {

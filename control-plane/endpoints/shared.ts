@@ -123,7 +123,8 @@ export class SharedEndpoints {
 
   /** This replica serves this of a service that it watches. */
   publish(registry: string, service: string, snapshot: ServiceSnapshot): void {
-    const bytes = toBinary(ServiceSnapshotSchema, snapshot);
+    // What credentials hide is told with the rest of what is wrong (registry-info.ts), also when the endpoints stay the same.
+    const bytes = toBinary(ServiceSnapshotSchema, { ...snapshot, hidden: "" });
     if (bytes.length > SNAPSHOT_BYTES_MAX) {
       this.#events.warn(`discovery: ${service}: ${bytes.length} bytes of endpoints are too many to share`);
       return;

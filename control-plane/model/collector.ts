@@ -5,6 +5,9 @@ import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 import { isDnsName, isIpAddress } from "./hosts.ts";
 import { quoted, type Report } from "./problem.ts";
 
+/** In place of an address: the control plane itself is the collector of access logs. */
+export const CONTROL_PLANE = "control-plane";
+
 /** Where a collector listens. */
 export interface CollectorAddress {
   /** An IP address or a DNS name. */
@@ -24,12 +27,13 @@ export function parseCollector(text: string): CollectorAddress | undefined {
 
 /** Reports what is wrong with the collectors that a gateway group names. */
 export function checkCollectors({ accessLog, tracing }: GatewayGroup, report: Report): void {
-  const check = (field: string, text: string) => {
+  const check = (field: string, text: string, more = "") => {
     if (text === "" || parseCollector(text) !== undefined) return;
-    report(field, "invalid_address", `${quoted(text)} is no "HOST:PORT", such as otel-collector:4317`);
+    report(field, "invalid_address", `${quoted(text)} is no "HOST:PORT", such as otel-collector:4317${more}`);
   };
   check("tracing.collector", tracing?.collector ?? "");
-  check("accessLog.collector", accessLog?.collector ?? "");
+  if (accessLog?.collector !== CONTROL_PLANE)
+    check("accessLog.collector", accessLog?.collector ?? "", `, nor "${CONTROL_PLANE}"`);
   if (accessLog === undefined) return;
   const { collector, logName, path, text, fields } = accessLog;
   if (collector === "" && logName !== "") {

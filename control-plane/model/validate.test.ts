@@ -65,6 +65,16 @@ test.each<[string, StoredObject, string]>([
     '.tracing.collector invalid_address: "otel" is no "HOST:PORT", such as otel-collector:4317',
   ],
   [
+    "an access log's collector that is neither an address nor the control plane",
+    group({ accessLog: { collector: "controlplane" } }),
+    '.accessLog.collector invalid_address: "controlplane" is no "HOST:PORT", such as otel-collector:4317, nor "control-plane"',
+  ],
+  [
+    "traces for the control plane, which takes none",
+    group({ tracing: { collector: "control-plane" } }),
+    ".tracing.collector invalid_address",
+  ],
+  [
     "a share above all",
     group({ tracing: { collector: "otel:4317", samplingPercent: 101 } }),
     ".tracing.samplingPercent out_of_range",

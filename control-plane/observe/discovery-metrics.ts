@@ -23,9 +23,16 @@ interface Counts {
 
 const labels = ["gateway_group", "registry"] as const;
 
-/** Adds the metrics of discovery, by registry: whether it answers, how many services are in which state, and what it said of them. */
-export function discoveryMetrics(metrics: MetricsRegistry, registries: () => Iterable<WatchedRegistry>): void {
-  const each = (name: string, help: string, read: (registry: WatchedRegistry) => number | undefined) =>
+/**
+ * Adds the metrics of discovery, by registry: whether it answers, how many services are in which state, and what it said of them.
+ * @param countNoneChosen how many upstreams take none of a registry's endpoints
+ */
+export function discoveryMetrics<Registry extends WatchedRegistry>(
+  metrics: MetricsRegistry,
+  registries: () => Iterable<Registry>,
+  countNoneChosen: (registry: Registry) => number,
+): void {
+  const each = (name: string, help: string, read: (registry: Registry) => number | undefined) =>
     metrics.observeEach({ name, help, labels }, function* () {
       for (const registry of registries()) {
         const value = read(registry);
@@ -57,6 +64,11 @@ export function discoveryMetrics(metrics: MetricsRegistry, registries: () => Ite
   );
   each("sluice_discovery_endpoints", "Endpoints that are served of the watched services.", ({ supervisor }) =>
     [...supervisor.reports()].reduce((total, { served }) => total + (served?.endpointCount ?? 0), 0),
+  );
+  each(
+    "sluice_discovery_upstreams_none_chosen",
+    "Upstreams that take none of the endpoints that their service has, by tags, metadata, zones, port or health.",
+    countNoneChosen,
   );
   // Gauges, since a service that is no longer watched takes its numbers with it.
   each(

@@ -57,7 +57,7 @@ async function writeAndKill(place: StoreLocation, round: number, count: number):
   return acknowledged;
 }
 
-test.each(["sqlite", "postgres"] as const)("%s loses no acknowledged write", { timeout: 90_000 }, async (kind) => {
+test.each(["sqlite", "postgres"] as const)("%s loses no acknowledged write", { timeout: 900_000 }, async (kind) => {
   const dataDir = await mkdtemp(join(tmpdir(), "sluice-kill-"));
   const place = kind === "sqlite" ? { dataDir } : { dataDir, url: await postgres.createDatabase() };
   const acknowledged: string[] = [];

@@ -12,19 +12,20 @@ import { type GrpcService, GrpcServiceSchema } from "#envoy/config/core/v3/grpc_
 import { EndpointSchema } from "#envoy/config/endpoint/v3/endpoint_components_pb.ts";
 import type { GatewayGroup } from "#sluice/model/v1/gateway_group_pb.ts";
 import { UpstreamProtocol } from "#sluice/model/v1/upstream_pb.ts";
+import { CONTROL_PLANE_CLUSTER } from "#proto/control-plane-cluster.ts";
 
-import { type CollectorAddress, parseCollector } from "../model/collector.ts";
+import { type CollectorAddress, CONTROL_PLANE, parseCollector } from "../model/collector.ts";
 import { isIpAddress } from "../model/hosts.ts";
 import { collectorClusterName } from "./names.ts";
 import { toProtocolOptions } from "./protocol-options.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** The clusters of the collectors that a group names, each once. */
+/** The clusters of the collectors that a group names, each once. The control plane's is the data planes' own. */
 export function toCollectorClusters({ accessLog, tracing }: GatewayGroup): Cluster[] {
   const clusters = new Map<string, Cluster>();
   for (const text of [tracing?.collector, accessLog?.disabled === true ? "" : accessLog?.collector]) {
-    if (!text) continue;
+    if (!text || text === CONTROL_PLANE) continue;
     const cluster = toCluster(addressOf(text));
     clusters.set(cluster.name, cluster);
   }
@@ -36,7 +37,10 @@ export const collectorService = (text: string): GrpcService =>
   create(GrpcServiceSchema, {
     targetSpecifier: {
       case: "envoyGrpc",
-      value: { clusterName: collectorClusterName(addressOf(text)), authority: text },
+      value:
+        text === CONTROL_PLANE
+          ? { clusterName: CONTROL_PLANE_CLUSTER }
+          : { clusterName: collectorClusterName(addressOf(text)), authority: text },
     },
   });
 

@@ -11,6 +11,7 @@ import type { ClusterLoadAssignment } from "#envoy/config/endpoint/v3/endpoint_p
 import { type Endpoint, EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 import type { Discovery, Upstream } from "#sluice/model/v1/upstream_pb.ts";
 
+import { type Chosen, choose } from "../model/choice.ts";
 import { toLoadAssignment } from "./endpoints.ts";
 
 /** What a registry last said of a service; undefined as long as it may still be about to answer for the first time. */
@@ -32,11 +33,7 @@ export function toDiscoveredAssignment(
   snapshot: ServiceSnapshot,
 ): ClusterLoadAssignment {
   const assignment = toLoadAssignment(clusterName, upstream);
-  const usable = snapshot.endpoints.filter((endpoint) => isChosen(endpoint, discovery));
-  const heeded = hintsCount(usable);
-  const chosen = usable
-    .map((endpoint) => ({ endpoint, zone: zoneOf(endpoint, discovery.zones, heeded) }))
-    .filter(({ zone }) => discovery.zones.length === 0 || discovery.zones.includes(zone));
+  const chosen = choose(snapshot.endpoints, discovery);
   const scale = weightScale(chosen.map(({ endpoint }) => endpoint));
   const places = Map.groupBy(chosen, ({ endpoint, zone }) =>
     JSON.stringify([endpoint.region, zone, endpoint.subZone] satisfies Place),
@@ -47,7 +44,7 @@ export function toDiscoveredAssignment(
     .map(([place, there]) =>
       locality(
         JSON.parse(place) as Place,
-        there.map(({ endpoint }) => lbEndpoint(endpoint, discovery, scale)),
+        there.map((each) => lbEndpoint(each, scale)),
       ),
     );
   if (found.length === 0) return assignment;
@@ -57,39 +54,6 @@ export function toDiscoveredAssignment(
 }
 
 type Place = [region: string, zone: string, subZone: string];
-
-/**
- * Whether an upstream sends to an endpoint. What the registry calls unhealthy is left out rather than marked: of a cluster that is mostly
- * unhealthy, data planes would use everything ("panic").
- */
-function isChosen(endpoint: Endpoint, discovery: Discovery): boolean {
-  const { tags, metadata } = discovery;
-  if (endpoint.health === EndpointHealth.UNHEALTHY || endpoint.weight === 0) return false;
-  if (portOf(endpoint, discovery) === undefined) return false;
-  if (!tags.every((tag) => endpoint.tags.includes(tag))) return false;
-  return Object.entries(metadata).every(([name, value]) => endpoint.metadata[name] === value);
-}
-
-function portOf({ port, ports }: Endpoint, { portSpecifier }: Discovery): number | undefined {
-  const chosen = portSpecifier.case === "portName" ? ports[portSpecifier.value] : (portSpecifier.value ?? port);
-  return chosen === undefined || chosen === 0 ? undefined : chosen;
-}
-
-/**
- * Whether hints are heeded: Kubernetes' own proxies do only where every endpoint that takes requests has one, since a part of them would
- * leave some zones with next to nothing (KEP-2433, "Kube-Proxy").
- */
-function hintsCount(endpoints: readonly Endpoint[]): boolean {
-  const ready = endpoints.filter(({ health }) => health !== EndpointHealth.DRAINING);
-  return ready.length > 0 && ready.every(({ forZones }) => forZones.length > 0);
-}
-
-/** The zone that an endpoint is there for: by its hints, of several the wanted one or its own; without, where it is. */
-function zoneOf({ zone, forZones }: Endpoint, wanted: readonly string[], heeded: boolean): string {
-  if (!heeded || forZones.length === 0) return zone;
-  const among = forZones.filter((each) => wanted.length === 0 || wanted.includes(each));
-  return among.includes(zone) ? zone : (among[0] ?? forZones[0] ?? zone);
-}
 
 /** Endpoints of one place. Its weight, for data planes that share traffic among localities, is what its endpoints have together. */
 function locality([region, zone, subZone]: Place, lbEndpoints: readonly LbEndpoint[]): LocalityLbEndpoints {
@@ -113,10 +77,9 @@ function weightScale(endpoints: readonly Endpoint[]): number {
   return sum <= WEIGHTS_MAX ? 1 : (WEIGHTS_MAX - endpoints.length) / sum;
 }
 
-function lbEndpoint(endpoint: Endpoint, discovery: Discovery, scale: number): LbEndpoint {
+function lbEndpoint({ endpoint, port }: Chosen, scale: number): LbEndpoint {
   const { address, hostname, health, metadata } = endpoint;
-  const portValue = portOf(endpoint, discovery) ?? 0;
-  const socketAddress = { address, portSpecifier: { case: "portValue", value: portValue } } as const;
+  const socketAddress = { address, portSpecifier: { case: "portValue", value: port } } as const;
   const value = { hostname, address: { address: { case: "socketAddress", value: socketAddress } } } as const;
   return create(LbEndpointSchema, {
     hostIdentifier: { case: "endpoint", value },

@@ -2,6 +2,7 @@
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 
+import { waitFor } from "../../test/support/wait.ts";
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
 import { startXdsRig } from "../../test/support/xds-rig.ts";
 
@@ -224,6 +225,8 @@ test("limits: names, their length, streams of a node and of all", async () => {
   long.send({ typeUrl: EDS, resourceNamesSubscribe: ["a".repeat(21)] });
   expect(reason(await long.end())).toMatch(/^INVALID_ARGUMENT: a resource name/);
 
+  // Over for their clients, they may not be for the server yet.
+  await waitFor("no stream", () => rig.server.streams === 0);
   const ofOne = [rig.delta(), rig.delta()];
   for (const client of ofOne) {
     client.send({ typeUrl: CDS });
@@ -307,7 +310,7 @@ test("a client that goes leaves nothing behind but its status", async () => {
   client.close();
   const [node] = await rig.nodesAre(([each]) => each?.state === "disconnected");
   expect(node?.types[0]?.resources).toBe(1);
-  expect(rig.server.streams).toBe(0);
+  await waitFor("no stream", () => rig.server.streams === 0);
   rig.change(resource("CDS", "a", "2"));
 });
 

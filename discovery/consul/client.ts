@@ -91,7 +91,8 @@ export class ConsulClient {
 
   /** Asks something that is answered at once. @throws DiscoveryError */
   async ask(question: ConsulQuestion): Promise<ConsulAnswer> {
-    return await this.#send(question, this.#asking);
+    // The time of all that it takes: an address that swallows connections is to be found out while whoever asks still waits.
+    return await this.#send(question, this.#asking, AbortSignal.timeout(question.timeoutMs));
   }
 
   /** Asks something that is answered when it changes. @throws DiscoveryError */
@@ -103,8 +104,10 @@ export class ConsulClient {
     await Promise.all([this.#asking.destroy(), this.#watching.destroy()]);
   }
 
-  async #send(question: ConsulQuestion, dispatcher: Dispatcher): Promise<ConsulAnswer> {
-    const { path, query, post, signal, timeoutMs, knownIndex } = question;
+  /** @param limit ends it as a failure of the address */
+  async #send(question: ConsulQuestion, dispatcher: Dispatcher, limit?: AbortSignal): Promise<ConsulAnswer> {
+    const { path, query, post, timeoutMs, knownIndex } = question;
+    const signal = limit === undefined ? question.signal : AbortSignal.any([question.signal, limit]);
     const at = this.#at;
     const address = this.#settings.addresses[at % this.#settings.addresses.length] ?? "";
     let answer: Dispatcher.ResponseData;
@@ -125,13 +128,15 @@ export class ConsulClient {
       }
       bytes = await readBody(answer, address);
     } catch (error) {
-      if (!signal.aborted) this.#giveUp(at);
+      if (!question.signal.aborted) this.#giveUp(at);
       if (error instanceof DiscoveryError) throw error;
-      throw new DiscoveryError("unreachable", `${address}: ${networkWords(error)}`, { cause: error });
+      const words = limit?.aborted === true ? `no answer within ${timeoutMs / 1000} s` : networkWords(error);
+      throw new DiscoveryError("unreachable", `${address}: ${words}`, { cause: error });
     }
     const failure = failureOf(answer.statusCode, bytes, address, path);
     if (failure !== undefined) {
-      if (failure.kind === "unreachable") this.#giveUp(at);
+      // Any other server would know no way to the datacenter either.
+      if (failure.kind === "unreachable" && !failure.message.includes(NO_DATACENTER)) this.#giveUp(at);
       throw failure;
     }
     return {
@@ -172,6 +177,7 @@ async function readBody(answer: Dispatcher.ResponseData, address: string): Promi
 }
 
 const WORDS_LENGTH_MAX = 300;
+const NO_DATACENTER = "No path to datacenter";
 
 function failureOf(status: number, body: Buffer, address: string, path: string): DiscoveryError | undefined {
   if (status >= 200 && status < 300) return undefined;
@@ -190,7 +196,7 @@ function failureOf(status: number, body: Buffer, address: string, path: string):
   }
   // With the streaming backend, a filter that can't be read is answered by 500.
   if (status === 500 && /boolean expression/.test(text)) return new DiscoveryError("bad_settings", words);
-  if (status === 500 && /No path to datacenter/.test(text)) {
+  if (status === 500 && text.includes(NO_DATACENTER)) {
     return new DiscoveryError(
       "unreachable",
       `${words}: is the datacenter's name right, and does this cluster know it?`,

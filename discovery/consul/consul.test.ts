@@ -1,6 +1,6 @@
 /** What a real Consul answered (testdata), read by the conversion, and told again by a server to the source. */
 import { readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
@@ -91,6 +91,17 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+/** A server of this kind, by its URL. */
+async function open(answer: RequestListener): Promise<string> {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  cleanups.push(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
 /** A Consul that gives these answers, one after the other, to questions for instances, and keeps the next one waiting. */
 async function replay(
   names: readonly (string | Recorded)[],
@@ -99,7 +110,7 @@ async function replay(
 ) {
   const answers = names.map((name) => (typeof name === "string" ? recorded(name) : name));
   const asked: URL[] = [];
-  const server: Server = createServer((request, response) => {
+  const address = await open((request, response) => {
     const url = new URL(request.url ?? "", "http://consul");
     if (request.method === "POST") {
       // What Consul's own UI asks: whether the caller may see the service.
@@ -118,14 +129,8 @@ async function replay(
     response.writeHead(answer.status, answer.headers);
     response.end(typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const source = new ConsulSource({ addresses: [`http://127.0.0.1:${port}`], ...settings });
-  cleanups.push(async () => {
-    await source.close();
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  });
+  const source = new ConsulSource({ addresses: [address], ...settings });
+  cleanups.push(() => source.close());
   const end = new AbortController();
   const seen: ServiceSnapshot[] = [];
   try {
@@ -184,4 +189,39 @@ test.each([
   const { seen, error } = await replay([name], { token });
   expect(seen).toEqual([]);
   expect(error).toMatchObject({ kind, message: expect.stringMatching(words) as string });
+});
+
+test("instances that ACLs leave are served, and it is said that others are hidden", async () => {
+  const some = recorded("orders");
+  const headers = { ...some.headers, "x-consul-results-filtered-by-acls": "true" };
+  const later = { ...some, headers: { ...some.headers, "x-consul-index": "1000000" } };
+  const { seen } = await replay([{ ...some, headers }, later], { token: "t" });
+  expect(seen.map(({ endpoints }) => endpoints.length > 0)).toEqual([true, true]);
+  expect(seen.map(({ hidden }) => hidden)).toEqual([expect.stringMatching(/lacks node:read.*"orders"/), ""]);
+});
+
+test("an address that takes questions and never answers is given up for the next one by a probe", async () => {
+  const hangs = await open(() => {});
+  const answers = await open((_, response) => response.end('"127.0.0.1:8300"'));
+  const source = new ConsulSource({ addresses: [hangs, answers] });
+  cleanups.push(() => source.close());
+  // What the supervisor gives a probe, by far.
+  const { signal } = new AbortController();
+  await expect(source.probe(signal)).rejects.toMatchObject({
+    kind: "unreachable",
+    message: `${hangs}: no answer within 2.5 s`,
+  });
+  await expect(source.probe(signal)).resolves.toMatchObject({ version: "Consul" });
+});
+
+test("a token that Consul doesn't know shows with the registry, before any service is watched", async () => {
+  const unknown = recorded("unknown-token");
+  const url = await open((request, response) => {
+    if (request.url === "/v1/status/leader") return response.end('"127.0.0.1:8300"');
+    response.writeHead(unknown.status, unknown.headers);
+    return response.end(typeof unknown.body === "string" ? unknown.body : JSON.stringify(unknown.body));
+  });
+  const source = new ConsulSource({ addresses: [url], token: "t" });
+  cleanups.push(() => source.close());
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({ kind: "unauthenticated" });
 });

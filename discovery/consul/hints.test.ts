@@ -3,10 +3,11 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 
 import { ConsulClient } from "./client.ts";
 import { watchHints } from "./hints.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -47,7 +48,7 @@ async function start(bodies: Readonly<Record<string, unknown>> = {}) {
     await done;
   });
   const set = async (path: string, body: unknown) => {
-    await vi.waitUntil(() => list(path).waiting.size > 0, { timeout: 60_000 });
+    await waitFor(`a question for ${path} that waits`, () => list(path).waiting.size > 0);
     const it = list(path);
     it.index++;
     it.body = body;
@@ -55,7 +56,7 @@ async function start(bodies: Readonly<Record<string, unknown>> = {}) {
     it.waiting.clear();
   };
   const hints = async (...expected: string[]) => {
-    await vi.waitUntil(() => hinted.length >= expected.length, { timeout: 60_000 });
+    await waitFor(`hints at ${expected.join()}`, () => hinted.length >= expected.length);
     expect(hinted.splice(0).sort()).toEqual(expected);
   };
   return { list, set, hints };
@@ -103,7 +104,7 @@ test("where something was registered, services with another number of instances 
     summary("users", 1, "n1"),
   ];
   const { list, set, hints } = await start({ [path]: [orders, carts, users] });
-  await vi.waitUntil(() => list(path).told > 0, { timeout: 60_000 });
+  await waitFor("the summaries to be told", () => list(path).told > 0);
   // The names stay the same; the order of nodes says nothing.
   list(path).body = [summary("orders", 2, "n1"), summary("carts", 2, "n2", "n1"), summary("users", 1, "n2")];
   await set("/v1/catalog/services", {});

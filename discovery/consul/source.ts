@@ -12,6 +12,8 @@ import { QuestionSlots } from "./slots.ts";
 import { watch, type WatchContext } from "./watch.ts";
 
 const ANSWER_MS_MAX = 10_000;
+/** Less than what the supervisor waits: an address that hangs is given up for the next one by whoever asked it. */
+const PROBE_MS_MAX = 2_500;
 
 /** A Consul cluster. */
 export class ConsulSource implements Source {
@@ -57,13 +59,17 @@ export class ConsulSource implements Source {
   }
 
   async probe(signal: AbortSignal): Promise<RegistryIdentity> {
-    const timeoutMs = ANSWER_MS_MAX;
+    const timeoutMs = PROBE_MS_MAX;
     const { body } = await this.#client.ask({ path: "/v1/status/leader", signal, timeoutMs });
     if (body === "") throw new DiscoveryError("unreachable", "Consul: the cluster has no leader");
     this.#version ??= await this.#client.ask({ path: "/v1/agent/self", signal, timeoutMs }).then(
       (answer) => versionOf(answer.body),
-      // Needs agent:read, which watching services doesn't.
-      () => "Consul",
+      (error: unknown) => {
+        // A token that Consul doesn't know is good for nothing.
+        if (error instanceof DiscoveryError && error.kind === "unauthenticated") throw error;
+        // Needs agent:read, which watching services doesn't.
+        return "Consul";
+      },
     );
     return { clusterIdentity: await this.#clusterIdentity(signal), version: this.#version };
   }

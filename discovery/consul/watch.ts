@@ -140,6 +140,9 @@ class Watch {
     snapshot.discontinuous = this.#discontinuous;
     // A service is nothing but its instances here; a filter may have hidden them.
     snapshot.unknownService = entries.length === 0 && !settings.filter;
+    if (answer.filteredByAcls) {
+      snapshot.hidden = `Consul: the token lacks node:read on some nodes of "${this.#service.service}": ACLs hid their instances`;
+    }
     return snapshot;
   }
 }
@@ -167,11 +170,12 @@ async function refuseDenied(
   signal: AbortSignal,
 ): Promise<void> {
   if (!Array.isArray(body) || body.length > 0) return;
-  const denied = () =>
-    new DiscoveryError(
-      "permission_denied",
-      `Consul: the token lacks service:read on "${service}", or node:read: ACLs filtered its instances out`,
-    );
+  const denied = () => {
+    const words = client.hasToken
+      ? `Consul: the token lacks service:read on "${service}", or node:read: ACLs filtered its instances out`
+      : `Consul: without a token no instances are shown: give the registry one with service:read on "${service}" and node:read`;
+    return new DiscoveryError("permission_denied", words);
+  };
   if (filteredByAcls) throw denied();
   // Consul doesn't tell those who come without a token that there was more to see.
   if (!client.hasToken && !(await mayRead(client, service, signal))) throw denied();

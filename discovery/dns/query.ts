@@ -3,6 +3,7 @@ import dgram from "node:dgram";
 import net from "node:net";
 
 import { DiscoveryError } from "../source.ts";
+import type { ServerOrder } from "./server-order.ts";
 import { decodeAnswer, type DnsAnswer, encodeQuery, type QueryType, questionText } from "./message.ts";
 
 /** Of one attempt. */
@@ -26,26 +27,34 @@ export function parseServer(text: string): DnsServer {
 
 /**
  * Asks each server in turn, over UDP, and over TCP where the answer didn't fit, until one answers. "No such name" is an answer.
+ * @param order remembers which of them gave none
+ * @param isAnswer what of response codes counts as an answer; others leave it to the next server
  * @throws DiscoveryError "unreachable", "bad_answer", "permission_denied" (REFUSED)
  */
 export async function query(
   servers: readonly DnsServer[],
+  order: ServerOrder,
   name: string,
   type: QueryType,
   signal: AbortSignal,
+  isAnswer: (code: number) => boolean = (code) => code === NOERROR || code === NXDOMAIN,
 ): Promise<DnsAnswer> {
   let last: unknown;
-  for (const server of Array.from({ length: ROUNDS }, () => servers).flat()) {
+  const inOrder = order.of(servers);
+  for (const server of Array.from({ length: ROUNDS }, () => inOrder).flat()) {
     signal.throwIfAborted();
     try {
       const answer = await ask(server, name, type, signal);
-      if (answer.code === 0 || answer.code === 3) return answer;
-      const kind = answer.code === 5 ? "permission_denied" : "unreachable";
+      order.note(server, true);
+      if (isAnswer(answer.code)) return answer;
+      const kind = answer.code === REFUSED ? "permission_denied" : "unreachable";
       last = new DiscoveryError(
         kind,
         `DNS ${server.host}:${server.port}: ${name}: ${codes[answer.code] ?? answer.code}`,
       );
     } catch (error) {
+      // Who asked may have left before the server's time was over.
+      if (!signal.aborted) order.note(server, false);
       last = error;
     }
   }
@@ -57,13 +66,16 @@ export async function query(
 }
 
 // RFC 1035 4.1.1
+const NOERROR = 0;
 const FORMERR = 1;
+const NXDOMAIN = 3;
 const NOTIMP = 4;
+const REFUSED = 5;
 const codes: Readonly<Record<number, string>> = {
   [FORMERR]: "FORMERR",
   2: "SERVFAIL",
   [NOTIMP]: "NOTIMP",
-  5: "REFUSED",
+  [REFUSED]: "REFUSED",
 };
 
 /** A server that doesn't know EDNS says so, or that it understands nothing, and is asked without (RFC 6891, 6.2.2). */

@@ -6,6 +6,7 @@ import type { ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { ScriptedDns } from "../../test/support/scripted-dns.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching } from "../../test/support/watching.ts";
+import { RegistrySupervisor } from "../supervise.ts";
 import { serviceKey } from "../testing/scripted-source.ts";
 import { DnsSource } from "./source.ts";
 
@@ -23,7 +24,7 @@ async function server(host?: string): Promise<ScriptedDns> {
 
 async function first(servers: readonly (ScriptedDns | string)[], name: string): Promise<ServiceSnapshot> {
   const source = new DnsSource(servers.map((each) => (typeof each === "string" ? each : each.address)));
-  for await (const snapshot of source.watch(serviceKey(name), AbortSignal.timeout(20_000))) return snapshot;
+  for await (const snapshot of source.watch(serviceKey(name), AbortSignal.timeout(60_000))) return snapshot;
   throw new Error("no snapshot");
 }
 
@@ -63,6 +64,27 @@ test("a server that fails, refuses or is silent is left for the next; if all do,
   // That there is no such name is an answer, which the next server is not asked to better.
   bad.refused.clear();
   expect(await first([bad, good], "a.test")).toMatchObject({ unknownService: true });
+});
+
+test("a server that gave no answer is asked last for a while, so that nobody waits for it again and again", async () => {
+  const [silent, good] = [await server(), await server()];
+  silent.refused.set("localhost 1", "silence");
+  const source = new DnsSource([silent.address, good.address]);
+  const { signal } = new AbortController();
+  await source.probe(signal);
+  expect(silent.asked).toContain("localhost 1");
+  const before = silent.asked.length;
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before);
+  // One that is there for other names only lives as well.
+  good.refused.set("localhost 1", "refused");
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before);
+  // It is still asked where the others know no better.
+  good.refused.set("localhost 1", "servfail");
+  silent.refused.clear();
+  await source.probe(signal);
+  expect(silent.asked.length).toBe(before + 1);
 });
 
 test("a server that doesn't know EDNS is asked without, and over TCP for what doesn't fit then", async () => {
@@ -140,4 +162,29 @@ test("what isn't there is asked for again when its time is over, by the zone's w
   await waitFor("nothing", () => watching.snapshots.at(-1)?.unknownService);
   dns.records.set("late.test", [{ a: "10.0.0.1" }]);
   await waitFor("something", () => watching.addresses?.join() === "10.0.0.1");
+  expect(watching.snapshots.at(-1)?.discontinuous).toBe(false);
+});
+
+test("a name that is gone is doubted: its zone may have been loaded in part", async () => {
+  const dns = await server();
+  dns.negativeTtl = 0;
+  dns.records.set("a.test", [{ a: "10.0.0.1", ttl: 1 }]);
+  const source = new DnsSource([dns.address]);
+  const supervisor = new RegistrySupervisor({ source, holdEmptyMs: 3_600_000, events: { changed: () => {} } });
+  cleanups.push(() => supervisor.close());
+  const key = serviceKey("a.test");
+  const served = () =>
+    supervisor
+      .report(key)
+      ?.served?.decode()
+      .endpoints.map(({ address }) => address);
+  await supervisor.add(key);
+  expect(served()).toEqual(["10.0.0.1"]);
+  dns.records.delete("a.test");
+  await waitFor("the doubt", () => supervisor.report(key)?.state === "held");
+  expect(supervisor.report(key)?.held?.reason).toContain("the registry knows no such service");
+  expect(served()).toEqual(["10.0.0.1"]);
+  dns.records.set("a.test", [{ a: "10.0.0.2", ttl: 1 }]);
+  await waitFor("the name", () => supervisor.report(key)?.state === "fresh");
+  expect(served()).toEqual(["10.0.0.2"]);
 });

@@ -8,17 +8,24 @@ import { type ServiceKey, type ServiceSnapshot, ServiceSnapshotSchema } from "#s
 import { sleep } from "../backoff.ts";
 import { DiscoveryError, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
 import { type DnsServer, parseServer, query } from "./query.ts";
+import { ServerOrder } from "./server-order.ts";
 import { type Ask, type KnownKinds, resolveAddresses, resolveServices } from "./resolve.ts";
 
 /** A record that expires at once must not make a busy loop, and one that lives for days is looked at again. */
 const TTL_MS_MIN = 1_000;
 const TTL_MS_MAX = 300_000;
+/** Nothing is asked for again sooner: a zone that lost its names for a moment often says that they are gone for hours. */
+const NEGATIVE_TTL_MS_MAX = 30_000;
 /** The machine's name servers are read anew so often: a DHCP lease or a VPN may bring others. */
 const SERVERS_MS = 10_000;
+
+/** Of a server that lives: NOERROR, NXDOMAIN, REFUSED (RFC 1035, 4.1.1). */
+const livingCodes: ReadonlySet<number> = new Set([0, 3, 5]);
 
 /** DNS as a registry: A and AAAA records, or SRV records where the name is _service._proto.name; asked again when they expire. */
 export class DnsSource implements Source {
   readonly #resolvers: readonly DnsServer[];
+  readonly #order = new ServerOrder();
   #system: { readonly servers: readonly DnsServer[]; readonly untilMs: number } = { servers: [], untilMs: 0 };
 
   /** @param resolvers "IP" or "IP:PORT"; the machine's if there are none. Search domains are never added to names. */
@@ -29,7 +36,7 @@ export class DnsSource implements Source {
   async *watch(service: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {
     const name = service.service;
     const isSrv = /^_[^.]+\._[^.]+\./.test(name);
-    const ask: Ask = (asked, type) => query(this.#servers(), asked, type, signal);
+    const ask: Ask = (asked, type) => query(this.#servers(), this.#order, asked, type, signal);
     let known = new Map<string, KnownKinds>();
     while (!signal.aborted) {
       const before = known;
@@ -46,8 +53,11 @@ export class DnsSource implements Source {
       yield create(ServiceSnapshotSchema, {
         ...{ service, endpoints: [...endpoints], unknownService: !exists },
         observeTime: timestampFromMs(Date.now()),
+        // Each answer stands for itself: a name that is gone may be a zone that was loaded in part.
+        discontinuous: endpoints.length === 0,
       });
-      await sleep(Math.min(TTL_MS_MAX, Math.max(TTL_MS_MIN, ttlS * 1000)), signal);
+      const ttlMsMax = endpoints.length === 0 ? NEGATIVE_TTL_MS_MAX : TTL_MS_MAX;
+      await sleep(Math.min(ttlMsMax, Math.max(TTL_MS_MIN, ttlS * 1000)), signal);
     }
   }
 
@@ -55,11 +65,10 @@ export class DnsSource implements Source {
     throw new DiscoveryError("bad_settings", "DNS can't list what it has: name the service");
   }
 
-  /** Any answer will do, and that there is no such name is one. */
+  /** Any answer will do: that there is no such name is one, and that the server is not there for it. */
   async probe(signal: AbortSignal): Promise<RegistryIdentity> {
-    await query(this.#servers(), "localhost", "A", signal).catch((error: unknown) => {
-      if (!(error instanceof DiscoveryError && error.kind === "permission_denied")) throw error;
-    });
+    const isAnswer = (code: number) => livingCodes.has(code);
+    await query(this.#servers(), this.#order, "localhost", "A", signal, isAnswer);
     return { clusterIdentity: "", version: "DNS" };
   }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -10,6 +10,7 @@ import { RegistrySupervisor } from "../supervise.ts";
 import { serviceKey } from "../testing/scripted-source.ts";
 import { parseServices } from "./parse.ts";
 import { FileSource } from "./source.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 let dir: string;
 let file: string;
@@ -68,15 +69,58 @@ test("a file that is replaced is read again; a broken one keeps what was good, a
     await supervisor.add(key);
     expect(last?.endpoints).toMatchObject([{ address: "10.0.0.1" }]);
     await replace("services: { orders: [{ address: 10.0.0.2, port: 80 }] }");
-    await vi.waitUntil(() => last?.endpoints[0]?.address === "10.0.0.2", { timeout: 10_000 });
+    await waitFor("the change", () => last?.endpoints[0]?.address === "10.0.0.2");
     await replace("services: { orders: [{ address: 10.0.0.3, port: x }] }");
-    await vi.waitUntil(() => supervisor.report(key)?.problem?.message.includes("services.yaml:1:49") === true, {
-      timeout: 10_000,
-    });
+    await waitFor("the problem", () => supervisor.report(key)?.problem?.message.includes("services.yaml:1:49"));
     const { state, served } = supervisor.report(key) ?? {};
     expect(state).toBe("stale");
     expect(served?.decode().endpoints).toMatchObject([{ address: "10.0.0.2" }]);
   } finally {
     await supervisor.close();
+  }
+});
+
+test("a file that is written in place is read once it is whole, also where half of it would do", async () => {
+  const half = "services:\n  orders:\n    - { address: 10.0.0.1, port: 80 }\n";
+  await writeFile(file, `${half}    - { address: 10.0.0.2, port: 80 }\n`);
+  const source = new FileSource(file);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const names = async () => (await source.list()).map(({ key }) => key.service);
+    // Until it is read for the first time it may grow as well: it was written just now.
+    const settle = async <Value>(reading: Promise<Value>): Promise<Value> => {
+      let isDone = false;
+      const done = reading.finally(() => (isDone = true));
+      done.catch(() => undefined);
+      while (!isDone) await vi.advanceTimersByTimeAsync(100);
+      return await done;
+    };
+    expect(await settle(names())).toEqual(["orders"]);
+    await writeFile(file, half);
+    const reading = names();
+    // Time stands still for it, however long this takes.
+    for (let turn = 0; turn < 100; turn++) await stat(file);
+    await writeFile(file, `${half}  carts: []\n`);
+    expect(await settle(reading)).toEqual(["carts", "orders"]);
+  } finally {
+    vi.useRealTimers();
+    await source.close();
+  }
+});
+
+test("a broken file is read once, however many services are watched, and again when it may be read", async () => {
+  await writeFile(file, "services: [");
+  const source = new FileSource(file);
+  try {
+    const failure = async () => await source.list().catch((error: unknown) => error);
+    const first = await failure();
+    expect(first).toMatchObject({ kind: "bad_answer" });
+    // The very same: what was made of the file is remembered.
+    expect(await failure()).toBe(first);
+    await writeFile(`${file}.new`, "services: { orders: [] }");
+    await rename(`${file}.new`, file);
+    expect(await source.list()).toMatchObject([{ key: { service: "orders" } }]);
+  } finally {
+    await source.close();
   }
 });

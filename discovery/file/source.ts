@@ -20,18 +20,34 @@ import { type FileServices, parseServices } from "./parse.ts";
 const LOOK_MS = 1_000;
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
 
-/** What a file was when it was read: one that is replaced (rename) is another. */
+/** A file that is written in place is read once it has been the same for so long, since half of it may be valid too. */
+const SETTLE_MS = 250;
+/** It is looked at so often for that, and read as it is then. */
+const SETTLE_LOOKS_MAX = 40;
+
+/** What tells versions of a file apart. */
 interface Version {
-  readonly version: string;
-  readonly services: FileServices;
+  readonly text: string;
+  /** One that is replaced as a whole (rename) is another. */
+  readonly inode: number;
+  /** When it was written, in ms since 1970. */
+  readonly writtenMs: number;
+}
+
+/** A version of the file, and what is in it. */
+interface Read extends Version {
+  readonly outcome: { readonly ok: true; readonly services: FileServices } | { readonly ok: false; error: unknown };
 }
 
 /** A file of services (parse.ts says what it looks like), read again when it changes. */
 export class FileSource implements Source {
   readonly #file: string;
-  #read: Promise<Version> | undefined;
+  /** Also one that is broken, which is not read again for each of thousands of services. */
+  #read: Read | undefined;
+  #reading: Promise<Read> | undefined;
   #watcher: FSWatcher | undefined;
   readonly #wakers = new Set<() => void>();
+  readonly #closed = new AbortController();
 
   constructor(file: string) {
     this.#file = file;
@@ -68,17 +84,39 @@ export class FileSource implements Source {
   }
 
   async close(): Promise<void> {
+    this.#closed.abort();
     this.#watcher?.close();
     this.#watcher = undefined;
   }
 
   /** The file as it is, read once per version however many services are watched. @throws DiscoveryError */
-  async #current(): Promise<Version> {
+  async #current(): Promise<{ readonly version: string; readonly services: FileServices }> {
     const version = await versionOf(this.#file);
-    const read = await this.#read?.catch(() => undefined);
-    if (read?.version === version) return read;
-    this.#read = load(this.#file, version);
-    return await this.#read;
+    if (this.#read?.text !== version.text) {
+      this.#reading ??= this.#load(version).finally(() => (this.#reading = undefined));
+      this.#read = await this.#reading;
+    }
+    const { text, outcome } = this.#read;
+    if (!outcome.ok) throw outcome.error;
+    return { version: text, services: outcome.services };
+  }
+
+  /** Reads the file once nobody writes in it any more. */
+  async #load(found: Version): Promise<Read> {
+    let version = found;
+    // What was put in its place by a rename is complete; so is, most likely, what was there before us.
+    const mayGrow = () =>
+      this.#read === undefined
+        ? Math.abs(Date.now() - version.writtenMs) < SETTLE_MS
+        : this.#read.inode === version.inode;
+    const { signal } = this.#closed;
+    for (let looks = 0; mayGrow() && looks < SETTLE_LOOKS_MAX && !signal.aborted; looks++) {
+      const before = version.text;
+      await sleep(SETTLE_MS, signal);
+      version = await versionOf(this.#file);
+      if (version.text === before) break;
+    }
+    return { ...version, outcome: await outcomeOf(this.#file) };
   }
 
   /** Waits until the file's folder says that something happened, or for a while. */
@@ -107,27 +145,26 @@ export class FileSource implements Source {
   }
 }
 
-async function versionOf(file: string): Promise<string> {
+async function versionOf(file: string): Promise<Version> {
   try {
     const found = await stat(file);
     if (!found.isFile()) throw new DiscoveryError("bad_settings", `${file} is no file`);
-    const { ino, size, mtimeMs } = found;
+    // The mode of a file that could not be read is part of its ctime.
+    const { ino, size, mtimeMs, ctimeMs } = found;
     if (size > FILE_BYTES_MAX) throw new DiscoveryError("bad_answer", `${file} has more than ${FILE_BYTES_MAX} bytes`);
-    return `${ino}-${size}-${mtimeMs}`;
+    return { text: `${ino}-${size}-${mtimeMs}-${ctimeMs}`, inode: ino, writtenMs: mtimeMs };
   } catch (error) {
     if (error instanceof DiscoveryError) throw error;
     throw unreadable(file, error);
   }
 }
 
-async function load(file: string, version: string): Promise<Version> {
-  let content: string;
+async function outcomeOf(file: string): Promise<Read["outcome"]> {
   try {
-    content = await readFile(file, "utf8");
+    return { ok: true, services: parseServices(file, await readFile(file, "utf8")) };
   } catch (error) {
-    throw unreadable(file, error);
+    return { ok: false, error: error instanceof DiscoveryError ? error : unreadable(file, error) };
   }
-  return { version, services: parseServices(file, content) };
 }
 
 /** In words that say which file, which not all of Node's do. */

@@ -11,6 +11,8 @@ export interface Credential {
 
 /** Where credentials come from; they may change while the program runs. */
 export interface Credentials {
+  /** What gives them, where that may take long, for people: "credential plugin aws". */
+  readonly giver?: string;
   /**
    * The credential to use for a request that starts now.
    * @throws {DiscoveryError} when there is none.

@@ -55,13 +55,21 @@ export class KubernetesApi {
    * @throws {DiscoveryError} in particular StatusError, whatever goes wrong.
    */
   async get<T>(path: string, signal: AbortSignal): Promise<T> {
-    const { body } = await this.#open(path, signal);
-    const bytes = await readAll(body, ANSWER_BYTES_MAX, signal);
+    const bytes = await this.bytes(path, signal);
     try {
       return (await parseJson(bytes)) as T;
     } catch {
       throw new DiscoveryError("bad_answer", `${path}: no JSON in an answer of ${bytes.length} bytes`);
     }
+  }
+
+  /**
+   * What is at `path`, whatever it is.
+   * @throws {DiscoveryError} in particular StatusError, whatever goes wrong.
+   */
+  async bytes(path: string, signal: AbortSignal): Promise<Buffer> {
+    const { body } = await this.#open(path, signal);
+    return await readAll(body, ANSWER_BYTES_MAX, signal);
   }
 
   /**
@@ -137,10 +145,10 @@ export class KubernetesApi {
         // Requests on it end by themselves; it closes with the last of them, or when it breaks.
         continue;
       }
+      signal.throwIfAborted();
       // The caller's signal does not end it: others wait for it as well. Its own time limit does.
       const value = connect(this.access, credential, this.#times);
       this.#transport = { value, credential };
-      signal.throwIfAborted();
       return await value;
     }
   }

@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -7,6 +8,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { tokenFile } from "./credentials.ts";
 import { execCredentials, parseExecCredential } from "./exec-credentials.ts";
 import { inClusterAccess } from "./in-cluster.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const signal = new AbortController().signal;
 const apiVersion = "client.authentication.k8s.io/v1";
@@ -68,6 +70,36 @@ test("a plugin that fails explains itself, without what it printed", async () =>
   });
   await expect(failing).rejects.not.toThrow(/s3cret/);
 });
+
+test("a plugin that hangs ends with all that it started, however deaf, and the next request runs it again", async () => {
+  const pids = join(dir, "pids");
+  const body = `
+    process.on("SIGTERM", () => {});
+    const { spawn } = require("node:child_process");
+    const child = spawn("sleep", ["1000"], { stdio: "inherit" });
+    child.on("spawn", () => {
+      require("node:fs").appendFileSync(${JSON.stringify(pids)}, process.pid + " " + child.pid + " ");
+      console.error("waiting for the cloud");
+    });`;
+  const isAlive = (pid: number) => {
+    try {
+      // A process that was killed and not waited for is there still, as a zombie.
+      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    } catch {
+      return false;
+    }
+  };
+  const started = async () => (await readFile(pids, "utf8").catch(() => "")).trim().split(" ").map(Number);
+  const credentials = execCredentials(plugin(body), Date.now, 3_000);
+  for (let run = 1; run <= 2; run++) {
+    await expect(credentials.get(signal)).rejects.toMatchObject({
+      kind: "unauthenticated",
+      message: expect.stringContaining("no answer in 3000 ms"),
+    });
+  }
+  const all = (await started()).filter((pid) => pid > 0);
+  await waitFor("all to be gone", () => !all.some(isAlive));
+}, 120_000);
 
 test.each([
   ["no JSON", "s3cret", /printed no JSON$/],

@@ -13,6 +13,9 @@ export const fixedCredential = (credential: Credential): Credentials => ({
   refused: () => {},
 });
 
+/** A credential that lies in files, read for each request: see `tokenFile`. */
+export const readCredential = (read: () => Credential): Credentials => ({ get: async () => read(), refused: () => {} });
+
 /**
  * A token that lies in a file and is replaced there, as Kubernetes does with service account tokens. Requests are so rare (a watch lasts
  * minutes) that reading the file for each costs nothing, and no change is ever missed.

@@ -79,6 +79,13 @@ test("ports can be chosen by name and by the number of the Service, which may di
   expect(Object.keys(endpoints[0]?.ports ?? {})).not.toContain("dns");
 });
 
+test("endpoints of a service without ports are there, for upstreams that know the port", () => {
+  const portless = slicesOf("endpointslices.json")
+    .filter(({ service }) => service === "by-hand")
+    .map((slice) => ({ ...slice, ports: [] }));
+  expect(short("by-hand", { slices: portless })).toEqual(["192.0.2.7:0 HEALTHY"]);
+});
+
 test("a service that is not there is unknown; one without endpoints is empty", () => {
   const nothing = { service: undefined, slices: [] };
   expect(toSnapshot(key("nope"), state("nope", nothing), options)).toMatchObject({ unknownService: true });

@@ -79,7 +79,6 @@ export function toSnapshot(key: ServiceKey, state: ServiceState, options: Snapsh
   const best = new Map<string, { endpoint: SliceEndpoint; ports: Ports }>();
   for (const slice of slices) {
     const ports = portsOf(slice, service);
-    if (ports === undefined) continue;
     for (const endpoint of unpackEndpoints(slice.endpoints)) {
       const at = `${endpoint.address} ${ports.port}`;
       const known = best.get(at);
@@ -103,7 +102,7 @@ export function toSnapshot(key: ServiceKey, state: ServiceState, options: Snapsh
 const order = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 interface Ports {
-  /** The port to use when none is asked for. */
+  /** The port to use when none is asked for; 0 where the cluster knows none, as of a headless service: an upstream may. */
   readonly port: number;
   readonly byName: Record<string, number>;
 }
@@ -113,8 +112,8 @@ function chooseFamily(wanted: IpFamily, service: ServiceInfo | undefined, slices
   return service?.family ?? (slices.some(({ family }) => family === "IPv4") ? "IPv4" : "IPv6");
 }
 
-/** The ports of a slice's endpoints; undefined if it has none that we could connect to. */
-function portsOf(slice: Slice, service: ServiceInfo | undefined): Ports | undefined {
+/** The ports of a slice's endpoints, as far as we could connect to them (TCP). */
+function portsOf(slice: Slice, service: ServiceInfo | undefined): Ports {
   // A slice names its ports as its Service does; one without a list of ports allows them all.
   const target = (name: string) => slice.ports?.find((port) => port.name === name)?.port;
   const byName: Record<string, number> = {};
@@ -127,8 +126,7 @@ function portsOf(slice: Slice, service: ServiceInfo | undefined): Ports | undefi
     // The Service's order is the one that people wrote; a slice has its ports in any.
     first ??= number;
   }
-  first ??= slice.ports?.[0]?.port;
-  return first === undefined ? undefined : { port: first, byName };
+  return { port: first ?? slice.ports?.[0]?.port ?? 0, byName };
 }
 
 function toEndpoint(endpoint: SliceEndpoint, { port, byName }: Ports, namespace: string): Endpoint {

@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { spawn } from "node:child_process";
 
 import { DiscoveryError } from "../source.ts";
 
@@ -22,7 +22,9 @@ export const execApiVersions = ["client.authentication.k8s.io/v1", "client.authe
 
 /** Plugins may ask a cloud's API; one that takes longer hangs. */
 const PLUGIN_TIMEOUT_MS = 30_000;
-const OUTPUT_BYTES_MAX = 1 << 20;
+const OUTPUT_LENGTH_MAX = 1 << 20;
+/** Of what it says of itself, so much is kept. */
+const WORDS_LENGTH_MAX = 4_096;
 /** A credential is renewed this long before it expires, so that no request leaves with one that ends on the way. */
 const RENEW_BEFORE_MS = 30_000;
 
@@ -40,17 +42,24 @@ interface ExecCredential {
 
 /**
  * Credentials that a program prints. They are kept until shortly before they expire (for ever when they name no end) or until the server
- * refuses them. Requests that come meanwhile wait for the same run of the program. `now` is the wall clock.
+ * refuses them. Requests that come meanwhile wait for the same run of the program.
+ * @param now the wall clock
+ * @param timeoutMs how long a run may take
  */
-export function execCredentials(plugin: ExecPlugin, now: () => number = Date.now): Credentials {
+export function execCredentials(
+  plugin: ExecPlugin,
+  now: () => number = Date.now,
+  timeoutMs: number = PLUGIN_TIMEOUT_MS,
+): Credentials {
   let known: { credential: Credential; until: number } | undefined;
   let running: Promise<Credential> | undefined;
   const renew = async () => {
-    const { credential, expiresAt } = parseExecCredential(plugin, await runPlugin(plugin));
+    const { credential, expiresAt } = parseExecCredential(plugin, await runPlugin(plugin, timeoutMs));
     known = { credential, until: expiresAt - RENEW_BEFORE_MS };
     return credential;
   };
   return {
+    giver: `credential plugin ${plugin.command}`,
     get: async () => {
       if (known !== undefined && now() < known.until) return known.credential;
       running ??= renew().finally(() => (running = undefined));
@@ -96,31 +105,56 @@ export function parseExecCredential(
   };
 }
 
-const runPlugin = (plugin: ExecPlugin) =>
-  new Promise<string>((resolve, reject) => {
-    const info = {
-      apiVersion: plugin.apiVersion,
-      kind: "ExecCredential",
-      spec: { interactive: false, ...(plugin.cluster === undefined ? {} : { cluster: plugin.cluster }) },
-    };
-    const child = execFile(
-      plugin.command,
-      [...plugin.args],
-      {
-        env: { ...process.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
-        ...(plugin.cwd === undefined ? {} : { cwd: plugin.cwd }),
-        timeout: PLUGIN_TIMEOUT_MS,
-        maxBuffer: OUTPUT_BYTES_MAX,
-      },
-      (error, stdout, stderr) => {
-        if (error === null) return resolve(stdout);
-        // A plugin explains itself on stderr ("run `cloud login`"); stdout is where secrets are.
-        const words = stderr.trim().split("\n").at(-1)?.slice(0, 500) ?? "";
-        const how = error.killed ? `no answer in ${PLUGIN_TIMEOUT_MS} ms` : `failed (${error.code ?? error.signal})`;
-        reject(
-          new DiscoveryError("unauthenticated", `credential plugin ${plugin.command}: ${how}${words && `: ${words}`}`),
-        );
-      },
-    );
-    child.stdin?.end();
+/** What a plugin printed, if it ended well and in time. @throws DiscoveryError "unauthenticated" */
+function runPlugin(plugin: ExecPlugin, timeoutMs: number): Promise<string> {
+  const info = {
+    apiVersion: plugin.apiVersion,
+    kind: "ExecCredential",
+    spec: { interactive: false, ...(plugin.cluster === undefined ? {} : { cluster: plugin.cluster }) },
+  };
+  const child = spawn(plugin.command, [...plugin.args], {
+    env: { ...process.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
+    ...(plugin.cwd === undefined ? {} : { cwd: plugin.cwd }),
+    stdio: ["ignore", "pipe", "pipe"],
+    // In a process group of its own, which ends as a whole: what hangs is seldom the script that was called.
+    detached: true,
   });
+  return new Promise<string>((resolve, reject) => {
+    let words = "";
+    let output = "";
+    const fail = (how: string) => {
+      clearTimeout(timer);
+      // A plugin explains itself on stderr ("run `cloud login`"); stdout is where secrets are.
+      const explained = words.trim().split("\n").at(-1)?.slice(0, 500);
+      const message = `credential plugin ${plugin.command}: ${how}${explained ? `: ${explained}` : ""}`;
+      reject(new DiscoveryError("unauthenticated", message));
+    };
+    const stop = (how: string) => {
+      // One that hangs may well be deaf to SIGTERM, and nobody could ask again while it runs.
+      if (child.pid !== undefined) killGroup(child.pid);
+      child.stdout.destroy();
+      child.stderr.destroy();
+      fail(how);
+    };
+    const timer = setTimeout(() => stop(`no answer in ${timeoutMs} ms`), timeoutMs);
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      if (output.length > OUTPUT_LENGTH_MAX) stop(`printed more than ${OUTPUT_LENGTH_MAX} characters`);
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (words = (words + text).slice(-WORDS_LENGTH_MAX)));
+    child.on("error", (error: NodeJS.ErrnoException) => fail(`failed (${error.code ?? error.message})`));
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      if (code === 0) resolve(output);
+      else fail(`failed (${code ?? signal})`);
+    });
+  });
+}
+
+function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It ended meanwhile.
+  }
+}

@@ -98,3 +98,31 @@ test("a client certificate needs its key", () => {
     "users[u].client-certificate: a client certificate and its key go together",
   ]);
 });
+
+test("a client certificate in files is read again when it is renewed there", async () => {
+  const files = new Map([
+    ["/pki/a.crt", "-----BEGIN CERTIFICATE-----\nold"],
+    ["/pki/a.key", "-----BEGIN KEY-----\nold"],
+  ]);
+  const readFile = (path: string) => {
+    const text = files.get(path);
+    if (text === undefined) throw Object.assign(new Error("no"), { code: "ENOENT" });
+    return text;
+  };
+  const user = "client-certificate: a.crt, client-key: a.key";
+  const result = parseKubeconfig(config("", user), { readFile, folder: "/pki" });
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  const { credentials } = result.access;
+  expect(await credentials.get(signal)).toMatchObject({ certificate: expect.stringContaining("old") });
+  files.set("/pki/a.crt", "-----BEGIN CERTIFICATE-----\nnew").set("/pki/a.key", "-----BEGIN KEY-----\nnew");
+  expect(await credentials.get(signal)).toEqual({
+    certificate: "-----BEGIN CERTIFICATE-----\nnew",
+    key: "-----BEGIN KEY-----\nnew",
+  });
+  files.delete("/pki/a.key");
+  await expect(credentials.get(signal)).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message:
+      "kubeconfig: users[u].client-key: /pki/a.key: ENOENT; users[u].client-certificate: a client certificate and its key go together",
+  });
+});

@@ -3,8 +3,10 @@ import { isAbsolute, join } from "node:path";
 
 import { parseDocument } from "yaml";
 
+import { DiscoveryError } from "../source.ts";
+
 import type { AccessProblem, AccessResult, Credential, Credentials } from "./access.ts";
-import { fixedCredential, tokenFile } from "./credentials.ts";
+import { fixedCredential, readCredential, tokenFile } from "./credentials.ts";
 import { type ExecPlugin, execApiVersions, execCredentials } from "./exec-credentials.ts";
 
 /** What a kubeconfig may do and where it lies. */
@@ -189,12 +191,7 @@ function readUser(
   problem: Problem,
 ): Credentials | undefined {
   for (const field of refusedUserFields) if (field in user) problem(`${at}.${field}`, "is not supported");
-  const certificate = data(user, "client-certificate", at, file, problem);
-  const key = data(user, "client-key", at, file, problem);
-  if ((certificate === undefined) !== (key === undefined)) {
-    problem(`${at}.client-certificate`, "a client certificate and its key go together");
-  }
-  const pair: Credential = certificate !== undefined && key !== undefined ? { certificate, key } : {};
+  const pair = readPair(user, at, file, problem);
   if (user.exec !== undefined) return readExec(user.exec, cluster, `${at}.exec`, options, problem);
   if (user.tokenFile) {
     // Read now only to find mistakes early; its content may change.
@@ -203,7 +200,27 @@ function readUser(
     return tokenFile(isAbsolute(user.tokenFile) ? user.tokenFile : join(folder, user.tokenFile), pair);
   }
   if (user.token !== undefined && !/^[\x21-\x7e]+$/.test(user.token)) problem(`${at}.token`, "is no token");
-  return fixedCredential(user.token ? { ...pair, authorization: `Bearer ${user.token}` } : pair);
+  const token = user.token ? { authorization: `Bearer ${user.token}` } : {};
+  const isInFiles = Boolean(user["client-certificate"] && !user["client-certificate-data"]);
+  if (!isInFiles) return fixedCredential({ ...pair, ...token });
+  // Whoever renews certificates puts others in their place, and leaves the kubeconfig as it is.
+  return readCredential(() => {
+    const problems: string[] = [];
+    const now: Problem = (field, message) => void problems.push(`${field}: ${message}`);
+    const renewed = readPair(user, at, fileReader(options, now), now);
+    if (problems.length > 0) throw new DiscoveryError("unauthenticated", `kubeconfig: ${problems.join("; ")}`);
+    return { ...renewed, ...token };
+  });
+}
+
+/** The client certificate and its key, or neither. */
+function readPair(user: NamedUser, at: string, file: FileReader, problem: Problem): Credential {
+  const certificate = data(user, "client-certificate", at, file, problem);
+  const key = data(user, "client-key", at, file, problem);
+  if ((certificate === undefined) !== (key === undefined)) {
+    problem(`${at}.client-certificate`, "a client certificate and its key go together");
+  }
+  return certificate !== undefined && key !== undefined ? { certificate, key } : {};
 }
 
 function readExec(

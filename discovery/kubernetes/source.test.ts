@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { KubeScript, reply, replyStatus, serviceOf, sliceOf } from "../../test/support/kube-script.ts";
+import { freePort } from "../../test/support/ports.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching, type Watching } from "../../test/support/watching.ts";
 import { DiscoveryError } from "../source.ts";
@@ -208,6 +209,45 @@ test("a token that stays refused is unauthenticated, missing rights are permissi
   expect(denied).toMatchObject({ kind: "permission_denied", message: expect.stringContaining('User "x" cannot list') });
   // Rights that only the probe lacks are no failure.
   await expect(source.probe(new AbortController().signal)).resolves.toEqual({ clusterIdentity: "", version: "" });
+});
+
+test.each([
+  ["[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed", "the API server is not ready: [-]etcd failed"],
+  ["[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed", undefined],
+])("a server that lost its etcd says nothing more in its watches, and is unreachable: %j", async (readyz, problem) => {
+  api.intercept = ({ stream, path }) => {
+    if (path !== "/readyz") return false;
+    stream.respond({ ":status": 500 });
+    stream.end(readyz);
+    return true;
+  };
+  begin();
+  const outcome = await source.probe(new AbortController().signal).catch((error: unknown) => error);
+  expect(outcome).toMatchObject(
+    problem === undefined ? { clusterIdentity: "script" } : { kind: "unreachable", message: problem },
+  );
+});
+
+test("a question whose asker has gone makes no connection, which would fail with nobody to hear of it", async () => {
+  const port = await freePort();
+  source = new KubernetesSource({ access: { ...api.access(), server: new URL(`https://127.0.0.1:${port}`) } });
+  const gone = new Error("gone");
+  await expect(source.probe(AbortSignal.abort(gone))).rejects.toBe(gone);
+  // By now it would have failed.
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({ kind: "unreachable" });
+});
+
+test("a probe doesn't wait for credentials as long as a watch does, and says whose they are", async () => {
+  const credentials: Credentials = {
+    giver: "credential plugin p",
+    get: () => new Promise(() => {}),
+    refused: () => {},
+  };
+  begin({ credentials });
+  await expect(source.probe(new AbortController().signal)).rejects.toMatchObject({
+    kind: "unauthenticated",
+    message: "credential plugin p has not answered for 2 s",
+  });
 });
 
 test.each([

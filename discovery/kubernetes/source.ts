@@ -2,7 +2,14 @@ import { create } from "@bufbuild/protobuf";
 
 import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
+import {
+  DiscoveryError,
+  type DiscoveryErrorKind,
+  LIST_MAX,
+  type ListedService,
+  type RegistryIdentity,
+  type Source,
+} from "../source.ts";
 import { turn } from "../turns.ts";
 
 import type { ClusterAccess } from "./access.ts";
@@ -111,12 +118,22 @@ export class KubernetesSource implements Source {
   }
 
   /**
-   * Reads /readyz, which is not ready while etcd is away, and the server's version. Any answer of the API server itself counts as life:
-   * both are open to all that are authenticated by default, and closed to others.
+   * Reads the server's version, and whether it has its etcd. Any answer of the API server itself counts as life: both are open to all that
+   * are authenticated by default, and closed to others.
    */
   async probe(signal: AbortSignal): Promise<RegistryIdentity> {
-    const version = await this.#api.get<{ gitVersion?: string }>("/version", signal).catch(forbidden);
-    const clusterIdentity = await this.#readIdentity(signal);
+    const { giver } = this.#settings.access.credentials;
+    if (giver !== undefined) {
+      // Whoever waits for credentials may wait long.
+      const credentials = this.#settings.access.credentials.get(signal);
+      await soon(credentials, "unauthenticated", `${giver} has not answered for ${SOON_MS / 1000} s`);
+    }
+    const unready = `the API server has not said for ${SOON_MS / 1000} s whether it is ready: is its etcd well?`;
+    const [version, clusterIdentity] = await Promise.all([
+      this.#api.get<{ gitVersion?: string }>("/version", signal).catch(forbidden),
+      this.#readIdentity(signal),
+      soon(this.#hasEtcd(signal), "unreachable", unready),
+    ]);
     return { clusterIdentity, version: version?.gitVersion ? `Kubernetes ${version.gitVersion}` : "" };
   }
 
@@ -124,6 +141,18 @@ export class KubernetesSource implements Source {
     for (const { scope } of this.#scopes.values()) scope.close();
     this.#scopes.clear();
     this.#api.close();
+  }
+
+  /** Its watches stay open without it, and tell of nothing. @throws DiscoveryError "unreachable" */
+  async #hasEtcd(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#api.bytes("/readyz", signal);
+    } catch (error) {
+      // What else it is not ready for may concern nobody here.
+      const [failed] = error instanceof StatusError ? (/\[-\]etcd\S* failed/.exec(error.message) ?? []) : [];
+      if (failed !== undefined) throw new DiscoveryError("unreachable", `the API server is not ready: ${failed}`);
+      if (!(error instanceof StatusError)) throw error;
+    }
   }
 
   /** The scope of a namespace, begun by whoever asks first; when it fails, whoever asks next begins another. */
@@ -162,6 +191,15 @@ export class KubernetesSource implements Source {
 }
 
 const IDENTITY_TIMEOUT_MS = 10_000;
+/** Less than a probe may take. */
+const SOON_MS = 2_000;
+
+/** What `promise` gives, unless that takes too long. */
+async function soon<T>(promise: Promise<T>, kind: DiscoveryErrorKind, message: string): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new DiscoveryError(kind, message)), SOON_MS);
+  return await Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
 
 /** Missing rights, or a missing object, for something that is good to know and not needed. */
 const forbidden = (error: unknown): undefined => {

@@ -25,6 +25,8 @@ export interface ConnectionOptions {
   headers(about?: NacosResource): Promise<Readonly<Record<string, string>>>;
   /** The server tells something that it was not asked for; it is acknowledged in any case. */
   pushed(message: NacosMessage): void;
+  /** How long the server may take for any answer. Default: some seconds, so that an outage shows soon. */
+  readonly patienceMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -38,6 +40,8 @@ const REQUESTS_MAX = 64;
 /** Nacos' NacosException and NacosRuntimeException codes. */
 const NO_RIGHT = 403;
 const UNREGISTERED = 301;
+/** As while it starts. */
+const NOT_UP = 300;
 /** What we call ourselves. Nacos reads a version out of it and wants this form. */
 const CLIENT_VERSION = "Sluice:v0.1.0";
 
@@ -111,6 +115,10 @@ export class NacosConnection {
     return this.#isEnded;
   }
 
+  get #connectTimeoutMs(): number {
+    return this.#options.patienceMs ?? CONNECT_TIMEOUT_MS;
+  }
+
   /**
    * Asks, and waits for the answer.
    * @throws {DiscoveryError} when there is none, or one that says that something is wrong
@@ -119,7 +127,7 @@ export class NacosConnection {
     while (this.#underWay >= REQUESTS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#underWay++;
     try {
-      return this.#check<T>(type, await this.#ask(type, body, REQUEST_TIMEOUT_MS));
+      return this.#check<T>(type, await this.#ask(type, body, this.#options.patienceMs ?? REQUEST_TIMEOUT_MS));
     } finally {
       this.#underWay--;
       this.#waiting.shift()?.();
@@ -139,7 +147,7 @@ export class NacosConnection {
   async #register(): Promise<void> {
     this.#check(
       "ServerCheckRequest",
-      await this.#ask("ServerCheckRequest", { module: "internal" }, CONNECT_TIMEOUT_MS),
+      await this.#ask("ServerCheckRequest", { module: "internal" }, this.#connectTimeoutMs),
     );
     this.#openStream();
     this.#stream?.write(
@@ -151,7 +159,7 @@ export class NacosConnection {
         module: "internal",
       }),
     );
-    const giveUp = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    const giveUp = AbortSignal.timeout(this.#connectTimeoutMs);
     // Some versions acknowledge the registration and some don't; all refuse requests until it is done.
     while (!(await this.#isRegistered())) {
       if (giveUp.aborted) throw new DiscoveryError("unreachable", `${this.server.grpc}: did not register us`);
@@ -161,7 +169,7 @@ export class NacosConnection {
   }
 
   async #isRegistered(): Promise<boolean> {
-    const { body } = await this.#ask("HealthCheckRequest", { module: "internal" }, CONNECT_TIMEOUT_MS);
+    const { body } = await this.#ask("HealthCheckRequest", { module: "internal" }, this.#connectTimeoutMs);
     if ((body as NacosResponse).errorCode === UNREGISTERED) return false;
     this.#check("HealthCheckRequest", { type: "", body });
     return true;
@@ -230,7 +238,8 @@ export class NacosConnection {
     if (resultCode === 200) return body as T & NacosResponse;
     const text = `${this.server.grpc}: ${type}: ${message || "refused"} (code ${errorCode || resultCode})`;
     if (errorCode === NO_RIGHT || resultCode === NO_RIGHT) throw new DiscoveryError("permission_denied", text);
-    throw new DiscoveryError(errorCode === UNREGISTERED ? "unreachable" : "bad_answer", text);
+    const isAway = errorCode === UNREGISTERED || errorCode === NOT_UP;
+    throw new DiscoveryError(isAway ? "unreachable" : "bad_answer", text);
   }
 
   #failure(error: ServiceError): DiscoveryError {

@@ -122,27 +122,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     sni: "used",
     max_session_keys: "used",
   },
-  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": {
-    tls_params: "used",
-    tls_certificates: "used",
-    tls_certificate_sds_secret_configs: "used",
-    validation_context: "used",
-    validation_context_sds_secret_config: "used",
-    combined_validation_context: "used",
-    alpn_protocols: "used",
-  },
-  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": {
-    default_validation_context: "used",
-    validation_context_sds_secret_config: "used",
-  },
-  "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": { name: "used", sds_config: "used" },
-  "envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
-    tls_minimum_protocol_version: "used",
-    tls_maximum_protocol_version: "used",
-    cipher_suites: "used",
-    ecdh_curves: "used",
-    signature_algorithms: "used",
-  },
   "envoy.config.endpoint.v3.ClusterLoadAssignment": { cluster_name: "used", endpoints: "used", policy: "used" },
   "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": { overprovisioning_factor: "used" },
   "envoy.config.endpoint.v3.LocalityLbEndpoints": {

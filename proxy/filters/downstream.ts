@@ -21,6 +21,8 @@ export interface IncomingRequest {
 
 /** The client's side of a stream: what a codec (HTTP/1 here, others beside it) offers for answering one request. */
 export interface Downstream {
+  /** What a request is told to be of before its head says more. */
+  readonly protocol: "HTTP/1.1" | "HTTP/2";
   /** For X-Forwarded-Proto. */
   readonly scheme: "http" | "https";
   /** Begins the response; `end`: it has no body. The codec frames by content-length if the headers have it. */

@@ -32,6 +32,7 @@ export class Stream extends StreamState implements FilterStream, ChainEnds {
 
   constructor(downstream: Downstream, listener: ListenerState, peer: Peer, startedAt: number) {
     super(listener, peer, startedAt, downstream.scheme);
+    this.record.protocol = downstream.protocol;
     this.#downstream = downstream;
   }
 
@@ -301,7 +302,9 @@ export class Stream extends StreamState implements FilterStream, ChainEnds {
     if (this.#ended) return;
     this.addFlag(cutFlag(reason));
     this.listener.stats.rq_reset_after_downstream_response_started.inc();
-    this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
+    // As Envoy tells what we broke off ourselves.
+    if (reason === "response timeout") this.record.details = replies.responseTimeout.details;
+    else this.record.details = `upstream_reset_after_response_started{${reason.replaceAll(" ", "_")}}`;
     this.#cut();
   }
 

@@ -117,8 +117,7 @@ test.each(phases.flatMap((phase) => leaving.map((how) => [how, ...phase] as cons
     leave(client, how);
     await atRest(path);
     await inStep(path);
-    await until(() => origin.sockets.size <= 1);
-    expect(path.stats.get("upstream_cx_active")).toBe(origin.sockets.size);
+    await until(() => origin.sockets.size <= 1 && path.stats.get("upstream_cx_active") === origin.sockets.size);
   },
 );
 

@@ -67,6 +67,11 @@ export class BodyReader {
     this.done = false;
   }
 
+  /** Whether the body says by itself where it ends. */
+  get isFramed(): boolean {
+    return this.#state !== UNTIL_CLOSE;
+  }
+
   /** The peer will send no more. True if that completes the body. */
   close(): boolean {
     if (this.#state === UNTIL_CLOSE) this.done = true;

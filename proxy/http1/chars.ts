@@ -53,8 +53,12 @@ export function isFieldValue(text: string): boolean {
   return true;
 }
 
-/** `host [ ":" port ]` of RFC 3986 with a non-empty host: a reg-name, or an address in brackets. */
-const AUTHORITY = /^(?:[-._~!$&'()*+,;=%0-9A-Za-z]+|\[[0-9A-Fa-f:.]{2,}\])(?::[0-9]{0,5})?$/;
+/**
+ * `host [ ":" port ]` of RFC 3986 with a non-empty host: a reg-name, or an address in brackets. A port above 65535 is none: who counts in 16 bits would read
+ * another one.
+ */
+const AUTHORITY =
+  /^(?:[-._~!$&'()*+,;=%0-9A-Za-z]+|\[[0-9A-Fa-f:.]{2,}\])(?::(?:[0-5]?[0-9]{0,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$/;
 
 /**
  * Whether text is `host [ ":" port ]` with a non-empty host; user information is refused (RFC 9110, 4.2.4). By a RegExp: characters of a part of

@@ -25,9 +25,6 @@ export class ConnectionTimes {
   idleSince: number = this.openedAt;
   /** When the head that is being read began; -1: none is. */
   headSince = -1;
-  /** The idle time that #checkDrain() found too long once. */
-  #overdueSince = -1;
-
   /** What was written when a client that ended its half was last looked at; -1: it was not yet. */
   #graceBytes = -1;
 
@@ -81,11 +78,7 @@ export class ConnectionTimes {
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
    */
   #checkDrain(now: number): number {
-    const left = remaining(this.idleSince, this.#listener.drainIdleMs ?? DRAIN_IDLE_MS, now);
-    if (left > 0 || this.#overdueSince === this.idleSince) return left;
-    // After a stall of this thread timers come before what lies in the sockets: look there first.
-    this.#overdueSince = this.idleSince;
-    return 1;
+    return remaining(this.idleSince, this.#listener.drainIdleMs ?? DRAIN_IDLE_MS, now);
   }
 
   /**

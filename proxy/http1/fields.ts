@@ -33,6 +33,8 @@ export class Message {
   expectContinue = false;
   /** Where the body begins, in the input of which this was read. */
   bodyAt = 0;
+  /** Fields that were left out for an underscore in their name. */
+  droppedFields = 0;
   /** Fields that `connection` names, besides those that are dropped anyway. */
   connectionNames: string[] | undefined = undefined;
 
@@ -130,7 +132,7 @@ export function parseFields(head: HeadBytes, at: number, message: Message, limit
         headers.add(name, value, spans[n] === -1 ? "" : text.slice(begin, next));
       } else if (limits.headersWithUnderscores === "reject") {
         return violations.underscore;
-      }
+      } else message.droppedFields++;
     } else if (verdict !== DROP) {
       return verdict;
     }

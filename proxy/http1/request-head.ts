@@ -95,6 +95,11 @@ function methodAt(bytes: Buffer, from: number, to: number): string {
 function checkFraming(message: RequestMessage): Violation | undefined {
   // A 1.0 recipient doesn't know transfer codings (RFC 9112, 6.1).
   if (message.isHttp10 && message.chunked) return violations.transferEncodingOnHttp10;
+  if (message.isHttp10) {
+    // RFC 9110, 7.8: "MUST ignore"; a 1.0 client knows no 101.
+    message.upgrade = "";
+    message.connectionUpgrade = false;
+  }
   const { upgrade } = message;
   // RFC 9113 dropped h2c; passed on, it would open a tunnel around the gateway's rules.
   if (upgrade !== "" && upgrade.toLowerCase().includes("h2c")) {
@@ -108,11 +113,10 @@ function checkFraming(message: RequestMessage): Violation | undefined {
 /** Decides authority and path by the form of the target (RFC 9112, 3.2 and 3.3). */
 function applyTarget(message: RequestMessage, target: string): Violation | undefined {
   const { host } = message;
-  if (host === undefined) {
-    if (!message.isHttp10) return violations.missingHost;
-  } else if (!isAuthority(host)) {
-    return violations.host;
-  }
+  // Even where HTTP/1.0 needs no field, a gateway and those behind it need a host.
+  const hasHost = host !== undefined || (message.isHttp10 && !target.startsWith("/") && target !== "*");
+  if (!hasHost) return violations.missingHost;
+  if (host !== undefined && !isAuthority(host)) return violations.host;
   message.authority = host ?? "";
   if (message.method === "CONNECT") {
     // RFC 9112, 3.2.3: where to connect to is said by the target.

@@ -1,7 +1,8 @@
+import type { Http1Stats } from "../listen/context.ts";
 import { type BodySink, BodyReader } from "./body.ts";
 import { HeadReader } from "./head-reader.ts";
 import { parseRequestHead, type RequestLimits, RequestMessage } from "./request-head.ts";
-import { Violation } from "./violation.ts";
+import { Violation, violations } from "./violation.ts";
 
 /** Takes the requests of a connection as they are read. */
 export interface RequestHandler extends BodySink {
@@ -21,12 +22,14 @@ export class RequestReader {
 
   readonly #handler: RequestHandler;
   readonly #isSecure: boolean;
+  readonly #stats: Http1Stats;
   readonly #head = new HeadReader(true);
   readonly #body = new BodyReader();
 
-  constructor(handler: RequestHandler, isSecure: boolean) {
+  constructor(handler: RequestHandler, isSecure: boolean, stats: Http1Stats) {
     this.#handler = handler;
     this.#isSecure = isSecure;
+    this.#stats = stats;
   }
 
   /** Whether a part of a head has been read. */
@@ -57,6 +60,7 @@ export class RequestReader {
     }
     const message = parseRequestHead(head, limits, this.#isSecure);
     if (message instanceof Violation) {
+      if (message === violations.underscore) this.#stats.requests_rejected_with_underscores_in_headers.inc();
       this.#handler.onViolation(message, false);
       return bytes.length;
     }
@@ -67,6 +71,7 @@ export class RequestReader {
   #begin(message: RequestMessage, next: number): number {
     if (message.chunked) this.#body.startChunked();
     else this.#body.startLength(Math.max(0, message.contentLength));
+    if (message.droppedFields > 0) this.#stats.dropped_headers_with_underscores.inc(message.droppedFields);
     this.inBody = !this.#body.done;
     this.#handler.onRequestHead(message, !this.inBody);
     return next;

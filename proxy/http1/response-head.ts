@@ -43,5 +43,6 @@ export function parseResponseHead(head: HeadBytes, limits: FieldLimits): Respons
   const text = parseFields(head, at + 2, message, limits);
   if (typeof text !== "string") return text;
   if (message.isHttp10 && message.chunked) return violations.transferEncodingOnHttp10;
+  if ((status < 200 || status === 204) && (message.chunked || message.contentLength > 0)) return violations.noContent;
   return message;
 }

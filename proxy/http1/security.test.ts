@@ -83,6 +83,8 @@ const refused: [title: string, payload: string, status?: number][] = [
   ["sec 3 slash in host", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"],
   ["sec 3 space in host", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n"],
   ["sec 3 port that is none", "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n"],
+  ["sec 3 port of more than 16 bits", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"],
+  ["sec 3 port of more than 16 bits in the target", `GET http://a:99999/ HTTP/1.1\r\n${HOST}\r\n`],
   ["sec 3 high byte in host", "GET / HTTP/1.1\r\nHost: a\xe9\r\n\r\n"],
   ["sec 3 user information in the target", `GET http://a@b/ HTTP/1.1\r\n${HOST}\r\n`],
   ["sec 11 fragment", `GET /a#b HTTP/1.1\r\n${HOST}\r\n`],
@@ -128,7 +130,7 @@ test.each(refused)("%s is refused and the connection closed", async (_title, pay
   expect(answer).toContain("connection: close\r\n");
   expect(answer.match(/HTTP\/1\.1 /g)).toHaveLength(1);
   expect(seen.filter((request) => request.includes("/second"))).toEqual([]);
-  expect(records.map((record) => record.status)).toEqual([status]);
+  expect(records.map((record) => [record.protocol, record.status])).toEqual([["HTTP/1.1", status]]);
 });
 
 /** What reaches the origin after an accepted request; the harmless one follows. */
@@ -152,6 +154,15 @@ test("sec 2 transfer-encoding on HTTP/1.0", async () => {
   });
   expect(statusOf(answer)).toBe(400);
   expect(seen).toEqual([]);
+});
+
+test("sec 3 no host on HTTP/1.0, unless the target has one", async () => {
+  const options = { http: { acceptHttp10: true } };
+  const none = await attack("GET / HTTP/1.0\r\n\r\n", options);
+  expect(statusOf(none.answer)).toBe(400);
+  expect(none.seen).toEqual([]);
+  const absolute = await attack("GET http://a:65535/ HTTP/1.0\r\n\r\n", options);
+  expect(statusOf(absolute.answer)).toBe(200);
 });
 
 test("sec 3 the authority of an absolute target replaces Host", async () => {

@@ -294,10 +294,11 @@ test("times: headers, whole request, idle stream, idle connection", async () => 
   expect(body).toMatch(/^HTTP\/1.1 408 [^]*connection: close[^]*request timeout$/);
   expect(response).toMatch(/^HTTP\/1.1 504 /);
   expect(idle).toBe("");
-  expect(it.path.records.map(({ details, flags }) => [details, flags])).toEqual([
-    ["request_header_timeout", []],
-    ["request_overall_timeout", []],
-    ["stream_idle_timeout", ["SI"]],
+  // Which of them ends first is a matter of when each connection came.
+  expect(it.path.records.map(({ details, flags }) => [details, ...flags].join(" ")).sort()).toEqual([
+    "request_header_timeout",
+    "request_overall_timeout",
+    "stream_idle_timeout SI",
   ]);
 });
 
@@ -308,7 +309,7 @@ test("draining closes idle connections and lets requests end", async () => {
   using busy = new RawClient(it.port);
   busy.send(get("/"));
   await until(() => it.origin.accepted === 1 && it.path.stats.get("downstream_cx_active") === 2);
-  const drained = it.path.listener.drain(10_000);
+  const drained = it.path.listener.drain(60_000);
   expect(await idle.end()).toBe("");
   answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
   expect(await busy.end()).toMatch(/connection: close\r\n\r\nok$/);
@@ -321,7 +322,7 @@ test("of a filter chain that changes the connections end after one more request,
   await using it = await echoing();
   using client = new RawClient(it.port);
   await client.send(get("/1")).until((text) => text.includes("server: sluice"));
-  it.path.listener.update(it.path.options({ serverName: "other" }), 10_000);
+  it.path.listener.update(it.path.options({ serverName: "other" }), 60_000);
   const rest = await client.send(get("/2")).end();
   expect(rest).toMatch(/server: sluice[^]*server: sluice[^]*connection: close/);
   using other = new RawClient(it.port);

@@ -22,6 +22,7 @@ import type { Violation } from "./violation.ts";
 /** A client's HTTP/1 connection: requests are read and answered one after the other. What a client sends ahead is held back. */
 export class ServerConnection implements Downstream, RequestHandler, BytesTaker, InputReader, TimerOwner {
   readonly scheme: "http" | "https";
+  readonly protocol = "HTTP/1.1";
 
   readonly #socket: Socket;
   readonly #listener: ListenerState;
@@ -62,7 +63,7 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#input = new Input(socket, this);
     this.#response = new ResponseWriter(socket, () => this.#onUnsent());
     this.#times = new ConnectionTimes(listener);
-    this.#request = new RequestReader(this, this.scheme === "https");
+    this.#request = new RequestReader(this, this.scheme === "https", listener.runtime.stats.http1());
     this.#peer = from.peer ?? peerOf(socket);
     listener.stats.downstream_cx_total.inc();
     listener.stats.downstream_cx_active.inc();

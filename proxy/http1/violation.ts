@@ -46,6 +46,8 @@ export const violations = {
   trailers: new Violation(431, "http1.trailers_too_large"),
   informational: new Violation(400, "http1.too_many_1xx"),
   status: new Violation(400, "http1.invalid_status"),
+  /** RFC 9110, 8.6 and RFC 9112, 6.1: a response of 1xx or 204 speaks of no content. */
+  noContent: new Violation(400, "http1.content_not_allowed"),
   leftover: new Violation(400, "http1.unexpected_bytes"),
   truncated: new Violation(400, "http1.body_disconnected"),
 } as const satisfies Record<string, Violation>;

@@ -115,7 +115,10 @@ test("streams take turns within the connection's window, and a small one needn't
   // The window of the connection as it is without a word.
   await until(() => client.bytes() === 65_535);
   client.write(get(5, "/10"));
-  await until(() => client.frames.some(({ type, streamId }) => type === h2.HEADERS && streamId === 5));
+  const hasBegun = (id: number) => client.frames.some(({ type, streamId }) => type === h2.HEADERS && streamId === id);
+  await until(() => hasBegun(3) && hasBegun(5));
+  // Both large ones have something that waits: whose turn it is says nothing where the origin has not sent the other's yet.
+  await standstill(() => it.path.stats.get("http2.pending_send_bytes"));
   const before = client.frames.length;
   client.write(update(0, 120_000));
   await until(() => client.bytes() === 185_535);

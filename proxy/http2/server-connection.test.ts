@@ -231,7 +231,7 @@ test("a drained connection lets its streams end and takes no new ones", async ()
   await until(() => release !== undefined);
   const goneAway: number[] = [];
   client.session.on("goaway", (code: number, last: number) => goneAway.push(code, last));
-  const drained = path.listener.drain(5_000);
+  const drained = path.listener.drain(60_000);
   await until(() => goneAway.length > 0);
   // It is only told yet: what it sends before it knows is served.
   expect(goneAway.slice(0, 2)).toEqual([0, 2 ** 31 - 1]);
@@ -250,9 +250,13 @@ test("times and counts: idle connection, idle stream, whole request, requests on
   await until(() => quiet.session.closed);
   expect(idle.stats.get("downstream_cx_idle_timeout")).toBe(1);
 
-  await using path = await dataPath(origin, { streamIdleTimeoutMs: 80, maxRequestsPerConnection: 3 });
+  await using hasty = await dataPath(origin, { streamIdleTimeoutMs: 80 });
+  await using waiting = new Http2Client(hasty.port);
+  expect(await waiting.ask({ ":path": "/never" })).toMatchObject({ status: 504, body: "stream timeout" });
+  expect(waiting.session.closed).toBe(false);
+
+  await using path = await dataPath(origin, { maxRequestsPerConnection: 2 });
   await using client = new Http2Client(path.port);
-  expect(await client.ask({ ":path": "/never" })).toMatchObject({ status: 504, body: "stream timeout" });
   expect((await client.ask({ ":path": "/now" })).body).toBe("now");
   expect((await client.ask({ ":path": "/now" })).body).toBe("now");
   await until(() => client.session.closed);
@@ -268,7 +272,7 @@ test("times and counts: idle connection, idle stream, whole request, requests on
 });
 
 test("a client that answers no keepalive PING is cut off; one that does stays", async () => {
-  const http2 = { ...edgeDefaults, keepaliveIntervalMs: 20, keepaliveTimeoutMs: 60 };
+  const http2 = { ...edgeDefaults, keepaliveIntervalMs: 20, keepaliveTimeoutMs: 1_000 };
   await using path = await DataPath.start({ route: null, http: { http2 } });
   using dead = new RawClient(path.port);
   dead.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");

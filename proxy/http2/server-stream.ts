@@ -24,6 +24,7 @@ export interface ServedStreamOwner {
 /** A client's request and our response, between an HTTP/2 stream and the stream of filters. */
 export class ServedStream implements Downstream, StreamHandler {
   readonly scheme: "http" | "https";
+  readonly protocol = "HTTP/2";
   sentBytes = 0;
   /** Set by the connection right after it made this. */
   stream!: Stream;

@@ -12,7 +12,7 @@ import type { SessionHandler } from "./handlers.ts";
 import { MessageCheck } from "./messages.ts";
 import { SessionControl } from "./session-control.ts";
 import type { SessionOptions } from "./session-streams.ts";
-import { Http2Stream } from "./stream.ts";
+import { Http2Stream, WRONG_LENGTH } from "./stream.ts";
 
 // Kinds of timers.
 const ON_LINGER = 0;
@@ -288,7 +288,8 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
       return codes.NO_ERROR;
     } else if (verdict === "malformed" || this.#block.isSelfDependent) error = codes.PROTOCOL_ERROR;
     else error = stream.takeFields(check, fields, end);
-    if (error !== codes.NO_ERROR) this.failStream(stream, error);
+    if (error === WRONG_LENGTH) this.failLength(stream);
+    else if (error !== codes.NO_ERROR) this.failStream(stream, error);
     return codes.NO_ERROR;
   }
 

@@ -3,6 +3,9 @@ import type { StreamEnd, StreamHandler } from "./handlers.ts";
 import type { MessageCheck } from "./messages.ts";
 import { type Sender, SendingStream } from "./sending-stream.ts";
 
+/** In place of an error code: the content has another length than the message said. That is about this message alone, unlike what else is malformed. */
+export const WRONG_LENGTH = -1;
+
 /** What a stream asks of its connection. */
 export interface StreamOwner extends Sender {
   /** Whether the peer is the server, and so sends responses. */
@@ -90,11 +93,12 @@ export class Http2Stream extends SendingStream {
     this.peerEnded = end;
   }
 
-  /** A head or trailers on a stream that is there. Returns NO_ERROR, or the stream's error. */
+  /** A head or trailers on a stream that is there. Returns NO_ERROR, the stream's error, or WRONG_LENGTH. */
   takeFields(check: MessageCheck, fields: readonly string[], end: boolean): number {
     if (!this.#headDone) return this.#takeResponse(check, fields, end);
     // RFC 9113, 8.1: what follows a body ends the message.
-    if (!end || !check.accepts(fields, "trailers", false) || this.#isShort) return codes.PROTOCOL_ERROR;
+    if (!end || !check.accepts(fields, "trailers", false)) return codes.PROTOCOL_ERROR;
+    if (this.#isShort) return WRONG_LENGTH;
     this.#owner.stats.trailers.inc();
     this.#end(fields);
     return codes.NO_ERROR;
@@ -116,7 +120,7 @@ export class Http2Stream extends SendingStream {
     // RFC 9113, 8.1.1: some may have "a content-length [...] even though no content is included in DATA frames"; content they must not have.
     if (this.#isHead || status === 304 || status === 204) this.#expectedBytes = 0;
     else if (!this.isTunnel || status >= 300) this.#expectedBytes = contentLength;
-    if (end && this.#isShort) return codes.PROTOCOL_ERROR;
+    if (end && this.#isShort) return WRONG_LENGTH;
     this.peerEnded = end;
     this.handler.onHead(status, fields, end);
     if (end) this.#closeIfDone();

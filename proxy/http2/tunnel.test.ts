@@ -30,7 +30,7 @@ async function origin(answer = SWITCH) {
 }
 
 /** Of the route; whoever only wants an answer has more than enough. */
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 3_000;
 
 const allowing = (port: number, { allowConnect = true, timeoutMs = 60_000 } = {}) =>
   DataPath.start({

@@ -151,6 +151,17 @@ export const clusterStatNames = {
 } as const;
 
 /**
+ * What the HTTP/1 codec counts: `http1.<name>` of all clients. Envoy's other names are about METADATA, which we have none of, and about responses that pile up
+ * (response_flood), where we read no further request instead.
+ * https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats#http1-codec-statistics
+ */
+export const http1StatNames = {
+  counters: ["dropped_headers_with_underscores", "requests_rejected_with_underscores_in_headers"],
+  gauges: [],
+  histograms: [],
+} as const;
+
+/**
  * What an HTTP/2 codec counts: `http2.<name>` of all clients, `cluster.<name>.http2.<name>` of a cluster's endpoints. Envoy's other names are about what its codec does
  * inside, or about METADATA frames.
  * https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/stats#http-2-codec-statistics
@@ -183,6 +194,8 @@ type Named<Names extends { counters: readonly string[]; gauges: readonly string[
 } & { readonly [Name in Names["gauges"][number]]: Gauge } & {
   readonly [Name in Names["histograms"][number]]: Histogram;
 };
+
+export type Http1Stats = Named<typeof http1StatNames>;
 
 export type Http2Stats = Named<typeof http2StatNames>;
 
@@ -229,6 +242,8 @@ export interface DataPathStats {
   /** Of a listener's address, as "127.0.0.1_80", or of its stat_prefix. */
   address(address: string): AddressStats;
   connectionLimit(statPrefix: string): LimitStats;
+  /** Of the codec of clients' HTTP/1 connections, whatever their listener. */
+  http1(): Http1Stats;
   /** Of the codec of clients' HTTP/2 connections, whatever their listener. */
   http2(): Http2Stats;
   /** Of one kind of collector: Envoy's access_logs.grpc_access_log, tracing.opentelemetry, tracing.zipkin. */

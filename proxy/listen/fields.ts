@@ -60,27 +60,6 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     // A name that no certificate has always gets the first ones.
     full_scan_certs_on_sni_mismatch: "ignored",
   },
-  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": {
-    tls_params: "used",
-    tls_certificates: "used",
-    tls_certificate_sds_secret_configs: "used",
-    validation_context: "used",
-    validation_context_sds_secret_config: "used",
-    combined_validation_context: "used",
-    alpn_protocols: "used",
-  },
-  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": {
-    default_validation_context: "used",
-    validation_context_sds_secret_config: "used",
-  },
-  "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": { name: "used", sds_config: "used" },
-  "envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
-    tls_minimum_protocol_version: "used",
-    tls_maximum_protocol_version: "used",
-    cipher_suites: "used",
-    ecdh_curves: "used",
-    signature_algorithms: "used",
-  },
   "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit": {
     stat_prefix: "used",
     max_connections: "used",

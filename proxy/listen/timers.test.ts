@@ -1,5 +1,8 @@
+import { once } from "node:events";
+
 import { expect, test } from "vitest";
 
+import { RawClient, TestServer } from "../../test/support/data-path.ts";
 import { collectUncaught } from "../../test/support/uncaught.ts";
 import { Timer, TimerWheel } from "./timers.ts";
 
@@ -63,6 +66,25 @@ test("a timer may start and cancel others while it ends", async () => {
   // Both are due when the wheel turns next, in this order.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
   await waiting(promise);
+});
+
+test("what came while the thread stood still is read before a deadline ends that waited for it", async () => {
+  const order: string[] = [];
+  await using server = await TestServer.raw((socket) => socket.on("data", () => order.push("read")));
+  using client = new RawClient(server.port);
+  await Promise.all([once(client.socket, "connect"), once(server.server, "connection")]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const owner = {
+    onTimer: () => {
+      order.push("deadline");
+      resolve();
+    },
+  };
+  new TimerWheel().schedule(new Timer(owner, 0), 20);
+  client.send("x");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+  await promise;
+  expect(order).toEqual(["read", "deadline"]);
 });
 
 test("what is thrown when one ends keeps none of the others back", async () => {

@@ -82,7 +82,10 @@ export class TimerWheel {
   #sleepUntil(tick: number, now: number): void {
     clearTimeout(this.#wake);
     this.#wakeTick = tick;
-    this.#wake = setTimeout(() => this.#turn(), Math.max(1, tick * TICK_MS - now));
+    // Node looks at its timers before it reads sockets. After a long turn (a collection, a process that was stopped) a deadline would count as missed though
+    // what it waited for has been lying in the socket for long: so that is read first.
+    const turn = () => void setImmediate(() => this.#turn());
+    this.#wake = setTimeout(turn, Math.max(1, tick * TICK_MS - now));
     // Sockets keep the process alive, waits don't.
     this.#wake.unref();
   }

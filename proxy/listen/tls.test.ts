@@ -256,7 +256,7 @@ test("the chain is chosen by server name, and what has none goes to the default 
   expect(await ask(it.port)).toMatch(/chain a$/);
   expect(await ask(it.port, { servername: "b.test" }, "b.test")).toMatch(/chain b$/);
   await expect(handshake(it.port, { servername: "c.test" })).rejects.toThrow();
-  it.running.update(listenerOptions(chains, { defaultFilterChain: answering("plain") }), 1_000);
+  it.running.update(listenerOptions(chains, { defaultFilterChain: answering("plain") }), 60_000);
   using plain = new RawClient(it.port);
   await plain.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").until((text) => text.endsWith("plain"));
 });
@@ -279,7 +279,7 @@ test("a connection of a chain that changed gets its last answer from there, and 
   const got = () => Buffer.concat(received).toString();
   socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
   await until(() => got().endsWith("before"));
-  it.running.update(listenerOptions([chain("after")]), 1_000);
+  it.running.update(listenerOptions([chain("after")]), 60_000);
   socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
   await until(() => got().split("before").length === 3);
   expect(got()).toContain("connection: close");
@@ -290,7 +290,7 @@ test("a chain that stays the same keeps its connections when another one changes
   await using it = await JsonListener.start([answering("stays"), one]);
   using open = new RawClient(it.port);
   await open.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").until((text) => text.endsWith("stays"));
-  it.running.update(listenerOptions([answering("stays")]), 1_000);
+  it.running.update(listenerOptions([answering("stays")]), 60_000);
   const text = await open.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").until((all) => all.split("stays").length === 3);
   expect(text).not.toContain("connection: close");
 });
@@ -410,7 +410,7 @@ test.each<[string, object, object, string]>([
 test("a listener that drains lets a handshake come to its request", async () => {
   await using it = await JsonListener.start([answering("hello", tlsOf(a))]);
   const socket = await handshake(it.port);
-  const drained = it.running.drain(10_000);
+  const drained = it.running.drain(60_000);
   socket.write("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
   const [bytes] = (await once(socket, "data")) as [Buffer];
   expect(String(bytes)).toMatch(/connection: close[^]*hello$/);

@@ -1,6 +1,7 @@
 import {
   addressStatNames,
   clusterStatNames,
+  http1StatNames,
   http2StatNames,
   limitStatNames,
   listenerStatNames,
@@ -8,10 +9,18 @@ import {
 
 /**
  * What statistics belong to: an HttpConnectionManager (by stat prefix), a cluster, an address that is listened
- * on, a connection_limit filter, or a kind of collector. Envoy's names begin with this word. "http2": the HTTP/2 codec of a cluster, by
- * its name, or of all clients, by "".
+ * on, a connection_limit filter, or a kind of collector. Envoy's names begin with this word. "http1": the HTTP/1 codec of all clients, whose
+ * name is "". "http2": the HTTP/2 codec of a cluster, by its name, or of all clients, by "".
  */
-export type ScopeKind = "http" | "http2" | "cluster" | "listener" | "connection_limit" | "access_logs" | "tracing";
+export type ScopeKind =
+  | "http"
+  | "http1"
+  | "http2"
+  | "cluster"
+  | "listener"
+  | "connection_limit"
+  | "access_logs"
+  | "tracing";
 
 /** Upper bounds of a histogram's buckets in ms: Envoy's default; what is above the last is in one more. */
 export const histogramBoundsMs = [
@@ -41,6 +50,7 @@ const layout = (names: Pick<ScopeLayout, "counters" | "gauges" | "histograms">, 
 /** The layouts, which both ends know, so that only a scope's name and place need to be told. */
 export const scopeLayouts: Readonly<Record<ScopeKind, ScopeLayout>> = {
   http: layout(listenerStatNames, "envoy_http_conn_manager_prefix"),
+  http1: layout(http1StatNames, ""),
   http2: layout(http2StatNames, "envoy_cluster_name"),
   cluster: layout(clusterStatNames, "envoy_cluster_name"),
   listener: layout(addressStatNames, "envoy_listener_address"),

@@ -184,9 +184,9 @@ function distribution({ scope, name }: ScopeSums, histogram: string, slots: Floa
 
 /** Envoy's dotted name (":" would end it), and the metric with the tags that Envoy extracts from it. */
 function names(scope: ScopeKind, name: string, stat: string): Pick<Sample, "name" | "metric" | "tags"> {
-  if (scope === "http2") {
-    if (name === "") return { name: `http2.${stat}`, metric: `envoy_http2_${stat}`, tags: [] };
-    return names("cluster", name, `http2.${stat}`);
+  if (scope === "http1" || scope === "http2") {
+    if (name === "") return { name: `${scope}.${stat}`, metric: `envoy_${scope}_${stat}`, tags: [] };
+    return names("cluster", name, `${scope}.${stat}`);
   }
   const tag = [scopeLayouts[scope].tag, name.replaceAll(":", "_")] as const;
   const dotted = `${scope}.${tag[1]}.${stat}`;

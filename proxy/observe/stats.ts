@@ -6,6 +6,7 @@ import type {
   ExportStats,
   Gauge,
   Histogram,
+  Http1Stats,
   Http2Stats,
   LimitStats,
   ListenerStats,
@@ -20,7 +21,7 @@ import {
   type StatsMessage,
 } from "./stats-layout.ts";
 
-type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats | Http2Stats;
+type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats | Http1Stats | Http2Stats;
 
 /** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
 const SEGMENT_SLOTS = 16 * 1024;
@@ -56,6 +57,10 @@ export class StatsStore implements DataPathStats {
 
   connectionLimit(statPrefix: string): LimitStats {
     return this.#scope("connection_limit", statPrefix, (stats) => ({ ...stats }) as unknown as LimitStats);
+  }
+
+  http1(): Http1Stats {
+    return this.#scope("http1", "", (stats) => ({ ...stats }) as unknown as Http1Stats);
   }
 
   /** `cluster`: its name; undefined: of clients. */

@@ -1,5 +1,26 @@
 /** The fields of secrets and of what TLS contexts of both sides share that this proxy honours (see route/fields.ts). */
 export const fields: Record<string, Record<string, "used" | "ignored">> = {
+  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext": {
+    tls_params: "used",
+    tls_certificates: "used",
+    tls_certificate_sds_secret_configs: "used",
+    validation_context: "used",
+    validation_context_sds_secret_config: "used",
+    combined_validation_context: "used",
+    alpn_protocols: "used",
+  },
+  "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext": {
+    default_validation_context: "used",
+    validation_context_sds_secret_config: "used",
+  },
+  "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": { name: "used", sds_config: "used" },
+  "envoy.extensions.transport_sockets.tls.v3.TlsParameters": {
+    tls_minimum_protocol_version: "used",
+    tls_maximum_protocol_version: "used",
+    cipher_suites: "used",
+    ecdh_curves: "used",
+    signature_algorithms: "used",
+  },
   "envoy.extensions.transport_sockets.tls.v3.Secret": {
     name: "used",
     tls_certificate: "used",

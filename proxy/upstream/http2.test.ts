@@ -242,7 +242,7 @@ test("per_try_idle_timeout ends a response on which nothing moves", async () => 
     stream.respond({ ":status": 200 });
     stream.write("begin");
   });
-  const retry = retryPolicy(["5xx"], { perTryIdleTimeoutMs: 30 });
+  const retry = retryPolicy(["5xx"], { perTryIdleTimeoutMs: 1_000 });
   await using path = await start(origin, {}, { action: { retry } });
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200[^]*begin/);
   expect(path.stats.get("upstream_rq_per_try_idle_timeout")).toBe(1);

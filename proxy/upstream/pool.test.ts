@@ -1,9 +1,8 @@
 /** Who waits for a connection when many come at once. */
-import { createServer } from "node:net";
-
 import { expect, test } from "vitest";
 
 import { clusterOf, endpointAt, TestServer, TestStats, until } from "../../test/support/data-path.ts";
+import { freePort } from "../../test/support/ports.ts";
 import { findCluster } from "./cluster-context.ts";
 import { EndpointPool } from "./pool.ts";
 import { type Carrier, CONNECTING_MAX } from "./waiting-pool.ts";
@@ -63,7 +62,7 @@ test("a connection that comes free serves the one who waited longest, and none i
 });
 
 test("where not all who wait have a connection under way, a failure is everybody's", async () => {
-  const { failed, stats } = crowdAt(await deadPort());
+  const { failed, stats } = crowdAt(await freePort());
 
   await until(() => failed.length === CROWD);
 
@@ -71,9 +70,3 @@ test("where not all who wait have a connection under way, a failure is everybody
   await until(() => stats.get("upstream_cx_active") === 0);
   expect(stats.get("upstream_cx_total")).toBe(CONNECTING_MAX);
 });
-
-/** A port on which nothing listens. */
-async function deadPort(): Promise<number> {
-  await using server = await TestServer.listen(createServer());
-  return server.port;
-}

@@ -32,7 +32,7 @@ const echo = (answer = SWITCH) =>
   }, true);
 
 /** Of the route; whoever only wants an answer has more than enough. */
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 3_000;
 
 const allowing = (port: number, changes: DataPathOptions = {}, timeoutMs = 60_000) =>
   DataPath.start({
@@ -64,7 +64,7 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
 
 test("an idle tunnel is closed", async () => {
   await using origin = await echo();
-  await using path = await allowing(origin.port, { http: { streamIdleTimeoutMs: 100 } });
+  await using path = await allowing(origin.port, { http: { streamIdleTimeoutMs: 1_000 } });
   using client = new RawClient(path.port);
   await client.send(UPGRADE).end();
   expect(path.records[0]).toMatchObject({ status: 101, flags: ["SI"] });
@@ -93,6 +93,21 @@ test("sec 6 a 101 to another protocol is 502", async () => {
   await using path = await allowing(origin.port);
   using client = new RawClient(path.port);
   await client.send(UPGRADE).until((text) => text.startsWith("HTTP/1.1 502"));
+});
+
+test("sec 6 an upgrade that HTTP/1.0 asks for is ignored (RFC 9110, 7.8)", async () => {
+  let seen = "";
+  await using origin = await TestServer.raw((socket) =>
+    socket.on("data", (bytes) => {
+      seen += bytes.toString("latin1");
+      if (seen.endsWith("\r\n\r\n")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }),
+  );
+  await using path = await allowing(origin.port, { http: { acceptHttp10: true } });
+  using client = new RawClient(path.port);
+  expect(await client.send(UPGRADE.replace("HTTP/1.1", "HTTP/1.0")).end()).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
+  expect(seen).toMatch(/^GET \/live HTTP\/1.1\r\n/);
+  expect(seen).not.toMatch(/\nupgrade:|\nconnection:/i);
 });
 
 test.each([

@@ -15,6 +15,7 @@ import type { ResourceUpdate } from "./graph.ts";
 import { backOffMs, runAdsClient } from "./stream.ts";
 import { AdsServer } from "../../test/support/ads-server.ts";
 import { assignment, cluster, listener, routes } from "../../test/support/envoy-resources.ts";
+import { freePort } from "../../test/support/ports.ts";
 
 const node = create(NodeSchema, { id: "n", cluster: "default" });
 
@@ -25,7 +26,8 @@ let running: Promise<void>;
 let applied: string[];
 
 beforeEach(async () => {
-  server = await AdsServer.start();
+  // A port that nobody else is given while the server is away.
+  server = await AdsServer.start(await freePort());
   start();
 });
 
@@ -65,15 +67,6 @@ const of = (shortName: ResourceType["shortName"]) => {
 async function exchange(...response: Parameters<AdsServer["send"]>): Promise<string> {
   const { errorDetail } = await server.answerTo(server.send(...response));
   return errorDetail?.message ?? "";
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
 
 /** A listener "l", its routes "r", the cluster "a" with an endpoint: all accepted. Gives the listener's port. */

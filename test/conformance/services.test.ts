@@ -188,9 +188,7 @@ async function hostIsServed(own: Running, name: string): Promise<void> {
   await watcher.until(() => watcher.held(url("VHDS")).has(name));
 }
 
-test("O1 VHDS by host: the virtual host that takes it comes under its own name, once, with all that was asked for as its aliases", {
-  timeout: 120_000,
-}, async () => {
+test("O1 VHDS by host: the virtual host that takes it comes under its own name, once, with all that was asked for as its aliases", async () => {
   await using own = await startRunning();
   const twoHosts = { ...service("two"), hosts: ["a.example.com", "b.example.com"] };
   await own.apply([twoHosts, { ...service("wild"), hosts: ["*.example.org"] }]);
@@ -224,9 +222,7 @@ test("O1 VHDS by host: the virtual host that takes it comes under its own name, 
   expect(aliasesOf((await client.next()).resources)).toEqual({ "default/service:wild": asked.slice(2) });
 });
 
-test("O1 VHDS by host: a host that comes to be, moves to another virtual host, or goes, is told", {
-  timeout: 120_000,
-}, async () => {
+test("O1 VHDS by host: a host that comes to be, moves to another virtual host, or goes, is told", async () => {
   await using own = await startRunning(["shop"]);
   await hostIsServed(own, "default/service:shop");
   const client = own.delta();

@@ -1,10 +1,11 @@
 /** Access log lines by command operators and filters: for the same requests both data planes must write the same. */
 import type { JsonObject } from "@bufbuild/protobuf";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { Ask } from "../support/http.ts";
 import { startTwins, type Twins } from "../support/twins.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
+import { waitFor } from "../support/wait.ts";
 
 let upstream: Upstream;
 let twins: Twins;
@@ -111,14 +112,17 @@ const formats = {
 const compare = (op: string, value: number) => ({
   comparison: { op, value: { defaultValue: value, runtimeKey: "none" } },
 });
+/** One request takes longer than either; the others mostly not. */
+const GE_MS = 300;
+const LE_MS = 200;
 const server = { statusCodeFilter: compare("GE", 500) };
 const marked = { headerFilter: { header: { name: "x-mark", presentMatch: true } } };
 const filters: Record<string, JsonObject> = {
   "status-eq": { statusCodeFilter: compare("EQ", 404) },
   "status-ge": server,
   "status-le": { statusCodeFilter: compare("LE", 404) },
-  "duration-ge": { durationFilter: compare("GE", 300) },
-  "duration-le": { durationFilter: compare("LE", 200) },
+  "duration-ge": { durationFilter: compare("GE", GE_MS) },
+  "duration-le": { durationFilter: compare("LE", LE_MS) },
   "not-health-check": { notHealthCheckFilter: {} },
   traceable: { traceableFilter: {} },
   "runtime-all": { runtimeFilter: { runtimeKey: "none", percentSampled: { numerator: 100 } } },
@@ -147,6 +151,7 @@ beforeAll(async () => {
         accessLog: [
           ...Object.entries(formats).map(([file, format]) => log(file, format)),
           ...Object.entries(filters).map(([name, filter]) => log(`${name}.log`, text("%REQ(x-case)%\n"), filter)),
+          log("durations.log", text("%REQ(x-case)% %DURATION%\n")),
           log("default.log", text('%REQ(x-case)% %REQ(:METHOD)% "%REQ(USER-AGENT)%"\n')),
         ],
         routeConfig: {
@@ -231,6 +236,7 @@ const settledJson = (line: string) =>
 test("every filter", async () => {
   await twins.lines("not-health-check.log", Object.keys(cases).length);
   for (const name of Object.keys(filters)) {
+    if (name.startsWith("duration-")) continue;
     if (name === "traceable" || name.startsWith("type-not") || name === "runtime-none") continue;
     // Where the id was made up, it was drawn.
     const drawn = (lines: string[]) => lines.filter((line) => name !== "runtime-half" || line !== "no-id");
@@ -238,10 +244,29 @@ test("every filter", async () => {
     const alike = async () => {
       const { native, envoy } = await twins.lines(`${name}.log`, 1);
       expect(drawn(native), name).toEqual(drawn(envoy));
+      return true;
     };
-    await vi.waitFor(alike, { timeout: 20_000, interval: 100 });
+    await waitFor(`the lines of ${name}`, alike);
   }
   for (const name of ["traceable", "type-not-end", "runtime-none"]) {
     expect(await twins.lines(`${name}.log`, 0), name).toEqual({ native: [], envoy: [] });
   }
 });
+
+test.each([
+  ["duration-ge", (ms: number) => ms >= GE_MS],
+  ["duration-le", (ms: number) => ms <= LE_MS],
+] as const)(
+  "%s by the duration that each side logs: how long a request takes is the machine's affair",
+  async (name, passes) => {
+    const all = await twins.lines("durations.log", Object.keys(cases).length);
+    for (const side of ["native", "envoy"] as const) {
+      const expected = all[side].filter((line) => passes(Number(line.split(" ")[1]))).map((line) => line.split(" ")[0]);
+      await waitFor("its lines", async () => {
+        expect((await twins.lines(`${name}.log`, 0))[side]).toEqual(expected);
+        return true;
+      });
+      expect(expected.includes("slow")).toBe(name === "duration-ge");
+    }
+  },
+);

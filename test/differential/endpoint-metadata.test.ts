@@ -82,7 +82,7 @@ const address = (port: number): JsonObject => ({
   address: { socketAddress: { address: "127.0.0.1", portValue: port } },
 });
 const cluster = (endpoints: JsonObject[], locality: JsonObject = {}, more: JsonObject = {}): JsonObject => ({
-  ...{ type: "STATIC", connectTimeout: "5s" },
+  ...{ type: "STATIC", connectTimeout: "60s" },
   loadAssignment: { clusterName: "c", endpoints: [{ lbEndpoints: endpoints, ...locality }] },
   ...more,
 });
@@ -93,7 +93,9 @@ beforeAll(async () => {
   const authority = new TestAuthority();
   cleanup.defer(() => authority[Symbol.dispose]());
   const own = authority.issue({ name: "origin", altNames: ["DNS:origin.test"] });
-  const secure = cleanup.use(await TestServer.listen(createServer(own, (_, response) => response.end("secure"))));
+  const secure = cleanup.use(
+    await TestServer.listen(createServer({ ...own, keepAliveTimeout: 0 }, (_, response) => response.end("secure"))),
+  );
   const open = cleanup.use(await TestServer.http((_, response) => response.end("plain")));
   const clusters: Record<string, JsonObject> = {};
   for (const [name, wish] of Object.entries(wishes)) {
@@ -128,7 +130,7 @@ beforeAll(async () => {
     },
   });
   cleanup.defer(() => twins.stop());
-}, 120_000);
+});
 
 afterAll(() => cleanup.disposeAsync());
 

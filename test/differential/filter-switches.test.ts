@@ -61,7 +61,7 @@ beforeAll(async () => {
     listeners: { enabled: manager(false), disabled: manager(true), "off by table": manager(false, off) },
   });
   cleanup.defer(() => twins.stop());
-}, 120_000);
+});
 
 afterAll(() => cleanup.disposeAsync());
 

@@ -54,7 +54,7 @@ test("after the same traffic the counts are the same", async () => {
               name: "all",
               domains: ["*"],
               routes: [
-                { match: { prefix: "/slow" }, route: { cluster: "up", timeout: "0.1s" } },
+                { match: { prefix: "/slow" }, route: { cluster: "up", timeout: "0.5s" } },
                 {
                   match: { prefix: "/retry" },
                   route: { cluster: "up", retryPolicy: { retryOn: "5xx", numRetries: 2 } },
@@ -89,7 +89,7 @@ test("after the same traffic the counts are the same", async () => {
   const ask = (path: string, headers: Record<string, string> = {}) => twins.ask("main", { path, headers });
   await ask("/a");
   await ask("/a", { "x-test-status": "404" });
-  await ask("/slow", { "x-test-delay-ms": "500" });
+  await ask("/slow", { "x-test-delay-ms": "600000" });
   await ask("/retry", { "x-test-status": "503" });
   await ask("/direct");
   await ask("/redirect");

@@ -15,7 +15,7 @@ let twins: Twins;
 let copies: string[] = [];
 
 async function startShadow(): Promise<number> {
-  const server: Server = createServer((request, response) => {
+  const server: Server = createServer({ keepAliveTimeout: 0 }, (request, response) => {
     let bytes = 0;
     request.on("data", (piece: Buffer) => {
       bytes += piece.length;
@@ -72,7 +72,7 @@ beforeAll(async () => {
     },
   });
   cleanup.defer(() => twins.stop());
-}, 120_000);
+});
 
 afterAll(() => cleanup.disposeAsync());
 

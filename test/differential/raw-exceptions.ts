@@ -40,7 +40,10 @@ const stricter: readonly [applies: RegExp, why: string][] = [
   ],
   [/host:\s*(:\d*)?\r\n/i, "an empty host: nothing that we route is without one"],
   [/host:[^\r\n]*@/i, "user information in host: RFC 9110, 4.2.4"],
-  [/host:\s*[^\r\n]*:(\d{6,}|\d*[^\d\r\n\]:][^\r\n]*)\r\n/i, "a port that is none"],
+  [
+    /host:\s*[^\r\n]*:(\d{6,}|[7-9]\d{4}|6(5(53[6-9]|5[4-9]\d|[6-9]\d\d)|[6-9]\d{3})|\d*[^\d\r\n\]:][^\r\n]*)\r\n/i,
+    "a port that is none",
+  ],
   [/host:\s*(\[[^\]\r\n]*|[^\r\n]*[\\"<>^`{|}, /\t\x80-\xff][^\r\n]*)\r\n/i, "a host that RFC 3986 doesn't allow"],
   [/ http:\/\/[^/\r\n]*@/i, "user information in an absolute target: RFC 9110, 4.2.4"],
   [

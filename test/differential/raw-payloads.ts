@@ -194,6 +194,9 @@ export const payloads: Readonly<Record<string, string>> = {
   "absolute form, IPv6": line("GET http://[::1]:80/§ HTTP/1.1"),
   "absolute form, two schemes": line("GET http://a://b/§ HTTP/1.1"),
   "absolute form, bad port": line("GET http://a.test:x/§ HTTP/1.1"),
+  "absolute form, port 65536": line("GET http://a.test:65536/§ HTTP/1.1"),
+  "absolute form, port 65535": line("GET http://a.test:65535/§ HTTP/1.1"),
+  "host with port 65536": crlf("GET /§ HTTP/1.1", "Host: a.test:65536"),
 
   // sec 11: request line and path.
   ...Object.fromEntries(

@@ -59,7 +59,7 @@ test("statistics go by the names that configurations give them", async () => {
       up: {
         altStatName: "pool:80",
         type: "STATIC",
-        connectTimeout: "1s",
+        connectTimeout: "60s",
         loadAssignment: {
           clusterName: "up",
           endpoints: [

@@ -63,7 +63,7 @@ const listener = {
 let twins: Twins;
 beforeAll(async () => {
   twins = await startTwins({ listeners: {}, whole: { secure: listener }, clusters: {} });
-}, 120_000);
+});
 afterAll(() => twins.stop());
 
 /** What a client sees: version, protocol, and the answer's first and last line; or that it was refused at some point. */
@@ -134,4 +134,4 @@ test("both have counted the same", async () => {
     expect(shown("native")).toEqual(shown("envoy"));
     return true;
   });
-}, 30_000);
+});

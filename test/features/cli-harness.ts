@@ -1,7 +1,6 @@
 /** Runs the real `sluice`, as a user would. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -96,23 +95,6 @@ export async function until(condition: () => boolean | Promise<boolean>, what: (
 export function temporaryDirectory(): { readonly path: string; remove(): void } {
   const path = mkdtempSync(join(tmpdir(), "sluice-cli-"));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
-}
-
-/** Ports of 127.0.0.1 that nobody listens on now; all different. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer();
-      return new Promise<typeof server>((resolve) => server.listen(0, "127.0.0.1", () => resolve(server)));
-    }),
-  );
-  return Promise.all(
-    servers.map((server) => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      return new Promise<number>((resolve) => server.close(() => resolve(port)));
-    }),
-  );
 }
 
 /** The programs that `up` started: all, or those of one command (Linux). */

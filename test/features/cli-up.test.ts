@@ -4,13 +4,11 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 
 import { TestAuthority } from "../support/certificates.ts";
-import { childrenOf, freePorts, type RunningUp, sluice, startUp, temporaryDirectory, until } from "./cli-harness.ts";
-
-// Each step starts programs, and the machine may have other things to do.
-vi.setConfig({ testTimeout: 120_000 });
+import { freePorts } from "../support/ports.ts";
+import { childrenOf, type RunningUp, sluice, startUp, temporaryDirectory, until } from "./cli-harness.ts";
 
 const started: RunningUp[] = [];
 const directories: { remove(): void }[] = [];
@@ -103,7 +101,10 @@ test("a certificate that is renewed beside the file is applied, and one that has
   expect(await expiry()).toMatch(/, (59|60) days/);
   issue(-1);
   await up.waitFor(/! certificate shop: expired on \d{4}-\d\d-\d\d/);
-  await vi.waitFor(async () => expect(await expiry()).toContain("EXPIRED"), 20_000);
+  await until(
+    async () => (await expiry()).includes("EXPIRED"),
+    () => `an expired certificate in:\n${up.output()}`,
+  );
 });
 
 test("what vanishes from the file while nothing runs is deleted at the next start", async () => {

@@ -2,13 +2,10 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse } from "yaml";
 
 import { type Finished, type RunningUp, sluice, startUp, temporaryDirectory } from "./cli-harness.ts";
-
-// Each step starts programs, and the machine may have other things to do.
-vi.setConfig({ testTimeout: 120_000 });
 
 const directory = temporaryDirectory();
 const data = join(directory.path, "data");

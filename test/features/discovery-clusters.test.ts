@@ -1,14 +1,11 @@
 /** Several Kubernetes clusters in one gateway group: each by its own words, and one that is away takes no other with it. */
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 
 import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { KubeScript, serviceOf } from "../support/kube-script.ts";
 import { waitFor } from "../support/wait.ts";
-
-// Starts programs, on a machine that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 /** A slice with the one instance that listens on this port of this machine. */
 const slice = (name: string, port: number, conditions: Readonly<Record<string, boolean>> = { ready: true }) => ({

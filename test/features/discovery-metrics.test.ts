@@ -2,15 +2,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { ControlPlane, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { ScriptedConsul } from "../support/scripted-consul.ts";
 import { waitFor } from "../support/wait.ts";
 
-// Starts programs, on a machine that may be busy.
-vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 const PATIENCE_MS = 60_000;
 
 const lastAnswer = "registry_last_answer_time_seconds";

@@ -3,7 +3,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type WatchedService, WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 
@@ -12,11 +12,9 @@ import { RegistrySupervisor } from "../../discovery/supervise.ts";
 import { ReplaySource } from "../../discovery/testing/replay-source.ts";
 import { serviceKey } from "../../discovery/testing/scripted-source.ts";
 import { DiscoveryRig } from "../support/discovery-rig.ts";
+import { ask } from "../support/http.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
-
-// Starts programs, on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** What a file says of one instance, by the name of its back end. */
 type Instance = Readonly<Record<string, unknown>>;
@@ -119,6 +117,41 @@ test("upstreams take their part: by tag, metadata and zone, with weights, and no
   expect([shares.get("one"), shares.get("two")]).toEqual([60, 20]);
   await write({ orders: { one: { tags: ["live"] } } });
   await rig.answers("spare", "/behind");
+});
+
+test("an upstream that takes nothing of what is there is shown, with what it asks for in vain", async () => {
+  await write({ orders: { one: { tags: ["v1"] }, two: { tags: ["v2"], health: "unhealthy" } } });
+  const of = (more: string) => `discovery: { registry: file, service: orders${more} }`;
+  await rig.apply(gateway({ all: of(""), typo: of(", tags: [v3]"), ill: of(", tags: [v2]") }));
+  await rig.answers("one", "/all");
+  await rig.answers("503", "/typo");
+  const { choices } = await rig.state("orders", WatchState.FRESH);
+  const typo = 'no instance (of 2) has the tag "v3"; there is "v1", "v2"';
+  const ill = "none of the 1 (of 2) that match takes requests: unhealthy, or switched off (weight 0)";
+  expect(choices).toMatchObject([
+    { upstream: "orders/all", chosenCount: 1, problem: "" },
+    { upstream: "orders/ill", chosenCount: 0, problem: ill },
+    { upstream: "orders/typo", chosenCount: 0, problem: typo },
+  ]);
+  const shown = await rig.control.sluice("discovery", "problems");
+  expect(shown).toMatchObject({
+    code: 2,
+    stdout: expect.stringContaining("orders/all, orders/ill (0), orders/typo (0)"),
+  });
+  expect(shown.stdout).toContain(`orders/typo takes none: ${typo}`);
+  const { stdout } = await rig.control.sluice("discovery", "endpoints", "orders");
+  expect(stdout).toContain(`orders/typo takes 0 of 2: ${typo}`);
+  const noneChosen = async () => {
+    const { body } = await ask(rig.control.adminPort, { path: "/metrics" });
+    return /^sluice_discovery_upstreams_none_chosen\{gateway_group="default",registry="file"\} (\d+)$/m.exec(body)?.[1];
+  };
+  expect(await noneChosen()).toBe("2");
+
+  await write({ orders: { one: { tags: ["v1", "v3"] }, two: { tags: ["v2"] } } });
+  await rig.answers("one", "/typo");
+  await rig.answers("two", "/ill");
+  expect(await rig.control.sluice("discovery", "problems")).toMatchObject({ code: 0 });
+  expect(await noneChosen()).toBe("0");
 });
 
 test("an outage of the registry is none of the services, whoever restarts meanwhile; emptiness after it is doubted, and shown", async () => {
@@ -236,7 +269,7 @@ test("what is written wrongly is told in words, where operators look", async () 
   const { stdout: details } = await rig.control.sluice("discovery", "registries", "consul");
   expect(details).toMatch(/^consul \(default\) +BAD_SETTINGS\n {2}kind +consul\n/);
   expect(details).toMatch(
-    /\n {2}used by +\S+\/consul\n {2}history, the newest first:\n {2}\d+s ago +BAD_SETTINGS .*NO_SUCH_TOKEN/,
+    /\n {2}used by +\S+\/consul\n {2}history, the newest first:\n {2}\d+[sm] ago +BAD_SETTINGS .*NO_SUCH_TOKEN/,
   );
   const none = await rig.control.sluice("discovery", "registries", "nowhere");
   expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining("no registry nowhere") as string });

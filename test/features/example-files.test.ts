@@ -27,7 +27,7 @@ beforeAll(async () => {
   cleanup.defer(() => control.program.stop());
   const { program } = await startProxy(control.xdsPort);
   cleanup.defer(() => program.stop());
-}, 120_000);
+});
 
 afterAll(() => cleanup.disposeAsync());
 
@@ -39,7 +39,7 @@ async function apply(name: string, replace: Readonly<Record<string, string | num
   expect((await control.sluice("apply", "--prune", "-f", join(dir, name))).stderr).toBe("");
 }
 
-test("tls-grpc.yaml: TLS both ways, gRPC, and a redirect", { timeout: 60_000 }, async () => {
+test("tls-grpc.yaml: TLS both ways, gRPC, and a redirect", async () => {
   using authority = new TestAuthority();
   const altNames = ["DNS:shop.example.com", "DNS:grpc.example.com"];
   const shop = authority.issue({ name: "shop.example.com", altNames });
@@ -67,7 +67,7 @@ test("tls-grpc.yaml: TLS both ways, gRPC, and a redirect", { timeout: 60_000 }, 
   expect(moved.headers.location).toBe("http://shop.example.com/new/a?b=1");
 });
 
-test("discovery.yaml: what answers serves, and what doesn't is told", { timeout: 60_000 }, async () => {
+test("discovery.yaml: what answers serves, and what doesn't is told", async () => {
   const instance = await startUpstream("instance");
   cleanup.defer(() => instance.close());
   const file = join(dir, "services.yaml");

@@ -24,7 +24,7 @@ beforeAll(async () => {
   dir = await temporaryDir();
   const ports: Record<number, number> = { 9080: await freePort() };
   for (const port of [9101, 9102, 9103, 9104]) {
-    const upstream = await startUpstream(`u${port}`);
+    const upstream = await startUpstream(`u${port}`, await freePort());
     upstreams[port] = upstream;
     ports[port] = upstream.port;
   }
@@ -170,6 +170,11 @@ describe("requests and answers", () => {
     const gone = upstreams[9103] as Upstream;
     const { port, name } = gone;
     await gone.close();
+    // A request on a connection whose end the proxy has not read yet would break off with it.
+    await waitFor("the proxy to know", async () => {
+      const { body } = await ask(proxyAdmin, { path: "/stats" });
+      return /^cluster\.shop-front\/default\.upstream_cx_active: 0$/m.test(body);
+    });
     const answer = await shop({ path: "/gone-upstream" });
     expect(answer.status).toBe(503);
     const line = await waitFor("its line in the access log", () =>

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
 
@@ -11,10 +11,8 @@ import { startPostgres } from "../support/postgres.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { waitFor } from "../support/wait.ts";
 
-// Starts six programs.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
-const TTL_MS = 5_000;
+/** Longer than a machine stands still now and then; tests have to outlast it. */
+const TTL_MS = 8_000;
 
 const cleanup = new AsyncDisposableStack();
 let one: DiscoveryRig;
@@ -127,7 +125,7 @@ test("what is reported to one replica is served by all, and any of them takes th
   await one.restart();
   await both("x,y,z");
   for (const rig of [one, two]) {
-    expect(await rig.state("orders", WatchState.FRESH, "default")).toMatchObject({ endpointCount: 3 });
+    await rig.state("orders", WatchState.FRESH, "default", 3);
   }
   await Promise.all(loads.map((load) => load.stop()));
   expect(loads.flatMap(({ failures }) => failures)).toEqual([]);

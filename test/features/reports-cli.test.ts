@@ -1,5 +1,5 @@
 /** `sluice loads` and `sluice status NODE --client`: what data planes report, as operators see it. */
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 
 import { LoadReportingService } from "#envoy/service/load_stats/v3/lrs_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
@@ -9,8 +9,6 @@ import { PortStream } from "../support/port-client.ts";
 import { aService, startRolloutRig } from "../support/rollout-rig.ts";
 import { waitFor } from "../support/wait.ts";
 import { sluice } from "./cli-harness.ts";
-
-vi.setConfig({ testTimeout: 180_000 });
 
 test("loads shows what data planes report, of all services or one; status --client what a data plane wants, and of what content", async () => {
   await using rig = await startRolloutRig();
@@ -35,7 +33,7 @@ test("loads shows what data planes report, of all services or one; status --clie
   lrs.send({ clusterStats });
   const line = (service: string, failed: number) =>
     new RegExp(`^default +${service}/default +eu/a +10\\.0 +3 +17 +${failed} +0 +\\d+s ago$`, "m");
-  await waitFor("both", async () => line("pay", 0).test((await run("loads")).stdout), 60_000);
+  await waitFor("both", async () => line("pay", 0).test((await run("loads")).stdout));
   const one = (await run("loads", "orders")).stdout;
   expect(one).toMatch(line("orders", 1));
   expect(one).not.toContain("pay/default");

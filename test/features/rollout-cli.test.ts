@@ -67,16 +67,16 @@ test("apply --wait tells when everybody has it, who refused it and why at its pl
 
   answer = "none";
   await fileOf("gateway.yaml", [aService("pay", "/v4")]);
-  const late = await run("apply", "-f", path, "--wait", "--timeout", "2s", "-o", "json");
+  const late = await run("apply", "-f", path, "--wait", "--timeout", "8s", "-o", "json");
   expect(late.code).toBe(4);
-  expect(late.stderr).toContain("after 2s not every data plane has answered");
+  expect(late.stderr).toContain("after 8s not every data plane has answered");
   expect(JSON.parse(late.stdout)).toMatchObject({ rollout: { state: "in_progress", groups: [{ nodes: 1, sent: 1 }] } });
   // That the caller left is no failure of the control plane's.
   const metrics = await fetch(`${rig.plane.url}/metrics`, { headers: { authorization: `Bearer ${testToken}` } });
   const ends = (await metrics.text()).match(/(?<=method="WatchRollout",code=")\w+/g);
   expect(ends).toContain("ok");
   expect(ends).not.toContain("internal");
-}, 180_000);
+});
 
 test("apply --wait whose control plane goes away says so, and that the revision was applied", async () => {
   await using rig = await startRolloutRig();
@@ -93,7 +93,7 @@ test("apply --wait whose control plane goes away says so, and that the revision 
   const lost = await waiting;
   expect(lost.stderr).toMatch(/revision \d+ was applied, and the control plane was lost/);
   expect(lost.code).toBe(4);
-}, 120_000);
+});
 
 test("a watch of a data plane's resources tells what changes, and that it left", async () => {
   await using rig = await startRolloutRig();

@@ -70,10 +70,10 @@ test("a watch tells a rollout until it is over", async () => {
   const states: (RolloutState | undefined)[] = [];
   for await (const { rollout } of rig.rollouts.watchRollout({ revision })) {
     if (states.at(-1) !== rollout?.state) states.push(rollout?.state);
-    const last = stream.responses.at(-1);
-    if (rollout?.groups[0]?.sent === 1 && last !== undefined && answer === "none") {
+    if (rollout?.groups[0]?.sent === 1 && answer === "none") {
+      const offered = await stream.offered();
       answer = "ack";
-      stream.answer(last);
+      stream.answer(offered);
     }
   }
   expect(states.at(-1)).toBe(RolloutState.COMPLETE);

@@ -80,7 +80,8 @@ async function send(type: "SDS" | "LDS", name: string, body: Message): Promise<v
 beforeAll(async () => {
   dir = await temporaryDir();
   server = await AdsServer.start();
-  upstream = createServer((_, response) => response.end("from upstream")).listen(0, "127.0.0.1");
+  upstream = createServer({ keepAliveTimeout: 600_000 }, (_, response) => response.end("from upstream"));
+  upstream.listen(0, "127.0.0.1");
   await once(upstream, "listening");
   port = await freePort();
   const started = runProxy({
@@ -105,7 +106,7 @@ beforeAll(async () => {
   server.send("SDS", [{ name: "cert", body: secretOf(certificate("first")) }]);
   proxy = await started;
   await waitFor("TLS", async () => (await servedCertificate()) === "first");
-}, 60_000);
+});
 
 afterAll(async () => {
   await proxy.close();
@@ -124,6 +125,13 @@ async function servedCertificate(): Promise<string | undefined> {
   socket.destroy();
   return Array.isArray(name) ? name[0] : name;
 }
+
+/** Waits until every worker shows it: each of so many clients meets one of the two by chance. */
+const servedEverywhere = (name: string) =>
+  waitFor(`the certificate ${name} in both workers`, async () => {
+    for (let client = 0; client < 20; client++) if ((await servedCertificate()) !== name) return false;
+    return true;
+  });
 
 /** Requests over TLS until it is stopped; what failed. */
 function keepAskingTls(agent: Agent) {
@@ -165,21 +173,20 @@ test("a certificate that changes under load costs no request, and the next hands
   const fresh = keepAskingTls(new Agent({ keepAlive: false }));
   for (const name of ["second", "third", "fourth"]) {
     await send("SDS", "cert", secretOf(certificate(name)));
-    await waitFor(`the ${name} certificate`, async () => (await servedCertificate()) === name);
+    await servedEverywhere(name);
   }
   await waitFor("requests", () => kept.answered() > 20 && fresh.answered() > 20);
   await Promise.all([kept.stop(), fresh.stop()]);
   expect([...kept.failures, ...fresh.failures]).toEqual([]);
-}, 60_000);
+});
 
 test("a certificate that can't be used is refused without its content, and the one before goes on", async () => {
-  const before = await servedCertificate();
   const broken = { ...certificate("broken"), key: authority.issue({ name: "other" }).key };
   const nonce = server.send("SDS", [{ name: "cert", version: "broken", body: secretOf(broken) }]);
   const message = (await server.answerTo(nonce)).errorDetail?.message ?? "";
   expect(message).toContain("cert: tls_certificate.private_key: is not the key of the certificate");
   expect(message).not.toContain("BEGIN");
-  expect(await servedCertificate()).toBe(before);
+  await servedEverywhere("fourth");
 });
 
 test("secrets are on disk for the owner only, and never on the admin pages", async () => {

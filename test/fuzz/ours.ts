@@ -1,9 +1,11 @@
 import type { RequestMessage } from "../../proxy/http1/request-head.ts";
 import { type RequestHandler, RequestReader } from "../../proxy/http1/request-reader.ts";
+import { TestStats } from "../support/data-path.ts";
 import type { ReadRequest, RequestReading } from "./reading.ts";
 
 const LIMITS = { maxHeadersCount: 100, headersWithUnderscores: "allow" } as const;
 const HEAD_BYTES_MAX = 60 * 1024;
+const stats = new TestStats().http1();
 
 /**
  * Reads the pieces, one after the other, by the proxy's own codec. Like the proxy it refuses CONNECT, and stops behind a request that is the
@@ -37,7 +39,7 @@ export function readByOurs(pieces: readonly Buffer[], acceptHttp10: boolean): Re
       reading.refused = true;
     },
   };
-  const reader = new RequestReader(handler, false);
+  const reader = new RequestReader(handler, false, stats);
   for (const piece of pieces) {
     let at = 0;
     while (at < piece.length && !reading.refused && !(last && current?.complete === true)) {

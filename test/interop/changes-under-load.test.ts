@@ -70,6 +70,7 @@ beforeAll(async () => {
     await mkdir(join(dir.path, name));
     const program = await startNginx(join(dir.path, name), upstreamConfig({ http: port }));
     cleanup.defer(() => program.stop());
+    await waitFor(`${name} to be up`, async () => (await ask(port)).status === 200);
   }
   for (const name of ["plain", "secure", "other"] as const) ports[name] = await freePort();
   control = await ControlPlane.start(join(dir.path, "data"));
@@ -88,7 +89,7 @@ beforeAll(async () => {
   });
   cleanup.defer(() => proxy.program.stop());
   await waitFor("traffic", async () => (await ask(ports.plain, { headers: { host: BULK_HOST } })).status === 200);
-}, 300_000);
+});
 
 afterAll(() => cleanup.disposeAsync());
 
@@ -124,7 +125,7 @@ const service = (n: number, nodes: number) => ({
       nodes: echoes
         .map(({ port }, at) => ({ host: "127.0.0.1", port, weight: 1 + ((nodes + at) % 4) }))
         .filter((_, at) => nodes % 3 === 2 || at === nodes % 3),
-      timeouts: { request: `${20 + (nodes % 5)}s`, connect: `${5 + (nodes % 3)}s` },
+      timeouts: { request: `${60 + (nodes % 5)}s`, connect: `${30 + (nodes % 3)}s` },
     },
   ],
   routes: [
@@ -271,4 +272,4 @@ test("a worker in which something is thrown, and that is replaced, fails no requ
   await loads.goesOn();
   expect(await loads.stop()).toMatchObject({ failures: [], refused: 0, broken: 0 });
   expect(since("what waits there is lost")).toBe(false);
-}, 600_000);
+});

@@ -38,43 +38,39 @@ afterEach(async () => {
   cleanup = new AsyncDisposableStack();
 });
 
-test("state of the world on ADS", { timeout: 240_000 }, async () => {
+test("state of the world on ADS", async () => {
   const secure = await startSecurePlane(cleanup);
   await followsChanges(secure, [secure.port], (bootstrap) => {
     bootstrap.dynamic_resources.ads_config.api_type = "GRPC";
   });
 });
 
-test.each(["GRPC", "DELTA_GRPC"])(
-  "separate services: CDS, LDS, RDS and EDS by %s",
-  { timeout: 240_000 },
-  async (apiType) => {
-    const secure = await startSecurePlane(cleanup);
-    const [byRds, byEds] = [await freePort(), await freePort()];
-    await followsChanges(secure, [secure.port, byRds, byEds], (bootstrap) => {
-      const { dynamic_resources: dynamic, static_resources: fixed } = bootstrap;
-      const source = {
-        resource_api_version: "V3",
-        api_config_source: {
-          ...{ api_type: apiType, transport_api_version: "V3", set_node_on_first_message_only: true },
-          grpc_services: dynamic.ads_config.grpc_services,
-        },
-      };
-      // What comes by CDS and LDS names ADS for its endpoints and routes; a listener and a cluster of Envoy's own name the services.
-      dynamic.cds_config = source;
-      dynamic.lds_config = source;
-      const own = { name: "own", virtual_hosts: [{ name: "own", domains: ["*"], routes: [toCluster("own")] }] };
-      fixed.listeners = [
-        httpListener("by-rds", byRds, { rds: { route_config_name: "default", config_source: source } }),
-        httpListener("by-eds", byEds, { route_config: own }),
-      ];
-      const edsConfig = { service_name: "only/default", eds_config: source };
-      fixed.clusters.push({ name: "own", type: "EDS", connect_timeout: "5s", eds_cluster_config: edsConfig });
-    });
-  },
-);
+test.each(["GRPC", "DELTA_GRPC"])("separate services: CDS, LDS, RDS and EDS by %s", async (apiType) => {
+  const secure = await startSecurePlane(cleanup);
+  const [byRds, byEds] = [await freePort(), await freePort()];
+  await followsChanges(secure, [secure.port, byRds, byEds], (bootstrap) => {
+    const { dynamic_resources: dynamic, static_resources: fixed } = bootstrap;
+    const source = {
+      resource_api_version: "V3",
+      api_config_source: {
+        ...{ api_type: apiType, transport_api_version: "V3", set_node_on_first_message_only: true },
+        grpc_services: dynamic.ads_config.grpc_services,
+      },
+    };
+    // What comes by CDS and LDS names ADS for its endpoints and routes; a listener and a cluster of Envoy's own name the services.
+    dynamic.cds_config = source;
+    dynamic.lds_config = source;
+    const own = { name: "own", virtual_hosts: [{ name: "own", domains: ["*"], routes: [toCluster("own")] }] };
+    fixed.listeners = [
+      httpListener("by-rds", byRds, { rds: { route_config_name: "default", config_source: source } }),
+      httpListener("by-eds", byEds, { route_config: own }),
+    ];
+    const edsConfig = { service_name: "only/default", eds_config: source };
+    fixed.clusters.push({ name: "own", type: "EDS", connect_timeout: "60s", eds_cluster_config: edsConfig });
+  });
+});
 
-test("a client certificate joins, and secrets come by SDS", { timeout: 240_000 }, async () => {
+test("a client certificate joins, and secrets come by SDS", async () => {
   const secure = await startSecurePlane(cleanup, { clientCertificates: true });
   using authority = new TestAuthority();
   const { plane, file } = secure;

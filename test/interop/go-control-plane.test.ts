@@ -23,7 +23,7 @@ beforeEach(async () => {
   await server.put(cluster("a"));
   await server.put(assignment("a", 1_001, 1_002));
   client = new NativeClient({ group: "default", id: "native" }, server.target);
-}, 300_000);
+});
 
 afterEach(async () => {
   await client?.stop();

@@ -90,7 +90,11 @@ test.each(goldens.map((path) => basename(path, ".in.yaml")))("Envoy accepts %s",
         },
         60_000,
       );
-      expect(`${state} ${program.stderr.match(/.*(rejected|error).*/i)?.[0] ?? ""}`.trim()).toBe("SYNCED");
+      // A stream that broke off and came again is not the golden's affair.
+      const words = program.stderr
+        .split("\n")
+        .filter((line) => /rejected|error/i.test(line) && !/gRPC config stream/.test(line));
+      expect([state, ...words]).toEqual(["SYNCED"]);
       expect((await ask(adminPort, { path: "/config_dump" })).body).not.toContain('"error_state"');
     } finally {
       await program.stop();

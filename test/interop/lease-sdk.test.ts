@@ -10,9 +10,7 @@ import { DiscoveryRig } from "../support/discovery-rig.ts";
 import { Program, root, run } from "../support/processes.ts";
 import { waitFor } from "../support/wait.ts";
 
-test("the example reports itself with a token of its own, gets traffic, and leaves when it ends", {
-  timeout: 300_000,
-}, async () => {
+test("the example reports itself with a token of its own, gets traffic, and leaves when it ends", async () => {
   await using rig = await DiscoveryRig.start();
   await rig.apply(`
 registries: [{ name: own, leases: {} }]

@@ -41,6 +41,10 @@ const expected: Record<string, string> = {
   silence: "waiting",
 };
 
+/** So long nothing more must come to be called waiting, where that is meant to be. */
+const QUIET_MS = 500;
+const QUIET_MS_MAX = 60_000;
+
 /** Asks on a connection of its own; gives the status, and whether the response came to its end. */
 function fate(path: string): Promise<string> {
   return new Promise((resolve) => {
@@ -55,11 +59,15 @@ function fate(path: string): Promise<string> {
       if (last === undefined) resolve(status === undefined ? end : `${status}, ${end}`);
       else resolve(last.status === 200 ? `200 ${last.body}` : String(last.status));
     };
-    // Two never end; for the others the time is a bound that a busy machine doesn't meet.
-    const quiet = setTimeout(() => finish("waiting"), /^\/(stall|silence)/.test(path) ? 500 : 20_000);
+    // One says nothing, ever; for the others, and for what comes first of one that stalls, the time is a bound that a busy machine doesn't meet.
+    let quiet = setTimeout(() => finish("waiting"), path === "/silence" ? QUIET_MS : QUIET_MS_MAX);
     socket.setEncoding("latin1");
     socket.on("data", (text: string) => {
       got += text;
+      if (path === "/stall" && got.includes("\r\n\r\n")) {
+        clearTimeout(quiet);
+        quiet = setTimeout(() => finish("waiting"), QUIET_MS);
+      }
       const { responses, garbage } = parseResponses(got, false);
       const last = responses.at(-1);
       if (garbage === "" && last !== undefined && last.status >= 200) finish("complete");

@@ -8,6 +8,7 @@ import { startSteadyLoad } from "../support/steady-load.ts";
 
 const SEED = Number(process.env["SLUICE_LOAD_SEED"] ?? 20261121);
 const PAIRED_REQUESTS = 3_000;
+const ABORTED_MIN = 50;
 
 let rig: ProxyRig;
 
@@ -44,7 +45,7 @@ test("64 connections with random sizes, delays and aborts: every response belong
   });
   // Meanwhile others leave at any moment of their exchange.
   let aborted = 0;
-  while (load.answered < PAIRED_REQUESTS && load.failures.length === 0) {
+  while ((load.answered < PAIRED_REQUESTS || aborted < ABORTED_MIN) && load.failures.length === 0) {
     await new Promise<void>((resolve) => {
       const socket = net.connect(rig.port, "127.0.0.1", () => {
         const all = `POST /abort HTTP/1.1\r\nHost: a.test\r\nX-Test-Length: 100000\r\nContent-Length: 5\r\n\r\nabcde`;
@@ -58,5 +59,4 @@ test("64 connections with random sizes, delays and aborts: every response belong
   }
   await load.stop();
   expect(load.failures).toEqual([]);
-  expect(aborted).toBeGreaterThan(10);
 });

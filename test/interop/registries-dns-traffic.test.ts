@@ -1,5 +1,5 @@
 /** From a real DNS server to requests: traffic follows names and services on both data planes, and outlives the server and its mistakes. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { Dnsmasq } from "../support/dnsmasq.ts";
@@ -8,8 +8,6 @@ import type { SteadyLoad } from "../support/steady-clients.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
-// Starts programs, on a machine that may be busy; that there is no name holds for 30 s.
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 300_000 });
 const REQUESTS = 40;
 
 const [ONE, TWO, THREE] = ["127.0.1.1", "127.0.1.2", "127.0.1.3"];

@@ -1,5 +1,5 @@
 /** A real kube-apiserver behind both data planes at once: zones and hints, and an API server that hangs or loses all that it knew. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { ask } from "../support/http.ts";
@@ -12,8 +12,6 @@ import { startSteadyLoad } from "../support/steady-load.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
 
-// Building Kubernetes takes most of it, on a fresh machine.
-vi.setConfig({ testTimeout: 600_000, hookTimeout: 1_800_000 });
 const PATIENCE_MS = 90_000;
 const SERVICE = "hinted";
 

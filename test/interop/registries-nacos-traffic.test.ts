@@ -1,5 +1,5 @@
 /** From a real Nacos to requests: traffic follows the registry on both data planes, and outlives it. */
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { NacosApplication } from "../support/nacos-application.ts";
@@ -9,9 +9,6 @@ import { bothAnswer, sharesOn, shown } from "../support/planes-traffic.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
-
-// Nacos needs half a minute to come back.
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 900_000 });
 
 const SETTLE_MS = 60_000;
 

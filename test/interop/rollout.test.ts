@@ -25,7 +25,7 @@ interface Rollout {
 test.each([
   ["native", "a-native", "b-envoy"],
   ["envoy", "b-native", "a-envoy"],
-])("what the %s data plane refuses first, the other never sees", { timeout: 240_000 }, async (_, nativeId, envoyId) => {
+])("what the %s data plane refuses first, the other never sees", async (_, nativeId, envoyId) => {
   const dir = await temporaryDir();
   cleanup.defer(() => dir.remove());
   const plane = await ControlPlane.start(join(dir.path, "data"));

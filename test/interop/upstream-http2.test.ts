@@ -52,7 +52,7 @@ const clusterAt = (name: string, port: number, more: JsonObject): Message =>
     {
       name,
       type: "STATIC",
-      connectTimeout: "2s",
+      connectTimeout: "60s",
       loadAssignment: {
         clusterName: name,
         endpoints: [
@@ -128,6 +128,7 @@ beforeAll(async () => {
     const port = await freePort();
     ports[plane] = port;
     const running = run(ads.port);
+    running.catch(() => {}); // Told below.
     await ads.request(({ typeUrl }) => typeUrl.endsWith("Cluster"));
     ads.send(
       "CDS",

@@ -53,9 +53,7 @@ const routesBy = (source: object): string => {
   return stringify({ resources: [typed("config.route.v3.RouteConfiguration", routes)] });
 };
 
-test("an Envoy that asks by host serves each host, tells one that doesn't exist, and follows changes", {
-  timeout: 240_000,
-}, async () => {
+test("an Envoy that asks by host serves each host, tells one that doesn't exist, and follows changes", async () => {
   await using cleanup = new AsyncDisposableStack();
   const dir = await temporaryDir();
   cleanup.defer(() => dir.remove());

@@ -12,7 +12,8 @@ export default defineConfig({
     globalSetup: ["test/interop/prepare.ts"],
     sequence: { sequencer: SlowestPeerLast },
     pool: "forks",
-    testTimeout: 120_000,
-    hookTimeout: 900_000,
+    // For a test that hangs. What waits within them has its own bounds, and some build or download what they need on a fresh machine.
+    testTimeout: 1_200_000,
+    hookTimeout: 1_800_000,
   },
 });

@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- [http] [--case ID]… [--seconds N] [--quick] [--compare REVISION]`: measurements beside named peers, in one run; prints ratios. With
- * --compare the native proxy of this tree beside that of another revision; the exit code is 1 if this one costs more.
+ * --compare the native proxy of this tree beside that of another revision; the exit code is 1 if this one costs more. `--case rate-70` needs Go.
  * `npm run bench -- scale`: first sync of many services, and a change among them, at 1,000 and at 10,000.
  * `npm run bench -- discovery`: from a registry's event to the request, and what many watched services cost.
  * `npm run bench -- xds [--quick]`: the xDS server beside go-control-plane's snapshot cache (needs Go).

@@ -1,22 +1,12 @@
-import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+import { join } from "node:path";
 
+import { run } from "../support/processes.ts";
+import { goPrograms } from "../support/tools.ts";
 import { cases, pathOf, SERVER_NAME } from "./cases.ts";
 import { cpuSeconds } from "./cpu.ts";
 import { load } from "./load.ts";
 import { median, table } from "./table.ts";
 import type { Target } from "./target.ts";
-
-/** What the thread that asks gets. */
-export interface OpenLoopWish {
-  readonly port: number;
-  readonly connections: number;
-  readonly perSecond: number;
-  readonly seconds: number;
-  /** The bytes of each request, and the last bytes of each answer. */
-  readonly request: string;
-  readonly answerEnd: string;
-}
 
 const CONNECTIONS = 64;
 /** Of the rate that a target reaches when it is asked as fast as it answers. */
@@ -32,29 +22,32 @@ export async function benchOpenLoop(targets: readonly Target[], seconds: number,
     for (let round = 0; round < 3; round++) limits.push((await load(target, closed, seconds, dir)).requestsPerSecond);
     const perSecond = Math.floor(median(limits) * SHARE);
     const before = cpuSeconds(target.pid);
-    const latenciesMs = await ask(target, perSecond, seconds * 2);
-    const cpuMicros = ((cpuSeconds(target.pid) - before) / latenciesMs.length) * 1e6;
-    const quantile = (share: number) => (latenciesMs[Math.floor(latenciesMs.length * share)] ?? Number.NaN).toFixed(2);
-    rows.push([
-      ...[target.name, perSecond.toFixed(0), quantile(0.5), quantile(0.99), quantile(0.999), cpuMicros.toFixed(1)],
-    ]);
+    const { requests, p50Ms, p99Ms, p999Ms } = await ask(target, perSecond, seconds * 2);
+    const cpuMicros = ((cpuSeconds(target.pid) - before) / requests) * 1e6;
+    const latencies = [p50Ms, p99Ms, p999Ms].map((ms) => ms.toFixed(2));
+    rows.push([target.name, perSecond.toFixed(0), ...latencies, cpuMicros.toFixed(1)]);
   }
   return table(["proxy", "70 %: requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs/request"], rows);
 }
 
-async function ask(target: Target, perSecond: number, seconds: number): Promise<Float64Array> {
+/** What the generator answers. */
+interface Latencies {
+  readonly requests: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+}
+
+/** By a program in Go (test/load/open-loop), which costs little beside the servers: one in Node was the limit itself, and its garbage the tail. */
+async function ask(target: Target, perSecond: number, seconds: number): Promise<Latencies> {
+  const generator = join(await goPrograms("open-loop", join(import.meta.dirname, "open-loop")), "generator");
   const head = `GET ${pathOf(3, { answer: "small" })} HTTP/1.1\r\nHost: ${SERVER_NAME}\r\n`;
-  const workerData: OpenLoopWish = {
-    ...{ port: target.ports.plain, connections: CONNECTIONS, perSecond, seconds },
+  const order = {
+    ...{ address: `127.0.0.1:${target.ports.plain}`, connections: CONNECTIONS, perSecond, seconds },
     request: `${head}User-Agent: bench\r\nAccept: */*\r\n\r\n`,
     answerEnd: "hello from the upstream\n",
   };
-  const worker = new Worker(new URL("./open-loop.worker.ts", import.meta.url), { workerData });
-  try {
-    // An error in the thread rejects.
-    const [latenciesMs] = (await once(worker, "message")) as [Float64Array];
-    return latenciesMs;
-  } finally {
-    await worker.terminate();
-  }
+  const { code, stdout, stderr } = await run(generator, [JSON.stringify(order)]);
+  if (code !== 0) throw new Error(`${target.name}: ${stderr}`);
+  return JSON.parse(stdout) as Latencies;
 }

@@ -12,7 +12,9 @@ import { table } from "./table.ts";
 const SIZES = [1_000, 10_000];
 const ENDPOINTS = 10;
 const ROUTES = 5;
-const CHANGES = 100;
+/** So many that a major collection among them, which takes as much as dozens of changes, weighs little. */
+const CHANGES = 500;
+const CHANGES_TO_WARM = 100;
 /** Between changes, so that each goes its way alone. */
 const PAUSE_MS = 60;
 
@@ -124,15 +126,15 @@ async function measure(services: number): Promise<Measured> {
   };
 
   let round = 0;
-  const changed = (port: () => number) => async () => {
+  const changed = async (port: () => number, count: number) => {
     // Another content each time, or nothing would change.
     round++;
-    for (let n = 1; n <= CHANGES; n++) {
+    for (let n = 1; n <= count; n++) {
       const at = (n * 37) % services;
       await control.call("ServiceService/UpdateService", { service: service(at, `${round}`, port()) });
       await sleep(PAUSE_MS);
     }
-    await waitFor("the last change", answers((CHANGES * 37) % services, `${round}`), 60_000);
+    await waitFor("the last change", answers((count * 37) % services, `${round}`), 60_000);
     // And what is left behind it.
     await sleep(2_000);
   };
@@ -142,17 +144,25 @@ async function measure(services: number): Promise<Measured> {
     ["a route and the endpoints change", () => 1_000 + round],
   ] as const;
   // Compiled and warm from here on.
-  for (const [, port] of kinds) await changed(port)();
+  for (const [, port] of kinds) await changed(port, CHANGES_TO_WARM);
   const changes = [];
   for (const [what, port] of kinds) {
-    const cost = async (pid: number) => {
-      const resting = await instructionsOf(pid, idle);
-      return ((await instructionsOf(pid, changed(port))) - resting) / CHANGES / MILLION;
-    };
-    changes.push({ what, controlPlane: await cost(pids.controlPlane), proxy: await cost(pids.proxy) });
+    const resting = await bothDuring(pids, idle);
+    const busy = await bothDuring(pids, () => changed(port, CHANGES));
+    const cost = (of: "controlPlane" | "proxy") => (busy[of] - resting[of]) / CHANGES / MILLION;
+    changes.push({ what, controlPlane: cost("controlPlane"), proxy: cost("proxy") });
   }
   for (let at = 0; at < services; at++) await ask(port, { path: "/answer", headers: { host: `s${at}.test` } });
   return { applyMs, applyMb, controlPlaneMs, firstSyncMs, ...sizes, proxyAllMb: residentMb(pids.proxy), changes };
+}
+
+/** Instructions of both programs while something happens. */
+async function bothDuring(pids: { controlPlane: number; proxy: number }, work: () => Promise<unknown>) {
+  let proxy = 0;
+  const controlPlane = await instructionsOf(pids.controlPlane, async () => {
+    proxy = await instructionsOf(pids.proxy, work);
+  });
+  return { controlPlane, proxy };
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -26,6 +26,8 @@ const quickSetups: readonly Setup[] = [{ streams: 100, clusters: 1_000 }];
 
 const CHANGES = 20;
 const ADDED = 5;
+/** For how the cost of a change grows, after what is compared: so many that a major collection among them, which takes as long as dozens of changes, weighs little. */
+const GROWTH_CHANGES = 400;
 const IDLE_STREAMS = 5_000;
 const IDLE_STREAM_KB_MAX = 150;
 /** Until a server has heard all answers and has nothing left to do. */
@@ -43,13 +45,19 @@ interface Run {
   readonly mb: number;
 }
 
+/** What a change takes in a long run of them. */
+interface ChangeCost {
+  readonly changeMs: number;
+  readonly changeCpuMs: number;
+}
+
 /** Measures, and prints tables. `quick` leaves out all but the smallest setup. */
 export async function benchXds(quick: boolean): Promise<void> {
   const programs = await xdsPrograms();
-  const ours = new Map<number, Run>();
+  const ours = new Map<number, ChangeCost>();
   for (const setup of quick ? quickSetups : setups) {
-    const [sluice, peer] = await compare(programs, setup);
-    if (setup.streams === 100) ours.set(setup.clusters, sluice);
+    const [sluice, peer, cost] = await compare(programs, setup);
+    if (cost !== undefined) ours.set(setup.clusters, cost);
     const head = [
       `${setup.streams} streams × ${setup.clusters} clusters`,
       "sluice",
@@ -62,15 +70,24 @@ export async function benchXds(quick: boolean): Promise<void> {
   const small = ours.get(1_000);
   const large = ours.get(10_000);
   if (small !== undefined && large !== undefined) {
-    const growth = (of: keyof Run) => `${(large[of] / small[of]).toFixed(2)} ×`;
-    const head = ["10,000 clusters beside 1,000, sluice, 100 streams", "growth", "target"];
-    const changes = ["CPU of one change", growth("changeCpuMs"), "< 1.5 ×"];
-    console.log(`${table(head, [["one change, last stream", growth("changeMs"), "< 1.5 ×"], changes])}\n`);
+    const growth = (what: string, of: keyof ChangeCost) => [
+      `${what} (${GROWTH_CHANGES} changes)`,
+      ...[small, large].map((cost) => `${cost[of].toFixed(1)} ms`),
+      `${(large[of] / small[of]).toFixed(2)} ×`,
+      "< 1.5 ×",
+    ];
+    const head = ["sluice, 100 streams", "1,000 clusters", "10,000 clusters", "growth", "target"];
+    const last = growth("one change, last stream, median", "changeMs");
+    console.log(`${table(head, [last, growth("one change, server CPU", "changeCpuMs")])}\n`);
   }
   if (!quick) console.log(table(["idle streams", "memory", "per stream", "target"], await idle(programs)));
 }
 
-async function compare(programs: string, { streams, clusters }: Setup): Promise<[Run, Run]> {
+/** Undefined in the place of the cost: it is not needed of this setup. */
+async function compare(
+  programs: string,
+  { streams, clusters }: Setup,
+): Promise<[sluice: Run, peer: Run, cost: ChangeCost | undefined]> {
   const dir = await temporaryDir();
   try {
     const resources = join(dir.path, "resources");
@@ -78,10 +95,12 @@ async function compare(programs: string, { streams, clusters }: Setup): Promise<
     const ours = await measured(sluice, async () => {
       // One stream before the others has the resources recorded, and our code compiled as in a process that has run for a while.
       await recordResources(programs, { target: sluice.target, group, clusters }, resources);
-      return await measure(programs, sluice, streams, clusters);
+      const run = await measure(programs, sluice, streams, clusters);
+      return { run, cost: streams === 100 ? await changeCost(programs, sluice, streams, clusters) : undefined };
     });
     const peer = await startGoControlPlane(resources);
-    return [ours, await measured(peer, () => measure(programs, peer, streams, clusters))];
+    const theirs = await measured(peer, () => measure(programs, peer, streams, clusters));
+    return [ours.run, theirs, ours.cost];
   } finally {
     await dir.remove();
   }
@@ -119,6 +138,19 @@ async function measure(programs: string, peer: XdsPeer, streams: number, cluster
     cpuS: cpuSeconds(pid) - startCpuS,
     mb: residentMb(pid),
   };
+}
+
+/** Many changes, to a fleet that is in step. */
+async function changeCost(programs: string, peer: XdsPeer, streams: number, clusters: number): Promise<ChangeCost> {
+  const { pid, target } = peer;
+  // Those that were added stay.
+  await using fleet = await Fleet.start(programs, { target, group, streams, clusters: clusters + ADDED });
+  await sleep(SETTLE_MS);
+  const startCpuS = cpuSeconds(pid);
+  const lastMs: number[] = [];
+  for (let at = 0; at < GROWTH_CHANGES; at++) lastMs.push((await fleet.change(peer.change(CHANGES + at))).lastMs);
+  await sleep(SETTLE_MS);
+  return { changeMs: median(lastMs), changeCpuMs: ((cpuSeconds(pid) - startCpuS) * 1_000) / GROWTH_CHANGES };
 }
 
 function rows({ changeTarget, cpuTarget }: Setup, sluice: Run, peer: Run): string[][] {

@@ -48,7 +48,7 @@ const LOAD_PAUSE_MS = 20;
 /** Between two changes at most. */
 const PAUSE_MS_MAX = 200;
 /** For everybody to hold the same after the last change; a machine that does other things besides takes long. */
-const SETTLE_MS_MAX = 90_000;
+const SETTLE_MS_MAX = 300_000;
 /** Of the data planes, so many must be there when the heap is first looked at; those that come and go may be away. */
 const STREAMS_BACK_SHARE = 0.8;
 /** What the heap may grow by from the first checkpoint after the restart to the last one: a share, and an amount for noise. */

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -166,7 +167,7 @@ export class Consul {
 
   /** A token with these rules (HCL). */
   async token(rules: string): Promise<string> {
-    const name = `p${Date.now()}`;
+    const name = randomUUID();
     await this.call("PUT", "/v1/acl/policy", { Name: name, Rules: rules });
     const { SecretID } = (await this.call("PUT", "/v1/acl/token", { Policies: [{ Name: name }] })) as {
       SecretID: string;

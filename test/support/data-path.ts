@@ -12,6 +12,8 @@ import {
   clusterStatNames,
   type DataPathStats,
   type ExportStats,
+  type Http1Stats,
+  http1StatNames,
   type Http2Stats,
   http2StatNames,
   type LimitStats,
@@ -65,18 +67,19 @@ export class TestStats implements DataPathStats {
     return this.#metrics(limitStatNames) as unknown as LimitStats;
   }
 
-  http2(): Http2Stats {
-    return this.#http2("http2");
+  http1(): Http1Stats {
+    return this.#codec("http1", http1StatNames) as unknown as Http1Stats;
   }
 
-  /** Names of the codec are those of others, too. */
-  #http2(prefix: string): Http2Stats {
-    const { counters, gauges } = http2StatNames;
+  http2(): Http2Stats {
+    return this.#codec("http2", http2StatNames) as unknown as Http2Stats;
+  }
+
+  /** Names of the codecs are those of others, too. */
+  #codec(prefix: string, { counters, gauges }: typeof http1StatNames | typeof http2StatNames) {
     const own = (names: readonly string[]) => names.map((name) => `${prefix}.${name}`);
     const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: [] });
-    return Object.fromEntries(
-      Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]),
-    ) as unknown as Http2Stats;
+    return Object.fromEntries(Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]));
   }
 
   exported() {
@@ -92,7 +95,7 @@ export class TestStats implements DataPathStats {
         this.values.set(name, this.get(name) + 1);
       },
       timeOf: () => {},
-      http2: () => this.#http2("cluster.http2"),
+      http2: () => this.#codec("cluster.http2", http2StatNames),
     } as unknown as ClusterStats;
   }
 }
@@ -301,7 +304,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Serves HTTP by Node's own server. */
   static http(handler: RequestListener): Promise<TestServer> {
-    return TestServer.listen(createHttp({ keepAliveTimeout: 60_000 }, handler));
+    return TestServer.listen(createHttp({ keepAliveTimeout: 0 }, handler));
   }
 
   /** Hands over each connection. */
@@ -391,10 +394,16 @@ export async function exchange(port: number, request: string): Promise<string> {
   return await client.send(request).end();
 }
 
-/** Waits until a condition holds, looking again after each turn of the event loop. */
+/** Waits until a condition holds, looking again every few ms. @throws Error after a minute, with the condition as it is written */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + UNTIL_MS_MAX;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${UNTIL_MS_MAX} ms in vain for ${String(condition)}`);
+    await pause(5);
+  }
 }
+
+const UNTIL_MS_MAX = 60_000;
 
 /** How long nothing has to move for {@link standstill} to call it one. A machine that is slow makes it find one too soon, never fail. */
 const STANDSTILL_MS = 300;

@@ -112,14 +112,15 @@ export class DiscoveryRig implements AsyncDisposable {
     return createClient(DiscoveryService, await this.#transport());
   }
 
-  /** Waits until a service is in this state. */
-  async state(service: string, state: WatchState, gatewayGroup = ""): Promise<WatchedService> {
+  /** Waits until a service is in this state, with so many endpoints if they matter: a replica that follows learns of both a moment after the data planes. */
+  async state(service: string, state: WatchState, gatewayGroup = "", endpointCount?: number): Promise<WatchedService> {
     const client = await this.discovery();
     return await waitFor(`${service} to be in state ${state}`, async () => {
       const { services } = await client.listWatchedServices({ gatewayGroup, service, endpoints: true });
       const [found] = services;
-      if (found?.state === state) return found;
-      throw new Error(`it is in state ${found?.state}: ${found?.problem?.message}`);
+      if (found?.state === state && found.endpointCount === (endpointCount ?? found.endpointCount)) return found;
+      const words = `${found?.endpointCount} endpoints: ${found?.problem?.message}`;
+      throw new Error(`it is in state ${found?.state} with ${words}`);
     });
   }
 

@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -21,7 +22,8 @@ export async function exampleGateway(ports: Record<number, number>): Promise<str
 
 export async function temporaryDir(): Promise<{ path: string; remove(): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "sluice-test-"));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  // A program that has just been ended may have had a thread that was making a file.
+  return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 10 }) };
 }
 
 /** A running `sluice control-plane`. */
@@ -75,7 +77,9 @@ export class ControlPlane {
   async call(method: string, message: object): Promise<unknown> {
     const headers = { "content-type": "application/json", authorization: `Bearer ${await this.token()}` };
     const path = `/sluice.admin.v1.${method}`;
-    const answer = await ask(this.adminPort, { method: "POST", path, headers, body: JSON.stringify(message) });
+    // On a connection of its own: one that is kept may be closed by the server while the request is on its way.
+    const request = { method: "POST", path, headers, body: JSON.stringify(message), agent: new http.Agent() };
+    const answer = await ask(this.adminPort, request);
     if (answer.status !== 200) throw new Error(`${method}: ${answer.status} ${answer.body}`);
     return JSON.parse(answer.body);
   }

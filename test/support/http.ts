@@ -47,7 +47,7 @@ export function askRaw(
   return new Promise((resolve, reject) => {
     let got = "";
     const socket = net.connect(port, "127.0.0.1", () => socket.write(bytes));
-    socket.setTimeout(20_000, () => {
+    socket.setTimeout(60_000, () => {
       socket.destroy();
       reject(new Error(`no end of the answer; so far: ${JSON.stringify(got)}`));
     });
@@ -72,7 +72,7 @@ export function webSocketEcho(url: string, text: string, headers: Record<string,
       `GET ${pathname} HTTP/1.1\r\n${lines.join("")}connection: Upgrade\r\nupgrade: websocket\r\n` +
         "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
-    socket.setTimeout(20_000, () => socket.destroy(new Error("no answer to the handshake")));
+    socket.setTimeout(60_000, () => socket.destroy(new Error("no answer to the handshake")));
     socket.on("error", reject);
     let got = Buffer.alloc(0);
     let open = false;

@@ -108,6 +108,8 @@ export class Kube {
       120_000,
     );
     if (up === "ended") throw new Error(`kube-apiserver ended: ${api2.stderr.slice(-2_000)}`);
+    // One that has lost all makes it anew some time after it is ready.
+    await waitFor("the namespace", async () => (await this.#send("GET", "/api/v1/namespaces/default")).status === 200);
   }
 
   /** Calls the API as the admin. @returns the answer's object */
@@ -191,7 +193,7 @@ export class Kube {
   }
 
   async #send(method: "GET" | "POST" | "PUT" | "DELETE", path: string, body?: object) {
-    this.#agent ??= new Agent({ connect: { ca: this.#ca }, headersTimeout: 10_000 });
+    this.#agent ??= new Agent({ connect: { ca: this.#ca }, headersTimeout: 60_000 });
     const { statusCode, body: answer } = await request(`https://127.0.0.1:${this.#ports.api}${path}`, {
       method,
       dispatcher: this.#agent,

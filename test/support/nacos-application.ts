@@ -7,6 +7,10 @@ import { serversOf } from "../../discovery/nacos/settings.ts";
 import type { TlsSettings } from "../../discovery/tls.ts";
 
 import type { Nacos } from "./nacos.ts";
+import { waitFor } from "./wait.ts";
+
+/** A server that is stopped for a test, or a machine that stands still, is no reason for an application to go. */
+const PATIENCE_MS = 120_000;
 
 /** What an instance is, beside its address. */
 interface InstanceFields {
@@ -41,8 +45,8 @@ export class NacosApplication {
     if (server === undefined) throw new Error("no server");
     const headers = async () => ({ accessToken: await login.token() });
     const tell = ({ body }: NacosMessage) => pushed((body as { serviceInfo?: NacosServiceInfo }).serviceInfo ?? {});
-    const options = { server, tls, namespace: "public", headers, pushed: tell };
-    return new NacosApplication(http, await NacosConnection.open(options, AbortSignal.timeout(10_000)));
+    const options = { server, tls, namespace: "public", headers, pushed: tell, patienceMs: PATIENCE_MS };
+    return new NacosApplication(http, await NacosConnection.open(options, AbortSignal.timeout(PATIENCE_MS)));
   }
 
   /** Registers an instance, or changes it. Nacos takes one of each service from a connection. */
@@ -65,9 +69,13 @@ export class NacosApplication {
   }
 
   async #send(type: string, serviceName: string, ip: string, more: InstanceFields): Promise<void> {
-    await this.#connection.request("InstanceRequest", {
-      ...{ namespace: "public", groupName: "DEFAULT_GROUP", serviceName, type, module: "naming" },
-      instance: { ip, port: 8080, weight: 1, healthy: true, enabled: true, ephemeral: true, metadata: {}, ...more },
+    // A token of a few seconds may end on the way to a server that is slow.
+    await waitFor(`${type} of ${serviceName}`, async () => {
+      await this.#connection.request("InstanceRequest", {
+        ...{ namespace: "public", groupName: "DEFAULT_GROUP", serviceName, type, module: "naming" },
+        instance: { ip, port: 8080, weight: 1, healthy: true, enabled: true, ephemeral: true, metadata: {}, ...more },
+      });
+      return true;
     });
   }
 }

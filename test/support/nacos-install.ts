@@ -119,9 +119,7 @@ async function install({ dependencies, management = "", java, file }: Recipe, to
   const plugin = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies";
   const args = ["-n", "10", "mvn", "-q", "-B", "-C", "-f", join(to, "pom.xml"), plugin];
   const options = [`-DoutputDirectory=${join(to, "lib")}`, "-DincludeScope=runtime"];
-  const copy = () => run("nice", [...args, ...options], { maxBuffer: 16 << 20 });
-  // Some two hundred downloads: one may fail.
-  await copy().catch(copy);
+  await run("nice", [...args, ...options], { maxBuffer: 16 << 20 });
   const sources = join(to, `src/${file}.java`);
   await run("javac", ["-nowarn", "-proc:none", "-cp", `${join(to, "lib")}/*`, "-d", join(to, "classes"), sources]);
 }

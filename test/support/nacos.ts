@@ -160,8 +160,12 @@ export class Nacos {
   ): Promise<void> {
     const query = new URLSearchParams({ accessToken: this.#token });
     for (const [name, value] of Object.entries(fields)) if (value !== undefined) query.set(name, String(value));
-    const { text } = await this.#ask(`/nacos/v3/admin/ns/${noun}?${query.toString()}`, method);
-    if ((JSON.parse(text) as { code?: number }).code !== 0) throw new Error(`${method} ${noun}: ${text}`);
+    // A server that is ready may still be without a leader for what it keeps.
+    await waitFor(`${method} ${noun} to be taken`, async () => {
+      const { text } = await this.#ask(`/nacos/v3/admin/ns/${noun}?${query.toString()}`, method);
+      if ((JSON.parse(text) as { code?: number }).code === 0) return true;
+      throw new Error(text);
+    });
   }
 
   #properties(): string {

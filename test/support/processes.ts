@@ -7,6 +7,9 @@ export const root = join(import.meta.dirname, "../..");
 /** The `sluice` command, as operators run it. */
 export const sluicePath = join(root, "control-plane/cli/sluice");
 
+/** What it may take to end when told to; a control plane that is killed instead leaves more behind. */
+const STOP_MS_MAX = 60_000;
+
 /** A program under test, with all that it printed. */
 export class Program {
   readonly child: ChildProcess;
@@ -56,7 +59,7 @@ export class Program {
     if (this.exited) return;
     const gone = once(this.child, "exit");
     this.child.kill(signal);
-    const force = setTimeout(() => this.child.kill("SIGKILL"), 15_000);
+    const force = setTimeout(() => this.child.kill("SIGKILL"), STOP_MS_MAX);
     await gone;
     clearTimeout(force);
   }

@@ -56,7 +56,7 @@ export async function startRecordingOrigin(): Promise<RecordingOrigin> {
     else seen.set(mark, [it]);
     return it;
   };
-  const server = http.createServer({ keepAliveTimeout: 60_000, maxHeaderSize: 128 * 1024 }, (request, response) => {
+  const server = http.createServer({ keepAliveTimeout: 0, maxHeaderSize: 128 * 1024 }, (request, response) => {
     const hash = createHash("sha256");
     let length = 0;
     request.on("data", (chunk: Buffer) => {

@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+
+import { freePort } from "./ports.ts";
 
 /** How long a question may wait: "500ms", "240s". */
 const milliseconds = (wait: string) => Number.parseInt(wait, 10) * (wait.endsWith("ms") ? 1 : 1_000);
@@ -32,14 +33,18 @@ export class ScriptedConsul implements AsyncDisposable {
     this.#close = close;
   }
 
-  /** @param at where another one was before; 0: anywhere */
-  static async start(at = 0): Promise<ScriptedConsul> {
-    const server = createServer((request, response) => {
+  /** @param at where another one was before; default: a port that nobody else is given when this one goes */
+  static async start(at?: number): Promise<ScriptedConsul> {
+    // Consul doesn't end kept connections after some seconds either, at a moment when the next question may be on its way.
+    const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
       const token = request.headers["x-consul-token"];
       consul.#answer(request.url ?? "", response, typeof token === "string" ? token : "");
     });
-    await new Promise<void>((resolve) => server.listen(at, "127.0.0.1", resolve));
-    const { port } = server.address() as AddressInfo;
+    const port = at ?? (await freePort());
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, "127.0.0.1", resolve);
+    });
     const consul: ScriptedConsul = new ScriptedConsul(`http://127.0.0.1:${port}`, port, async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -28,7 +28,10 @@ export class SteadyClients implements SteadyLoad {
 
   /** Begins. @param client goes on until {@link stopped}; it is told its number */
   run(clients: number, client: (which: number) => Promise<void>): this {
-    this.#running = Array.from({ length: clients }, (_, which) => client(which));
+    // One that throws has failed, and at once: whoever stops the load comes later.
+    const run = (which: number) =>
+      client(which).catch((error: unknown) => this.fail(`client ${which}: ${String(error)}`));
+    this.#running = Array.from({ length: clients }, (_, which) => run(which));
     return this;
   }
 

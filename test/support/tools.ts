@@ -8,24 +8,48 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
 export const cacheDir = process.env["SLUICE_TEST_CACHE"] ?? join(homedir(), ".cache/sluice-test");
 
-/** Fills `cacheDir/name` by `fill` unless it is there; half-filled folders never count. */
-export async function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
+/** What is being filled by this process: whoever comes meanwhile waits for it. */
+const filling = new Map<string, Promise<string>>();
+
+/** A registry may be away for a moment; so often a folder is filled before it counts as a failure. */
+const FILLS_MAX = 4;
+const FILL_PAUSE_MS = 5_000;
+
+/** Fills `cacheDir/name` by `fill` unless it is there; half-filled folders never count, and a fill that fails is tried again. */
+export function cached(name: string, fill: (dir: string) => Promise<void>): Promise<string> {
   const dir = join(cacheDir, name);
-  if (existsSync(dir)) return dir;
-  const filling = `${dir}.${process.pid}`;
-  await rm(filling, { recursive: true, force: true });
-  await mkdir(filling, { recursive: true });
-  await fill(filling);
-  await rename(filling, dir).catch(async (error: NodeJS.ErrnoException) => {
+  if (existsSync(dir)) return Promise.resolve(dir);
+  const known = filling.get(name);
+  if (known !== undefined) return known;
+  const filled = fillAgain(dir, fill).finally(() => filling.delete(name));
+  filling.set(name, filled);
+  return filled;
+}
+
+async function fillAgain(dir: string, fill: (dir: string) => Promise<void>): Promise<string> {
+  const folder = `${dir}.${process.pid}`;
+  for (let left = FILLS_MAX - 1; ; left--) {
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    try {
+      await fill(folder);
+      break;
+    } catch (error) {
+      if (left === 0) throw error;
+      await sleep(FILL_PAUSE_MS);
+    }
+  }
+  await rename(folder, dir).catch(async (error: NodeJS.ErrnoException) => {
     // Another test process was faster.
     if (!existsSync(dir)) throw error;
-    await rm(filling, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   });
   return dir;
 }

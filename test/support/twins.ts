@@ -93,7 +93,7 @@ export const clusterJson = (name: string, port: number | JsonObject): JsonObject
   ...(typeof port === "number"
     ? {
         type: "STATIC",
-        connectTimeout: "1s",
+        connectTimeout: "60s",
         loadAssignment: {
           clusterName: name,
           endpoints: [
@@ -172,14 +172,10 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
         return { native: await of("native"), envoy: await of("envoy") };
       },
       lines: (file, count) =>
-        waitFor(
-          `${count} lines in ${file}`,
-          async () => {
-            const both = { native: await linesOf("native", file), envoy: await linesOf("envoy", file) };
-            return both.native.length >= count && both.envoy.length >= count ? both : undefined;
-          },
-          30_000,
-        ),
+        waitFor(`${count} lines in ${file}`, async () => {
+          const both = { native: await linesOf("native", file), envoy: await linesOf("envoy", file) };
+          return both.native.length >= count && both.envoy.length >= count ? both : undefined;
+        }),
       prometheus: async () => ({
         native: prometheusText(native.samples()),
         envoy: (await ask(adminPort, { path: "/stats/prometheus" })).body,

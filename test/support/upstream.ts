@@ -22,12 +22,12 @@ export interface Upstream {
 }
 
 /**
- * A back end that answers each request with what it saw, echoes WebSocket messages, and does what these request headers tell it:
+ * A back end that keeps its connections open, whatever stands still for how long, answers each request with what it saw, echoes WebSocket messages, and does what these request headers tell it:
  * `x-test-status: 503`, `x-test-delay-ms: 200`, `x-test-length: 100000` (a body of that size instead of the echo), `x-test-abort: 1`.
  */
 export async function startUpstream(name: string, port = 0, address = "127.0.0.1"): Promise<Upstream> {
   const sockets = new Set<Socket>();
-  const server = http.createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+  const server = http.createServer({ keepAliveTimeout: 0 }, (request, response) => {
     const hash = createHash("sha256");
     let bodyLength = 0;
     request.on("data", (chunk: Buffer) => {
@@ -63,7 +63,7 @@ export async function startUpstream(name: string, port = 0, address = "127.0.0.1
         response.end(JSON.stringify(echo));
       };
       const delayMs = Number(told("delay-ms") ?? 0);
-      if (delayMs > 0) setTimeout(answer, delayMs);
+      if (delayMs > 0) setTimeout(answer, delayMs).unref();
       else answer();
     });
   });
@@ -71,7 +71,9 @@ export async function startUpstream(name: string, port = 0, address = "127.0.0.1
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
-  server.on("upgrade", (request, socket: Socket) => {
+  server.on("upgrade", (request, socket: Socket, ahead: Buffer) => {
+    // What came with the request.
+    if (ahead.length > 0) socket.unshift(ahead);
     const key = request.headers["sec-websocket-key"];
     // RFC 6455, 1.3.
     const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");

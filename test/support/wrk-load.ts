@@ -31,7 +31,7 @@ end
 /** Starts wrk, which asks as fast as it is answered, on connections that are kept; `stop` ends it. `script`: a file that makes the requests. */
 export async function startWrk(port: number, host: string, connections: number, script?: string) {
   const { path, env } = await wrk();
-  const args = ["-t1", `-c${connections}`, "-d3600s", "--timeout", "30s", "-H", `Host: ${host}`];
+  const args = ["-t1", `-c${connections}`, "-d3600s", "--timeout", "60s", "-H", `Host: ${host}`];
   if (script !== undefined) args.push("-s", script);
   const startedAt = performance.now();
   const program = new Program(path, [...args, `http://127.0.0.1:${port}/`], { env });

@@ -151,6 +151,7 @@ export class RecordingDelta extends RecordingStream<DeltaDiscoveryResponse> {
   /** What a data plane would hold: type URL -> name -> resource. Refused responses leave no trace. */
   readonly state = new Map<string, Map<string, HeldResource>>();
   readonly #options: RecordingOptions;
+  readonly #unanswered: DeltaDiscoveryResponse[] = [];
   #first = true;
 
   constructor(address: string, options: RecordingOptions = {}) {
@@ -164,6 +165,14 @@ export class RecordingDelta extends RecordingStream<DeltaDiscoveryResponse> {
     if (this.#first) message.node ??= nodeOf(this.#options);
     this.#first = false;
     this.sendRaw(toBinary(DeltaDiscoveryRequestSchema, message));
+  }
+
+  /** The first response that was left without an answer, once it has come: the server has sent it before that. */
+  async offered(): Promise<DeltaDiscoveryResponse> {
+    await this.until(() => this.#unanswered.length > 0);
+    const offered = this.#unanswered.shift();
+    if (offered === undefined) throw new Error("somebody else has taken it");
+    return offered;
   }
 
   answer(response: DeltaDiscoveryResponse, answer: Answer = "ack"): void {
@@ -193,6 +202,7 @@ export class RecordingDelta extends RecordingStream<DeltaDiscoveryResponse> {
       }
       for (const name of response.removedResources) held.delete(name);
     }
+    if (answer === "none") this.#unanswered.push(response);
     this.responses.push(response);
     this.answer(response, answer);
   }

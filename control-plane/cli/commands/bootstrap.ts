@@ -3,6 +3,8 @@ import { isIP } from "node:net";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 
+import { CONTROL_PLANE_CLUSTER } from "#proto/control-plane-cluster.ts";
+
 import { CliError, exitCode } from "../errors.ts";
 import { type JoinOptions, joinProblem } from "../join-options.ts";
 import type { GlobalOptions } from "../options.ts";
@@ -38,7 +40,7 @@ const RE2_PROGRAM_SIZE_MAX = 65_536;
 /** Envoy's Bootstrap (envoy.config.bootstrap.v3), field names as in Envoy's documentation. */
 function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, token: string | undefined) {
   const { xds, group, nodeId, admin, maxConnections } = options;
-  const grpcServices = [{ envoy_grpc: { cluster_name: XDS_CLUSTER } }];
+  const grpcServices = [{ envoy_grpc: { cluster_name: CONTROL_PLANE_CLUSTER } }];
   const ads = { resource_api_version: "V3", ads: {}, initial_fetch_timeout: "0s" };
   return {
     node: { id: nodeId ?? hostname(), cluster: group },
@@ -67,7 +69,7 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
       }),
       clusters: [
         {
-          name: XDS_CLUSTER,
+          name: CONTROL_PLANE_CLUSTER,
           // An address needs no resolver; a name is resolved again and again, as control planes move.
           type: /^(\[|[\d.]+:)/.test(xds) ? "STATIC" : "STRICT_DNS",
           connect_timeout: "5s",
@@ -86,7 +88,7 @@ function envoyBootstrap(options: Omit<BootstrapOptions, keyof GlobalOptions>, to
             tcp_keepalive: { keepalive_probes: 3, keepalive_time: 30, keepalive_interval: 10 },
           },
           load_assignment: {
-            cluster_name: XDS_CLUSTER,
+            cluster_name: CONTROL_PLANE_CLUSTER,
             endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(xds) } }] }],
           },
         },
@@ -155,7 +157,6 @@ function transportSocket({ xds, xdsTls, xdsCa, xdsCert, xdsKey }: JoinOptions & 
   };
 }
 
-const XDS_CLUSTER = "xds_cluster";
 const TOKEN_SECRET = "join_token";
 
 /** The filters of requests to the control plane, of which the first adds the token to whatever is asked of it. */

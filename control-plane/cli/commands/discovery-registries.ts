@@ -19,7 +19,7 @@ export function registryTable(all: readonly WatchedRegistry[], style: Paint): st
   ]);
   return withNotes(
     table(registryHead, rows),
-    all.map(({ problem }) => problem?.message),
+    all.map(({ problem }) => (problem === undefined ? [] : [problem.message])),
     style,
   );
 }
@@ -49,12 +49,12 @@ const healthOf = (problem: DiscoveryProblem | undefined, style: Paint) =>
   problem === undefined ? style("green", "ANSWERS") : style("red", problem.kind.toUpperCase());
 
 /** Under each row what is wrong with it. */
-export function withNotes(text: string, notes: readonly (string | undefined)[], style: Paint): string {
+export function withNotes(text: string, notes: readonly (readonly string[])[], style: Paint): string {
   const [head = "", ...lines] = text.split("\n");
-  const body = lines.flatMap((line, at) => {
-    const note = notes[at];
-    return note === undefined ? [line] : [line, `  ${style("red", "└─")} ${printable(note)}`];
-  });
+  const body = lines.flatMap((line, at) => [
+    line,
+    ...(notes[at] ?? []).map((note) => `  ${style("red", "└─")} ${printable(note)}`),
+  ]);
   return [style("dim", head), ...body].join("\n");
 }
 

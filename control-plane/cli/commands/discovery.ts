@@ -1,3 +1,5 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+
 import { toPlain } from "#proto/plain.ts";
 import {
   type FoundService,
@@ -63,12 +65,16 @@ export async function endpoints(service: string, options: DiscoveryOptions, term
   return exitCode.ok;
 }
 
-/** `sluice discovery problems`: everything that isn't fresh; exit code 2 if there is anything. */
+/** `sluice discovery problems`: everything that isn't fresh, or of which an upstream takes nothing; exit code 2 if there is anything. */
 export async function problems(options: DiscoveryOptions, terminal: Terminal): Promise<number> {
-  const all = (await listWatched(options, "", false)).filter(({ state }) => state !== WatchState.FRESH);
+  const all = (await listWatched(options, "", false)).filter(
+    ({ state, choices }) => state !== WatchState.FRESH || choices.some(({ problem }) => problem !== ""),
+  );
   const data = all.map((each) => toPlain(WatchedServiceSchema, each));
   await print(terminal, options.output, data, () =>
-    all.length === 0 ? "Every service is fresh." : serviceTable(all, terminal.style),
+    all.length === 0
+      ? "Every service is fresh, and every upstream takes some of its endpoints."
+      : serviceTable(all, terminal.style),
   );
   return all.length === 0 ? exitCode.ok : exitCode.changes;
 }
@@ -111,16 +117,37 @@ function serviceTable(all: readonly WatchedService[], style: Paint): string {
     since(each.lastEventTime),
     // Unknown of an answer of the run before.
     each.lastChangeTime === undefined ? "-" : since(each.lastChangeTime),
-    printable(each.users.join(", ")),
+    printable(usersText(each)),
   ]);
-  return withNotes(table(serviceHead, rows), all.map(noteOn), style);
+  return withNotes(table(serviceHead, rows), all.map(notesOn), style);
 }
 
-/** What is wrong with a service, in a line; undefined if nothing is. */
-function noteOn({ problem, state, registry, gatewayGroup }: WatchedService): string | undefined {
-  if (problem !== undefined || state !== WatchState.UNKNOWN_SERVICE) return problem?.message;
+/** Who uses a service, and how many of its endpoints, where that isn't all that can be used: "shop/all, shop/v2 (1)". */
+const usersText = ({ choices, usableCount }: WatchedService): string =>
+  choices
+    .map(({ upstream, chosenCount }) => (chosenCount === usableCount ? upstream : `${upstream} (${chosenCount})`))
+    .join(", ");
+
+/** What is wrong with a service, a line for each. */
+function notesOn(service: WatchedService): string[] {
+  const { problem, state, registry, gatewayGroup, choices, usableCount, heldUntilTime } = service;
+  const notes: string[] = [];
   const group = gatewayGroup === "default" ? "" : ` --group ${gatewayGroup}`;
-  return `the registry answers, and has no service of this name: sluice discovery find ${registry}${group}`;
+  if (state === WatchState.HELD && heldUntilTime !== undefined) {
+    const until = timestampDate(heldUntilTime).toLocaleTimeString("en-GB");
+    const advice = "if it is right, holdEmpty: 0s on the registry believes it now";
+    notes.push(`${problem?.message}; held until ${until}: ${advice}`);
+  } else if (problem !== undefined) notes.push(problem.message);
+  else if (state === WatchState.UNKNOWN_SERVICE) {
+    notes.push(`the registry answers, and has no service of this name: sluice discovery find ${registry}${group}`);
+  }
+  const none = choices.filter((choice) => choice.problem !== "");
+  // What concerns all of them is said once.
+  const [first] = none;
+  if (first !== undefined && usableCount === 0 && none.every((choice) => choice.problem === first.problem)) {
+    return [...notes, first.problem];
+  }
+  return [...notes, ...none.map((choice) => `${choice.upstream} takes none: ${choice.problem}`)];
 }
 
 const healths: ReadonlyMap<EndpointHealth, string> = new Map([
@@ -146,7 +173,12 @@ function endpointTable(service: WatchedService, style: Paint): string {
         .join(","),
     ) || "-",
   ]);
-  return [title, table(endpointHead, rows)].join("\n");
+  const takers = service.choices.map(
+    ({ upstream, chosenCount, problem }) =>
+      `${printable(upstream)} takes ${chosenCount} of ${all.length}${problem === "" ? "" : `: ${printable(problem)}`}`,
+  );
+  const why = service.problem === undefined ? [] : [printable(service.problem.message)];
+  return [title, ...why, table(endpointHead, rows), ...takers].join("\n");
 }
 
 /** Where an instance is, and by hints the zones that it is there for: "b", "b for a". */

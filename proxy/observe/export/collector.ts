@@ -1,11 +1,14 @@
 import http from "node:http";
 
-import type { Client, ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
+import type { ClientOptions, ClientWritableStream } from "@grpc/grpc-js";
+
+import { CONTROL_PLANE_CLUSTER } from "#proto/control-plane-cluster.ts";
 
 import { type Cluster, type Endpoint, tlsOf } from "../../cluster/cluster.ts";
 import type { DataPathStats, Runtime } from "../../listen/context.ts";
 import { clientTls } from "../../upstream/tls.ts";
 import { clusterCredentials, openSecure, type SecureEndpoint } from "./collector-tls.ts";
+import { type Channel, type ControlPlaneAccess, controlPlaneChannel } from "./control-plane.ts";
 
 /** What exporters need of the worker that they run in. */
 export interface ExportContext {
@@ -14,6 +17,8 @@ export interface ExportContext {
   readonly secret: Runtime["secret"];
   /** How the proxy calls itself to collectors: its node id and gateway group. */
   readonly node: { readonly id: string; readonly cluster: string };
+  /** What the cluster of the control plane stands for; undefined: there is none. */
+  controlPlane(): ControlPlaneAccess | undefined;
   /** Where it is counted what was sent; undefined: nowhere. */
   readonly stats?: DataPathStats;
 }
@@ -75,7 +80,7 @@ export class GrpcCollector {
   readonly #context: ExportContext;
   readonly #cluster: string;
   readonly #authority: string;
-  #client: Client | undefined;
+  #channel: Channel | undefined;
 
   /** `authority`: what the collector is called; "": its cluster's name, as Envoy does. */
   constructor(context: ExportContext, cluster: string, authority: string) {
@@ -86,8 +91,7 @@ export class GrpcCollector {
 
   /** Sends one message and waits for the answer. */
   async unary(path: string, message: Uint8Array, timeoutMs: number): Promise<void> {
-    const client = await this.#connect();
-    const { Metadata } = await import("@grpc/grpc-js");
+    const { client, metadata } = await this.#connect();
     try {
       await new Promise<void>((resolve, reject) => {
         client.makeUnaryRequest(
@@ -95,7 +99,7 @@ export class GrpcCollector {
           identity,
           identity,
           Buffer.from(message),
-          new Metadata(),
+          metadata,
           { deadline: Date.now() + timeoutMs },
           (error) => (error === null ? resolve() : reject(error)),
         );
@@ -108,34 +112,38 @@ export class GrpcCollector {
 
   /** Opens a stream from us; `ended` is called once when it is over, for whatever reason. */
   async clientStream(path: string, ended: () => void): Promise<ClientWritableStream<Buffer>> {
-    const client = await this.#connect();
-    const { Metadata } = await import("@grpc/grpc-js");
-    const stream = client.makeClientStreamRequest(path, identity, identity, new Metadata(), () => ended());
+    const { client, metadata } = await this.#connect();
+    const stream = client.makeClientStreamRequest(path, identity, identity, metadata, () => ended());
     stream.on("error", () => {}); // Told by the callback.
     return stream;
   }
 
   /** The next call takes another endpoint, if there is one. */
   reset(): void {
-    this.#client?.close();
-    this.#client = undefined;
+    this.#channel?.client.close();
+    this.#channel = undefined;
   }
 
-  async #connect(): Promise<Client> {
-    if (this.#client !== undefined) return this.#client;
+  async #connect(): Promise<Channel> {
+    this.#channel ??= await this.#open();
+    return this.#channel;
+  }
+
+  async #open(): Promise<Channel> {
+    if (this.#cluster === CONTROL_PLANE_CLUSTER) {
+      const controlPlane = this.#context.controlPlane();
+      if (controlPlane === undefined) throw new Error("there is no control plane");
+      return await controlPlaneChannel(controlPlane);
+    }
     // Loaded when a collector is used: it is large, and most proxies have none.
-    const { Client: GrpcClient, credentials } = await import("@grpc/grpc-js");
+    const { Client, credentials, Metadata } = await import("@grpc/grpc-js");
     const { endpoint, secure } = endpointOf(this.#context, this.#cluster, this.#authority);
     const options: ClientOptions = {
       "grpc.default_authority": this.#authority,
       "grpc.enable_retries": 0,
       "grpc.use_local_subchannel_pool": 1,
     };
-    this.#client = new GrpcClient(
-      endpoint.key,
-      secure === undefined ? credentials.createInsecure() : await clusterCredentials(secure),
-      options,
-    );
-    return this.#client;
+    const channel = secure === undefined ? credentials.createInsecure() : await clusterCredentials(secure);
+    return { client: new Client(endpoint.key, channel, options), metadata: new Metadata() };
   }
 }

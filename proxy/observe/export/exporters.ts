@@ -9,7 +9,12 @@ export interface Exporter {
 }
 
 /** Where nothing is sent: resources that are compiled for trial. */
-const NOWHERE: ExportContext = { cluster: () => undefined, secret: () => undefined, node: { id: "", cluster: "" } };
+const NOWHERE: ExportContext = {
+  cluster: () => undefined,
+  secret: () => undefined,
+  controlPlane: () => undefined,
+  node: { id: "", cluster: "" },
+};
 
 /** The exporters of one worker. Two configurations that agree share one, so that a listener that changes keeps its streams. */
 export class Exporters {

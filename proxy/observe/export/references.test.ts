@@ -1,4 +1,4 @@
-/** A listener waits for the clusters that its logs and traces go to. */
+/** A listener waits for the clusters that its logs and traces go to; that of the control plane is there from the start. */
 import { fromJson } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
@@ -8,19 +8,18 @@ import { registry } from "#proto/registry.ts";
 import { listenerJson } from "../../../test/support/twins.ts";
 import { referencesOf } from "../../xds/references.ts";
 
-test("collectors' clusters are among a listener's references", () => {
-  const grpcService = { envoyGrpc: { clusterName: "logs" } };
+const grpcLog = (clusterName: string) => ({
+  name: "grpc",
+  typedConfig: {
+    "@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+    commonConfig: { logName: "l", grpcService: { envoyGrpc: { clusterName } } },
+  },
+});
+
+test("collectors' clusters are among a listener's references, but for the control plane's own", () => {
   const manager = {
     rds: { routeConfigName: "r", configSource: { ads: {} } },
-    accessLog: [
-      {
-        name: "grpc",
-        typedConfig: {
-          "@type": "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
-          commonConfig: { logName: "l", grpcService },
-        },
-      },
-    ],
+    accessLog: [grpcLog("logs"), grpcLog("xds_cluster")],
     tracing: {
       provider: {
         name: "otel",

@@ -7,10 +7,15 @@ import {
   HttpGrpcAccessLogConfigSchema,
 } from "#envoy/extensions/access_loggers/grpc/v3/als_pb.ts";
 import type { HttpConnectionManager } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
+import { CONTROL_PLANE_CLUSTER } from "#proto/control-plane-cluster.ts";
 import { unpack } from "#proto/registry.ts";
 
-const clusterOf = (service: GrpcService | undefined): string =>
-  service?.targetSpecifier.case === "envoyGrpc" ? service.targetSpecifier.value.clusterName : "";
+/** "" for the control plane's, too: that one is there from the start. */
+const clusterOf = (service: GrpcService | undefined): string => {
+  if (service?.targetSpecifier.case !== "envoyGrpc") return "";
+  const { clusterName } = service.targetSpecifier.value;
+  return clusterName === CONTROL_PLANE_CLUSTER ? "" : clusterName;
+};
 
 /** Clusters that an HttpConnectionManager sends logs and traces to; "" for what names none. */
 export function collectorClusters({ accessLog, tracing }: HttpConnectionManager): string[] {

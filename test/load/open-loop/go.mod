@@ -1,0 +1,3 @@
+module sluice/test/load/open-loop
+
+go 1.24
