@@ -10,6 +10,7 @@ import { EndpointHealth, ServiceKeySchema, ServiceSnapshotSchema } from "#sluice
 import { type ServiceState, toSnapshot } from "./endpoints.ts";
 import { packEndpoints, unpackEndpoints } from "./slice-endpoints.ts";
 import { type EndpointSlice, type Service, type Slice, toServiceInfo, toSlice } from "./slices.ts";
+import { SlicesByService } from "./slices-by-service.ts";
 
 /** Recorded from a real API server: see README.md there. */
 const recorded = <T>(name: string) =>
@@ -143,4 +144,27 @@ test("whatever order the slices come in, the snapshot is the same, without dupli
       },
     ),
   );
+});
+
+test("what is listed again stays the object that it was; after a restored backup the same version may say something else", () => {
+  const labels = { "kubernetes.io/service-name": "orders" };
+  const metadata = { name: "orders-a", namespace: "shop", uid: "1", resourceVersion: "7", labels };
+  const sliceAt = (address: string) =>
+    ({ metadata, addressType: "IPv4", ports: [{ port: 80 }], endpoints: [{ addresses: [address] }] }) as EndpointSlice;
+  const before = toSlice(sliceAt("10.0.0.1"));
+  expect(toSlice(sliceAt("10.0.0.1"), before)).toBe(before);
+  const restored = toSlice(sliceAt("10.0.0.2"), before);
+  expect(restored?.endpoints).toContain("10.0.0.2");
+  const slices = new SlicesByService();
+  expect(slices.set("shop/orders-a", before as Slice)).toEqual(["shop/orders"]);
+  expect(slices.set("shop/orders-a", before as Slice)).toEqual([]);
+  expect(slices.set("shop/orders-a", restored as Slice)).toEqual(["shop/orders"]);
+
+  const serviceOn = (port: number): Service => ({
+    metadata: { ...metadata, name: "orders" },
+    spec: { ports: [{ port }] },
+  });
+  const info = toServiceInfo(serviceOn(80));
+  expect(toServiceInfo(serviceOn(80), info)).toBe(info);
+  expect(toServiceInfo(serviceOn(81), info).ports).toEqual([{ name: "", port: 81 }]);
 });

@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
+
+import { turn } from "../turns.ts";
 import type { KubernetesApi } from "./api.ts";
 import { nameOf, type ReflectTimes, reflect, type Sink } from "./reflect.ts";
-import { turn } from "../turns.ts";
-
 import {
   type EndpointSlice,
   saysTheSame,
@@ -111,7 +112,7 @@ export class Scope {
       keep: (service) => toServiceInfo(service, this.#services.get(nameOf(service))),
       replace: async (objects) => {
         const now = new Map(objects);
-        const changed = await changes(this.#services, now, (one, other) => one.version === other.version);
+        const changed = await changes(this.#services, now, isDeepStrictEqual);
         await this.#tell(changed, () => (this.#services = now));
         if (first) this.#listDone();
         first = false;

@@ -1,4 +1,4 @@
-import type { Slice } from "./slices.ts";
+import { type Slice, saysTheSame } from "./slices.ts";
 
 /** The service that a slice belongs to, "namespace/name". */
 export const ownerOf = (slice: Slice | undefined): string | undefined => slice && `${slice.namespace}/${slice.service}`;
@@ -33,7 +33,7 @@ export class SlicesByService {
     const known = slices.find((each) => each.name === slice.name);
     this.#byService.set(owner, [...slices.filter((each) => each !== known), slice]);
     this.#owners.set(name, owner);
-    return known?.version === slice.version ? [] : [owner];
+    return known?.version === slice.version && saysTheSame(known, slice) ? [] : [owner];
   }
 
   /** @returns the services that changed */

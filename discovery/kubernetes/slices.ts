@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+
 import type { KubernetesObject, ObjectMeta } from "./reflect.ts";
 import { type ApiEndpoint, type PackedEndpoints, packEndpoints } from "./slice-endpoints.ts";
 
@@ -58,11 +60,10 @@ const versionOf = ({ uid = "", resourceVersion = "" }: ObjectMeta) =>
  */
 export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSlice, before?: Slice): Slice | undefined {
   const version = versionOf(metadata);
-  if (before?.version === version) return before;
   const service = metadata.labels?.[SERVICE_NAME_LABEL];
   if (!service || (addressType !== "IPv4" && addressType !== "IPv6")) return undefined;
   const packed = packEndpoints(endpoints ?? []);
-  return {
+  const slice: Slice = {
     name: before?.name ?? metadata.name,
     namespace: before?.namespace ?? metadata.namespace ?? "",
     service: service === before?.service ? before.service : service,
@@ -74,26 +75,24 @@ export function toSlice({ metadata, addressType, ports, endpoints }: EndpointSli
     ),
     endpoints: packed === before?.endpoints ? before.endpoints : packed,
   };
+  return before?.version === version && saysTheSame(before, slice) ? before : slice;
 }
 
-/** Whether two versions of a slice have the same endpoints, on the same ports. */
-export function saysTheSame(one: Slice, other: Slice): boolean {
-  if (one.version === other.version) return true;
-  return (
-    one.endpoints === other.endpoints &&
-    one.family === other.family &&
-    one.service === other.service &&
-    one.ports?.length === other.ports?.length &&
-    (one.ports ?? []).every(({ name, port }, at) => name === other.ports?.[at]?.name && port === other.ports[at].port)
-  );
-}
+/**
+ * Whether two versions of a slice have the same endpoints, on the same ports. The versions themselves don't tell: they change with what nobody reads,
+ * such as annotations, and an etcd that is restored from a backup gives those of lost changes to other ones.
+ */
+export const saysTheSame = (one: Slice, other: Slice): boolean =>
+  one.endpoints === other.endpoints &&
+  one.family === other.family &&
+  one.service === other.service &&
+  isDeepStrictEqual(one.ports, other.ports);
 
 /** A Service as it is kept; the one before, if it is the same. */
 export function toServiceInfo({ metadata, spec }: Service, before?: ServiceInfo): ServiceInfo {
   const version = versionOf(metadata);
-  if (before?.version === version) return before;
   const family = spec?.ipFamilies?.[0];
-  return {
+  const info: ServiceInfo = {
     name: metadata.name,
     namespace: metadata.namespace ?? "",
     version,
@@ -103,4 +102,5 @@ export function toServiceInfo({ metadata, spec }: Service, before?: ServiceInfo)
     family: family === "IPv4" || family === "IPv6" ? family : undefined,
     externalName: spec?.type === "ExternalName" ? (spec.externalName ?? "") : "",
   };
+  return isDeepStrictEqual(before, info) ? (before ?? info) : info;
 }
