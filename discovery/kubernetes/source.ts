@@ -4,7 +4,6 @@ import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice
 
 import {
   DiscoveryError,
-  type DiscoveryErrorKind,
   LIST_MAX,
   type ListedService,
   type RegistryIdentity,
