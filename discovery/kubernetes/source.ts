@@ -2,14 +2,7 @@ import { create } from "@bufbuild/protobuf";
 
 import { type ServiceKey, ServiceKeySchema, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
-import {
-  DiscoveryError,
-  type DiscoveryErrorKind,
-  LIST_MAX,
-  type ListedService,
-  type RegistryIdentity,
-  type Source,
-} from "../source.ts";
+import { DiscoveryError, LIST_MAX, type ListedService, type RegistryIdentity, type Source } from "../source.ts";
 import { turn } from "../turns.ts";
 
 import type { ClusterAccess } from "./access.ts";
