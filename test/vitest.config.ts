@@ -10,8 +10,8 @@ export default defineConfig({
     maxWorkers: 2,
     pool: "forks",
     // Only what hangs meets these: a wait within a test gives up after 60 s and says what it waited for, and there may be several.
-    testTimeout: 240_000,
-    hookTimeout: 240_000,
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     expect: { poll: { timeout: 60_000 } },
   },
 });

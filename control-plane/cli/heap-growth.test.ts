@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { growthPercent } from "./heap-growth.ts";
+import { compacts, growthPercent } from "./heap-growth.ts";
 
 const MB = 1024 * 1024;
 
@@ -12,4 +12,12 @@ test.each([
   ["so that a heap just below the large ones grows by little more than they do", 150 * MB, 30],
 ])("%s", (_, usedBytes, percent) => {
   expect(growthPercent(usedBytes)).toBe(percent);
+});
+
+test.each([
+  ["not in a heap that has grown as it may", 110 * MB, 170 * MB, false],
+  ["when nearly half of much is unused", 110 * MB, 205 * MB, true],
+  ["not where little is unused, however large its share", 20 * MB, 80 * MB, false],
+])("objects are moved together %s", (_, usedBytes, heldBytes, expected) => {
+  expect(compacts(usedBytes, heldBytes)).toBe(expected);
 });

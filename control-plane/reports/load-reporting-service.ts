@@ -59,8 +59,7 @@ export function loadReportingService({
         const identity = nodes.identify(call, node);
         if (identity === undefined) return;
         const { gatewayGroup } = identity;
-        const exists = (name: string) => cache.resources(gatewayGroup, CDS)?.has(name) ?? false;
-        loads.report(gatewayGroup, clusterStats, shares, exists);
+        loads.report(gatewayGroup, clusterStats, shares, cache.resources(gatewayGroup, CDS));
         if (asked) return;
         asked = true;
         if (node?.clientFeatures.includes(SENDS_ALL)) ask(call, "all");

@@ -33,13 +33,18 @@ interface Share {
 /** The shares of one stream. */
 export type Shares = Share[];
 
-/** Loads that are kept apart; what comes after is added up as one. */
-const LOADS_MAX = 10_000;
+/** Clusters that are kept apart, of those that exist; what comes after is added up as one. */
+const CLUSTERS_MAX = 50_000;
+/** Localities of one cluster that are kept apart, and of all clusters beyond the first of each; what comes after is added up as one for each cluster. */
+const LOCALITIES_MAX = 64;
+const FURTHER_LOCALITIES_MAX = 10_000;
 const OTHER = "other";
 
 /** What data planes report of the load that they send to clusters (L1). Numbers are sums; a stream's part of "now" goes with the stream. */
 export class Loads {
   readonly #loads = new Map<string, Load>();
+  /** How many localities each cluster has, by gateway group and cluster. */
+  readonly #localities = new Map<string, number>();
   readonly #now: () => number;
   readonly #count: ReturnType<typeof counters>;
 
@@ -67,26 +72,31 @@ export class Loads {
    * Takes the report of one stream.
    *
    * @param shares those of the stream's report before; they are replaced
-   * @param exists whether the gateway group has a cluster; others are added up as one, so that nobody can fill the memory
+   * @param clusters those of the gateway group, undefined: there is no such group; what isn't there is added up as one for each group, so that nobody can
+   *   fill the memory, or the room of others
    */
   report(
     gatewayGroup: string,
     stats: readonly ClusterStats[],
     shares: Shares,
-    exists: (cluster: string) => boolean,
+    clusters: { has(cluster: string): boolean } | undefined,
   ): void {
     this.withdraw(shares);
     for (const each of stats) {
-      const cluster = exists(each.clusterName) ? each.clusterName : OTHER;
+      const known = clusters?.has(each.clusterName) === true;
+      const group = clusters === undefined ? OTHER : gatewayGroup;
+      const cluster = known ? each.clusterName : OTHER;
       const intervalMs = each.loadReportInterval === undefined ? 0 : durationMs(each.loadReportInterval);
       for (const locality of each.upstreamLocalityStats) {
-        shares.push(this.#add(gatewayGroup, cluster, locality, intervalMs));
+        shares.push(
+          this.#add(this.#load(group, cluster, known ? textOf(locality.locality) : ""), locality, intervalMs),
+        );
       }
       const dropped = toNumber(each.totalDroppedRequests);
       if (dropped === 0) continue;
-      const load = this.#load(gatewayGroup, cluster, "");
+      const load = this.#load(group, cluster, "");
       load.dropped += dropped;
-      this.#count.dropped.add(dropped, gatewayGroup, load.cluster);
+      this.#count.dropped.add(dropped, load.gatewayGroup, load.cluster);
     }
   }
 
@@ -99,8 +109,7 @@ export class Loads {
     }
   }
 
-  #add(gatewayGroup: string, cluster: string, stats: UpstreamLocalityStats, intervalMs: number): Share {
-    const load = this.#load(gatewayGroup, cluster, textOf(stats.locality));
+  #add(load: Load, stats: UpstreamLocalityStats, intervalMs: number): Share {
     const [issued, successful, failed] = [
       toNumber(stats.totalIssuedRequests),
       toNumber(stats.totalSuccessfulRequests),
@@ -122,14 +131,21 @@ export class Loads {
 
   #load(gatewayGroup: string, cluster: string, locality: string): Load {
     const key = `${gatewayGroup}\0${cluster}\0${locality}`;
-    let load = this.#loads.get(key);
-    if (load === undefined) {
-      const isFull = this.#loads.size >= LOADS_MAX;
-      if (isFull && gatewayGroup !== OTHER) return this.#load(OTHER, OTHER, OTHER);
-      const now = { inProgress: 0, requestsPerSecond: 0, reportTimeMs: this.#now() };
-      load = { gatewayGroup, cluster, locality, issued: 0, successful: 0, failed: 0, dropped: 0, ...now };
-      this.#loads.set(key, load);
+    const known = this.#loads.get(key);
+    if (known !== undefined) return known;
+    const ofCluster = `${gatewayGroup}\0${cluster}`;
+    const localities = this.#localities.get(ofCluster) ?? 0;
+    if (localities === 0) {
+      if (cluster !== OTHER && this.#localities.size >= CLUSTERS_MAX) return this.#load(OTHER, OTHER, "");
+    } else if (locality !== OTHER) {
+      const further = this.#loads.size - this.#localities.size;
+      if (localities >= LOCALITIES_MAX || further >= FURTHER_LOCALITIES_MAX)
+        return this.#load(gatewayGroup, cluster, OTHER);
     }
+    const now = { inProgress: 0, requestsPerSecond: 0, reportTimeMs: this.#now() };
+    const load = { gatewayGroup, cluster, locality, issued: 0, successful: 0, failed: 0, dropped: 0, ...now };
+    this.#loads.set(key, load);
+    this.#localities.set(ofCluster, localities + 1);
     return load;
   }
 }

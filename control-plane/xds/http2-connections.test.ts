@@ -17,6 +17,7 @@ import {
   GOAWAY,
   HEADERS,
   PREFACE,
+  RST_STREAM,
   SETTINGS,
 } from "../../test/support/http2-frames.ts";
 import { waitFor } from "../../test/support/wait.ts";
@@ -119,6 +120,22 @@ test("after the last stream of a connection the wait begins anew", async () => {
   await closed;
   const ended = framesTo(received(), HEADERS).filter(({ flags }) => flags & END_STREAM);
   expect(ended.map(({ streamId }) => streamId)).toEqual([1, 3]);
+});
+
+test("T5 a client that cancels very many streams at once keeps the others of its connection", async () => {
+  await using rig = await startXdsRig([]);
+  const { socket, received } = await open(rig);
+  const CANCEL = Buffer.from([0, 0, 0, 8]);
+  const cancelled = Array.from({ length: 1_500 }, (_, at) => 2 * at + 1);
+  for (const streamId of cancelled) socket.write(frame(HEADERS, END_HEADERS, streamId, headers(DELTA)));
+  for (const streamId of cancelled) socket.write(frame(RST_STREAM, 0, streamId, CANCEL));
+  socket.write(check(3_001));
+  const answered = () =>
+    framesTo(received(), HEADERS).some((each) => each.streamId === 3_001 && each.flags & END_STREAM);
+  await waitFor("an answer, or the end", () => socket.destroyed || answered(), 60_000);
+  expect(answered()).toBe(true);
+  expect(framesTo(received(), GOAWAY)).toEqual([]);
+  socket.destroy();
 });
 
 test("a server that ends cuts clients that don't close their side", async () => {

@@ -14,6 +14,9 @@ export interface Http2Options {
   readonly onIdle: () => void;
 }
 
+/** Streams that a client may cancel on one connection, once it has cancelled as many as it may have: node:http2's own rate. */
+const RESETS_PER_SECOND = 33;
+
 /** All connections of a port that speak HTTP/2. */
 export class Http2Connections {
   readonly #options: Http2Options;
@@ -28,6 +31,10 @@ export class Http2Connections {
       // A response to a client that holds tens of thousands of resources is written in one go; what is written is bounded where it is made.
       maxSessionMemory: Number.MAX_SAFE_INTEGER,
       settings: { maxConcurrentStreams: options.limits.streamsMax },
+      // Who may have so many streams may cancel them at once, as a load balancer does that loses the data planes behind it. By default the
+      // whole connection, with everybody else's streams, ends after a thousand.
+      streamResetBurst: options.limits.streamsMax,
+      streamResetRate: RESETS_PER_SECOND,
     });
     this.#server.on("stream", options.onStream);
   }

@@ -8,6 +8,8 @@ const LF = 0x0a;
 const SP = 0x20;
 const HTAB = 0x09;
 
+/** Options that a client's connection fields may have in all, as with Envoy: each is looked for among the fields. */
+const CONNECTION_OPTIONS_MAX = 9;
 /** How many digits a content-length may have: what a double counts exactly. */
 const CONTENT_LENGTH_DIGITS_MAX = 15;
 
@@ -35,6 +37,8 @@ export class Message {
   bodyAt = 0;
   /** Fields that were left out for an underscore in their name. */
   droppedFields = 0;
+  /** Options that `connection` has had so far. */
+  connectionOptions = 0;
   /** Fields that `connection` names, besides those that are dropped anyway. */
   connectionNames: string[] | undefined = undefined;
 
@@ -222,13 +226,14 @@ function interpretConnection(message: Message, value: string): typeof DROP | Vio
   // What nearly all messages say needs no list.
   if (value === "keep-alive" || value === "Keep-Alive") {
     message.keepAlive = true;
-    return DROP;
+    return ++message.connectionOptions > CONNECTION_OPTIONS_MAX && message.isRequest ? violations.connection : DROP;
   }
   for (const option of tokensOf(value)) {
+    if (option === "") continue;
+    if (++message.connectionOptions > CONNECTION_OPTIONS_MAX && message.isRequest) return violations.connection;
     if (option === "close") message.close = true;
     else if (option === "keep-alive") message.keepAlive = true;
     else if (option === "upgrade") message.connectionUpgrade = true;
-    else if (option === "") continue;
     else if (!isToken(option) || notConnectionsOwn.has(option)) return violations.connection;
     else (message.connectionNames ??= []).push(option);
   }
@@ -263,6 +268,8 @@ const isProtected = (name: string): boolean =>
   name === "x-request-id" ||
   name.startsWith("x-forwarded-");
 
+/** Goes by the fields that there are: a list of names can be much longer. */
 function removeNamed(headers: Headers, names: readonly string[]): void {
-  for (const name of new Set(names)) if (!isProtected(name)) headers.remove(name);
+  const named = new Set(names);
+  for (const name of new Set(headers.names)) if (named.has(name) && !isProtected(name)) headers.remove(name);
 }

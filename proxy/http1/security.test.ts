@@ -27,6 +27,8 @@ async function attack(payload: string, changes: DataPathOptions = {}) {
 
 const statusOf = (answer: string) => Number(answer.slice(9, 12));
 
+const OPTIONS = Array.from({ length: 10 }, (_, n) => `x${n}`);
+
 const refused: [title: string, payload: string, status?: number][] = [
   ["sec 1 content-length and chunked", `POST / HTTP/1.1\r\n${HOST}Content-Length: 3\r\n${CHUNKED}\r\n0\r\n\r\n`],
   ["sec 1 chunked and content-length", `POST / HTTP/1.1\r\n${HOST}${CHUNKED}Content-Length: 3\r\n\r\n0\r\n\r\n`],
@@ -115,6 +117,12 @@ const refused: [title: string, payload: string, status?: number][] = [
     `GET / HTTP/1.1\r\n${HOST}Connection: close, X-Forwarded-For\r\n\r\n`,
   ],
   ["sec 5 Connection that names x-forwarded-proto", `GET / HTTP/1.1\r\n${HOST}Connection: X-Forwarded-Proto\r\n\r\n`],
+  ["sec 5 Connection with ten options", `GET / HTTP/1.1\r\n${HOST}Connection: ${OPTIONS.join(", ")}\r\n\r\n`],
+  [
+    "sec 5 as many in fields of their own",
+    `GET / HTTP/1.1\r\n${HOST}${OPTIONS.map((option) => `Connection: ${option}\r\n`).join("")}\r\n`,
+  ],
+  ["sec 5 keep-alive ten times", `GET / HTTP/1.1\r\n${HOST}${"Connection: keep-alive\r\n".repeat(10)}\r\n`],
   [
     "sec 6 what else is upgraded to beside h2c",
     `GET / HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n\r\n`,

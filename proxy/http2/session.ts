@@ -64,8 +64,9 @@ export class Http2Session extends SessionControl implements FrameSink, TimerOwne
     this.#socket = socket;
     const limits = { listBytes: settings.headerListBytes, fields: settings.headerFields };
     this.#decoder = new HpackDecoder(settings.headerTableBytes, limits);
-    // What is neither indexed nor compressed takes about as much as it is; the rest is for what is beyond the limits, and costs its stream only.
-    this.#block = new FieldBlock(2 * settings.headerListBytes);
+    // What is neither indexed nor compressed takes about as much as it is; the rest is for what is beyond the limits, and costs its stream only. An endpoint's
+    // connection carries requests of many, so that there it may be more.
+    this.#block = new FieldBlock((isClient ? 8 : 2) * settings.headerListBytes);
     this.#reader = new FrameReader(this, !isClient);
     socket
       // What matters of an error is that "close" follows.

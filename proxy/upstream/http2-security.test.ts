@@ -80,7 +80,7 @@ test.each<[string, [string, string][]]>([
   [
     "more than may be kept of it",
     [OK, ...Array.from({ length: 99 }, (_, n): [string, string] => [`${n}`.repeat(60), "y".repeat(120)])].concat(
-      Array.from({ length: 500 }, (): [string, string] => ["x".repeat(120), "y".repeat(120)]),
+      Array.from({ length: 2_500 }, (): [string, string] => ["x".repeat(120), "y".repeat(120)]),
     ) as [string, string][],
   ],
 ])("sec 8 response splitting over HTTP/2: a head with %s is 502 with UPE", async (_title, fields) => {
@@ -116,6 +116,16 @@ test("sec 10 a head of more fields than allowed is 503 with UR, and its connecti
   expect(text).toMatch(/^HTTP\/1.1 503 /);
   expect(record?.flags).toEqual(["UR"]);
   expect(stats.get("cluster.http2.header_overflow")).toBe(1);
+  expect(stats.get("upstream_cx_protocol_error")).toBe(0);
+});
+
+test("sec 10 a head of 400 kB is 503 with UR, and its connection goes on", async () => {
+  const fields = Array.from({ length: 1_700 }, (): [string, string] => ["x".repeat(120), "y".repeat(120)]);
+  const { text, record, stats } = await ask((id) =>
+    Buffer.concat([blocks(id, [OK, ...fields]), body(id, END_STREAM, "secret")]),
+  );
+  expect(text).toMatch(/^HTTP\/1.1 503 /);
+  expect(record?.flags).toEqual(["UR"]);
   expect(stats.get("upstream_cx_protocol_error")).toBe(0);
 });
 

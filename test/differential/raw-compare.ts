@@ -90,10 +90,10 @@ function kindOf(ours: Reading, theirs: Reading): Difference | undefined {
   return ours.seen.every((seen, i) => fieldsOf(seen) === fieldsOf(theirs.seen[i] as Seen)) ? undefined : "fields";
 }
 
-function describe({ responses, end, seen, garbage }: Reading): string {
+function describe({ responses, end, seen, garbage, dataAtMs }: Reading): string {
   const answers = responses.map(({ status, body }) => `${status}${body === "" ? "" : ` ${body.trim().slice(0, 60)}`}`);
-  const fields = seen.map((it) => `${requestOf(it)} ${fieldsOf(it).slice(0, 300)}`);
-  return `${end} ${JSON.stringify(answers)} origin ${JSON.stringify(fields)}${garbage === "" ? "" : ` garbage ${JSON.stringify(garbage)}`}`;
+  const fields = seen.map((it) => `${it.atMs} ms: ${requestOf(it)} ${fieldsOf(it).slice(0, 300)}`);
+  return `${end} ${JSON.stringify(answers)} after ${dataAtMs.join()} ms, origin ${JSON.stringify(fields)}${garbage === "" ? "" : ` garbage ${JSON.stringify(garbage)}`}`;
 }
 
 /** What must hold for whatever the native proxy sends on: one framing, one host, nothing that concerns the client's connection. */

@@ -88,7 +88,7 @@ const fields: readonly [RegExp, string][] = [
     "a peer can't have the gateway drop what others decide by",
   ],
   [
-    /\nexpect: *100-continue\r\n[\s\S]*\nexpect:/i,
+    /\nexpect:[ \t]*100-continue\r\n[\s\S]*\nexpect:/i,
     "what is said twice is still the same; Envoy passes on two of them as an unknown one",
   ],
   [/connection: upgrade/i, "the option is written in lower case"],
@@ -96,7 +96,7 @@ const fields: readonly [RegExp, string][] = [
 
 const interim: readonly [RegExp, string][] = [
   [
-    /expect: *100-continue/i,
+    /expect:[ \t]*100-continue/i,
     "without a body there is nothing to go on with: RFC 9110, 10.1.1 lets a server leave 100 out",
   ],
 ];

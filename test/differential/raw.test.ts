@@ -17,7 +17,7 @@ const REQUESTS = Number(process.env["SLUICE_RAW_REQUESTS"] ?? 2_000);
 const SEED = Number(process.env["SLUICE_RAW_SEED"] ?? 20261121);
 const CONCURRENT_PROBES = 24;
 /** How long nothing must come before a data plane counts as waiting for more; the last and longest look decides. */
-const QUIET_MS = [300, 2_000, 20_000] as const;
+const QUIET_MS = [300, 2_000, 20_000, 120_000] as const;
 
 const origins: RecordingOrigin[] = [];
 let planes: DataPlanes;
@@ -37,6 +37,8 @@ services:
     upstreams:
       - name: default
         nodes: [{ host: 127.0.0.1, port: ${(group === "default" ? ours : theirs).port} }]
+        # None that a machine that stands still meets: a 504 hides what was the matter.
+        timeouts: { request: 600s, connect: 60s }
     routes:
       - { name: switching, paths: [/ws/*], websocket: true }
       - { name: all, paths: [/*] }
@@ -59,14 +61,16 @@ async function readings({ bytes, cuts }: RawRequest, quietMs: number): Promise<[
     const ends = [...cuts.map((cut) => cut % all.length), all.length].toSorted((a, b) => a - b);
     const pieces = ends.map((end, i) => all.subarray(ends[i - 1] ?? 0, end)).filter(({ length }) => length > 0);
     const port = [planes.native, planes.envoy][at]?.port ?? 0;
+    const begunMs = performance.now();
     const outcome = await probe(port, pieces, `ORIGIN GET ${last} `, quietMs);
     const neutral = (text: string) => text.replaceAll(mark, "§");
     return {
       ...outcome,
       responses: outcome.responses.map((response) => ({ ...response, body: neutral(response.body) })),
-      seen: (origins[at] as RecordingOrigin)
-        .seen(mark)
-        .map((seen) => ({ ...seen, path: neutral(seen.path), fields: seen.fields.map(neutral) })),
+      seen: (origins[at] as RecordingOrigin).seen(mark).map((seen) => ({
+        ...seen,
+        ...{ path: neutral(seen.path), fields: seen.fields.map(neutral), atMs: Math.round(seen.atMs - begunMs) },
+      })),
     };
   };
   return await Promise.all([read(0), read(1)]);

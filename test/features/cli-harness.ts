@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const launcher = join(import.meta.dirname, "../../control-plane/cli/sluice");
 
-/** Long enough for a machine that does other things too. */
-const WAIT_MS_MAX = 60_000;
+/** Long enough for a start of several programs on a machine that does many other things. */
+const WAIT_MS_MAX = 180_000;
 
 /** What a command printed, and its exit code. */
 export interface Finished {

@@ -69,4 +69,4 @@ test("a worker that is added gets its share of the connections that are there, a
   );
   goesOn = false;
   expect((await Promise.all(clients)).flat()).toEqual([]);
-}, 240_000);
+});

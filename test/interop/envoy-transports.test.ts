@@ -30,7 +30,7 @@ interface Bootstrap {
   static_resources: { clusters: object[]; listeners?: object[] };
 }
 
-const START_MS_MAX = 60_000;
+const START_MS_MAX = 180_000;
 
 let cleanup = new AsyncDisposableStack();
 afterEach(async () => {

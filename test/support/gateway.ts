@@ -168,7 +168,7 @@ export async function startEnvoy(
 }
 
 /** Long, since a machine that compiles everything for the first time, and does other things besides, takes long. */
-const START_MS_MAX = 60_000;
+const START_MS_MAX = 180_000;
 
 /** Waits until a program's admin endpoint answers 200; one that doesn't come up is stopped, so that a failed test leaves nothing behind. */
 async function waitUntilUp(program: Program, adminPort: number, path: string): Promise<void> {

@@ -16,7 +16,12 @@ export interface Outcome {
   end: "usable" | "closed" | "waiting";
   /** What could not be read as a response, "" if all could. */
   garbage: string;
+  /** When the first pieces of the answer came, in ms from the beginning. */
+  dataAtMs: number[];
 }
+
+/** Pieces whose time is noted. */
+const NOTED_MAX = 10;
 
 /** Response bytes of the last probes hold no more than this. */
 const ANSWER_BYTES_MAX = 1_000_000;
@@ -28,18 +33,21 @@ const ANSWER_BYTES_MAX = 1_000_000;
 export function probe(port: number, pieces: readonly Buffer[], last: string, quietMs: number): Promise<Outcome> {
   return new Promise((resolve) => {
     let got = "";
+    const begunMs = performance.now();
+    const dataAtMs: number[] = [];
     const socket = net.connect(port, "127.0.0.1");
     socket.setNoDelay(true);
     socket.setEncoding("latin1");
     const finish = (end: Outcome["end"]) => {
       clearTimeout(quiet);
       socket.destroy();
-      resolve({ ...parseResponses(got), end });
+      resolve({ ...parseResponses(got), end, dataAtMs });
     };
     let quiet = setTimeout(() => finish("waiting"), quietMs);
     socket.on("connect", () => writeAll(socket, pieces));
     socket.on("data", (text: string) => {
       quiet.refresh();
+      if (dataAtMs.length < NOTED_MAX) dataAtMs.push(Math.round(performance.now() - begunMs));
       got += text;
       if (got.includes(last)) return finish("usable");
       const { responses } = parseResponses(got);

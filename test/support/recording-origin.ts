@@ -11,6 +11,8 @@ export interface Seen {
   bodyLength: number;
   bodySha256: string;
   trailers: number;
+  /** When it was complete, by performance.now(). */
+  atMs: number;
 }
 
 /** A back end that keeps what it saw, by the mark (`t0000012t`) that a request carries in path, host or a field. */
@@ -49,6 +51,7 @@ export async function startRecordingOrigin(): Promise<RecordingOrigin> {
       bodyLength,
       bodySha256,
       trailers: request.rawTrailers.length / 2,
+      atMs: performance.now(),
     };
     const mark = /t\d+t/.exec([it.path, ...fields].join("\n"))?.[0];
     if (mark === undefined) unmarked.push(it);
