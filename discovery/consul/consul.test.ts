@@ -108,7 +108,7 @@ async function open(answer: RequestListener): Promise<string> {
 async function replay(
   names: readonly (string | Recorded)[],
   settings: Partial<ConsulSettings> = {},
-  trustDomain: (answers: number) => string = () => "11111111-2222.consul",
+  trustDomain: (answers: number) => string | undefined = () => "11111111-2222.consul",
 ) {
   const answers = names.map((name) => (typeof name === "string" ? recorded(name) : name));
   const asked: URL[] = [];
@@ -120,7 +120,9 @@ async function replay(
       return;
     }
     if (url.pathname === "/v1/connect/ca/roots") {
-      response.end(JSON.stringify({ TrustDomain: trustDomain(asked.length) }));
+      const TrustDomain = trustDomain(asked.length);
+      if (TrustDomain === undefined) response.destroy();
+      else response.end(JSON.stringify({ TrustDomain }));
       return;
     }
     asked.push(url);
@@ -180,6 +182,14 @@ test("where the index goes back it may be another cluster, and is asked", async 
   const cluster = (answers: number) => (answers < 3 ? "old.consul" : "new.consul");
   const { seen } = await replay(["orders", "all-gone", "unknown-service"], { token: "t" }, cluster);
   expect(seen.map(({ clusterIdentity }) => clusterIdentity)).toEqual(["old.consul", "old.consul", "new.consul"]);
+});
+
+test("a cluster's mark that could not be had is asked for again", async () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  cleanups.push(async () => void vi.useRealTimers());
+  const cluster = (answers: number) => (answers < 2 ? undefined : "some.consul");
+  const { seen } = await replay(["orders", "all-gone"], { token: "t" }, cluster);
+  expect(seen.map(({ clusterIdentity }) => clusterIdentity)).toEqual(["", "some.consul"]);
 });
 
 test.each([

@@ -22,7 +22,7 @@ export class ConsulSource implements Source {
   readonly #slots: QuestionSlots;
   readonly #context: WatchContext;
   #hinting: AbortController | undefined;
-  #identity: { readonly value: Promise<string>; readonly askedMs: number } | undefined;
+  #identity: { readonly value: Promise<string | undefined>; readonly askedMs: number } | undefined;
   /** Known once an agent told it; an agent that may not tell is asked once. */
   #version: string | undefined;
 
@@ -71,7 +71,7 @@ export class ConsulSource implements Source {
         return "Consul";
       },
     );
-    return { clusterIdentity: await this.#clusterIdentity(signal), version: this.#version };
+    return { clusterIdentity: (await this.#clusterIdentity(signal)) ?? "", version: this.#version };
   }
 
   async close(): Promise<void> {
@@ -81,16 +81,16 @@ export class ConsulSource implements Source {
 
   /**
    * The trust domain of Consul's service mesh, which a cluster draws at random when it is made, and tells everybody; "" where the mesh
-   * is switched off. Watches that begin together ask once.
+   * is switched off or nobody may ask, undefined where no answer came. Watches that begin together ask once.
    */
-  async #clusterIdentity(signal: AbortSignal): Promise<string> {
+  async #clusterIdentity(signal: AbortSignal): Promise<string | undefined> {
     const nowMs = performance.now();
     if (this.#identity === undefined || nowMs - this.#identity.askedMs > IDENTITY_MS) {
       const asking = AbortSignal.timeout(IDENTITY_MS);
       const question = { path: "/v1/connect/ca/roots", signal: asking, timeoutMs: IDENTITY_MS };
       const value = this.#client.ask(question).then(
         ({ body }) => trustDomainOf(body),
-        () => "",
+        (error: unknown) => (error instanceof DiscoveryError && error.kind !== "unreachable" ? "" : undefined),
       );
       this.#identity = { value, askedMs: nowMs };
     }

@@ -31,8 +31,8 @@ export interface WatchContext {
   readonly client: ConsulClient;
   readonly settings: ConsulSettings;
   readonly slots: QuestionSlots;
-  /** The mark of the cluster; "" if it has none. */
-  readonly identity: (signal: AbortSignal) => Promise<string>;
+  /** The mark of the cluster; "" if it has none, undefined if it could not be had now. */
+  readonly identity: (signal: AbortSignal) => Promise<string | undefined>;
 }
 
 /** Yields a service's instances now and whenever Consul says that something changed (blocking queries). */
@@ -136,7 +136,7 @@ class Watch {
     const snapshot = toSnapshot(this.#service, entries, addresses, { passingOnly: settings.passingOnly ?? false });
     snapshot.revision = String(answer.index);
     snapshot.observeTime = timestampFromMs(Date.now());
-    snapshot.clusterIdentity = this.#identity;
+    snapshot.clusterIdentity = this.#identity ?? "";
     snapshot.discontinuous = this.#discontinuous;
     // A service is nothing but its instances here; a filter may have hidden them.
     snapshot.unknownService = entries.length === 0 && !settings.filter;
