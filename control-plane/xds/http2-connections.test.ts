@@ -122,7 +122,7 @@ test("after the last stream of a connection the wait begins anew", async () => {
   expect(ended.map(({ streamId }) => streamId)).toEqual([1, 3]);
 });
 
-test("T5 a client that cancels very many streams at once keeps the others of its connection", async () => {
+test("a client that cancels very many streams at once keeps the others of its connection", async () => {
   await using rig = await startXdsRig([]);
   const { socket, received } = await open(rig);
   const CANCEL = Buffer.from([0, 0, 0, 8]);

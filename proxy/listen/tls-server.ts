@@ -59,6 +59,8 @@ export class TlsServer {
       this.#pending.delete(key);
       done({ ok: false, reason: "the client closed the connection" });
     });
+    // Who ends its half before hands are shaken has gone; Node would wait for the rest until the handshake's time is over. Afterwards it may, see #secured().
+    socket.allowHalfOpen = false;
     this.#serverFor(credentials, serverName).emit("connection", socket);
   }
 
@@ -137,6 +139,7 @@ export class TlsServer {
   }
 
   #secured(socket: TLSSocket): void {
+    socket.allowHalfOpen = true;
     this.#settle(socket, this.#clientProblem(socket) ?? { ok: true, socket });
   }
 

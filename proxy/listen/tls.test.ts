@@ -247,6 +247,27 @@ test("a client that says nothing is cut off in time, and counted", async () => {
   expect(it.stats.get("listener.downstream_cx_transport_socket_connect_timeout")).toBe(1);
 });
 
+test("a client that leaves before hands are shaken is let go at once; one that has asked and ends its half is answered", async () => {
+  await using it = await JsonListener.start([
+    answering("hello", { ...tlsOf(a), transportSocketConnectTimeout: "3600s" }),
+  ]);
+  const gone = () => it.stats.get("listener.downstream_cx_destroy");
+  using silent = new RawClient(it.port);
+  // A record of a handshake that never comes.
+  silent.send("\x16\x03\x01").socket.end();
+  await silent.end();
+  await until(() => gone() === 1);
+  // The other end has no time to be done with the handshake.
+  for (let client = 0; client < 10; client++) (await handshake(it.port)).destroy();
+  await until(() => gone() === 11);
+
+  const socket = await handshake(it.port);
+  socket.end("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+  let text = "";
+  for await (const bytes of socket) text += String(bytes);
+  expect(text).toMatch(/^HTTP\/1.1 200 [^]*hello$/);
+});
+
 test("the chain is chosen by server name, and what has none goes to the default chain or nowhere", async () => {
   const chains = [
     answering("chain a", { ...tlsOf(a), filterChainMatch: { serverNames: ["a.test"] } }),

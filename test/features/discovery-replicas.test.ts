@@ -164,7 +164,7 @@ test("what is wrong with one service shows on every replica: a denial, and an em
   // Right after an outage of the service's watch.
   consul.setService("orders", []);
   consul.denied.delete("orders");
-  await everywhere(WatchState.HELD, /no instances/);
+  await everywhere(WatchState.HELD, /knows no such service/);
   await both("x");
   consul.setService("orders", [{ id: "x", port: x.port }]);
   for (const rig of [one, two]) await rig.state("orders", WatchState.FRESH, "default");
