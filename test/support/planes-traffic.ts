@@ -25,18 +25,28 @@ export async function sharesOn(port: number, requests: Requests = {}): Promise<M
   return shares;
 }
 
-/** Waits until just these back ends answer on both data planes: "one,two". */
-export const bothAnswer = ({ native, envoy }: DataPlanes, names: string, requests: Requests = {}) =>
-  waitFor(
-    `${names} to answer`,
-    async () => {
-      const both = await Promise.all([native, envoy].map(({ port }) => sharesOn(port, requests)));
-      const [onNative, onEnvoy] = both.map((shares) => [...shares.keys()].sort().join());
-      if (onNative === names && onEnvoy === names) return true;
-      throw new Error(`native ${onNative}, Envoy ${onEnvoy}`);
-    },
-    PATIENCE_MS,
-  );
+/** Waits until just these back ends answer on both data planes: "one,two". If they never do, the error says what each part of the way knows. */
+export async function bothAnswer(
+  { native, envoy, control }: DataPlanes,
+  names: string,
+  requests: Requests = {},
+): Promise<void> {
+  const look = async () => {
+    const both = await Promise.all([native, envoy].map(({ port }) => sharesOn(port, requests)));
+    const [onNative, onEnvoy] = both.map((shares) => [...shares.keys()].sort().join());
+    if (onNative === names && onEnvoy === names) return true;
+    throw new Error(`native ${onNative}, Envoy ${onEnvoy}`);
+  };
+  try {
+    await waitFor(`${names} to answer`, look, PATIENCE_MS);
+  } catch (error) {
+    const { stdout, stderr } = await control.sluice("discovery", "services");
+    const { body } = await ask(envoy.adminPort, { path: "/clusters" });
+    throw new Error(`${names} didn't answer; discovery has:\n${stdout}${stderr}\nEnvoy has:\n${body}`, {
+      cause: error,
+    });
+  }
+}
 
 interface Shown {
   /** How many services are to be in this state; default: one in each gateway group. */
