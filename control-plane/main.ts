@@ -222,7 +222,9 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
     throw xdsError(error, xdsAt);
   });
   undo.defer(() => xds.close(DRAIN_MS));
-  if (xdsTls !== undefined) undo.defer(watchTls(xdsTls, () => reloadXdsTls(xds, xdsTls, log)));
+  if (xdsTls !== undefined && xdsKeys !== undefined) {
+    undo.defer(watchTls(xdsTls, xdsKeys, () => reloadXdsTls(xds, xdsTls, log)));
+  }
 
   const readiness = new Readiness();
   const sources = { version, startTime, store, nodes, clients, rollouts, endpoints, xdsAddress: xds.address, peers };

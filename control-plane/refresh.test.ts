@@ -7,18 +7,23 @@ import { create } from "@bufbuild/protobuf";
 import { afterEach, expect, test } from "vitest";
 
 import { resourceType } from "#proto/resource-types.ts";
+import type { ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { GatewayGroupSchema } from "#sluice/model/v1/gateway_group_pb.ts";
 import { ServiceSchema } from "#sluice/model/v1/service_pb.ts";
 
+import { snapshotOf } from "../discovery/testing/scripted-source.ts";
+import { discoveryKey } from "./model/discovery-key.ts";
 import { keyOf, type StoredObject } from "./model/objects.ts";
-import { Endpoints } from "./endpoints/endpoints.ts";
+import { type ChangedServices, Endpoints } from "./endpoints/endpoints.ts";
 import { type RefreshReport, startRefresh } from "./refresh.ts";
 import { StoreError } from "./store/errors.ts";
 import { openStore } from "./store/open.ts";
 import { ResourceCache } from "./xds/cache.ts";
+import { bodyOf } from "./xds/wire.ts";
 import { waitFor } from "../test/support/wait.ts";
 
 const cds = resourceType("CDS").typeUrl;
+const eds = resourceType("EDS").typeUrl;
 const cleanups: (() => Promise<void>)[] = [];
 
 afterEach(async () => {
@@ -159,6 +164,47 @@ test("a cache whose filling was interrupted never becomes ready", async () => {
   await startRefresh({ store, cache, endpoints, log: { error: () => {} } }).close();
 
   expect(cache.ready).toBe(false);
+});
+
+test("what a registry says while everything is translated for the first time is not lost", async () => {
+  const { store, cache, endpoints, write } = await start();
+  const found = (name: string): StoredObject => ({
+    kind: "service",
+    value: create(ServiceSchema, {
+      ...{ name, gatewayGroup: "default", routes: [{ name: "all", paths: ["/"], upstream: "default" }] },
+      upstreams: [{ name: "default", discovery: { registry: "own", service: name } }],
+    }),
+  });
+  await write([found("first"), found("second")]);
+  const says = new Map<string, ServiceSnapshot>([
+    ["first", snapshotOf("first", ["10.0.0.1"])],
+    ["second", snapshotOf("second", ["10.0.0.1"])],
+  ]);
+  let tell = (_changed: ChangedServices) => {};
+  const refresh = startRefresh({
+    ...{ store, cache, log: { error: () => {} } },
+    endpoints: {
+      setRegistry: (...it) => endpoints.setRegistry(...it),
+      setService: () => {},
+      removeGroup: () => {},
+      settled: async () => {},
+      onChange: (listener) => (tell = listener),
+      latest: (_group, discovery) => {
+        // The first one's turn is over.
+        if (discovery.service === "second" && says.get("first")?.endpoints[0]?.address === "10.0.0.1") {
+          says.set("first", snapshotOf("first", ["10.0.0.2"]));
+          tell(new Map([["default", new Set([discoveryKey({ ...discovery, service: "first" })])]]));
+        }
+        return says.get(discovery.service);
+      },
+    },
+  });
+  cleanups.push(async () => await refresh.close());
+
+  await refresh.ready;
+
+  const assignment = cache.resources("default", eds)?.get("first/default");
+  expect(assignment && Buffer.from(bodyOf(assignment)).toString("latin1")).toContain("10.0.0.2");
 });
 
 test("a store that fails is asked again", async () => {

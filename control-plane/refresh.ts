@@ -137,10 +137,20 @@ class RefreshLoop {
     this.#follow(all);
     // What registries didn't say yet would look like services without instances.
     await this.#options.endpoints.settled();
+    // Translating so much takes a while: what registries say of a service whose turn was over already is looked at again behind it.
+    const meanwhile = new Map<string, Set<string>>();
+    this.#options.endpoints.onChange((changed) => {
+      for (const [group, keys] of changed) {
+        const ofGroup = meanwhile.get(group) ?? new Set();
+        meanwhile.set(group, ofGroup);
+        for (const key of keys) ofGroup.add(key);
+      }
+    });
     await this.#publish(revision, all);
     this.#options.endpoints.onChange((changed) => void this.#publishEndpoints(changed));
     // A cache that is filled in part would look like removals to data planes.
     if (!this.#closed.signal.aborted) this.#options.cache.markReady();
+    await this.#publishEndpoints(meanwhile);
   }
 
   async follow(): Promise<void> {

@@ -29,7 +29,7 @@ test("whatever a registry says: its newest instances are served, and nothing onl
       let now: Admitted = { served: undefined, held: undefined };
       for (const { addresses, waitMs, first, ...more } of said) {
         nowMs += waitMs;
-        now = release(now, nowMs);
+        if (now.held !== undefined && nowMs >= now.held.untilMs) now = release(now);
         const before = (now.served?.usableCount ?? 0) > 0;
         now = admit(now, canonical(snapshotOf("s", addresses, more)), { nowMs, first, holdEmptyMs: HOLD_MS });
         const served = now.served?.decode().endpoints.map(({ address }) => address);

@@ -14,7 +14,7 @@ export interface Admitted {
 
 /** How an answer came. */
 export interface Arrival {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, to be shown. */
   readonly nowMs: number;
   /** The first answer of a watch that was begun anew. */
   readonly first: boolean;
@@ -34,19 +34,16 @@ export function admit(current: Admitted, answer: Canonical, { nowMs, first, hold
   const { served, held } = current;
   const losesAll = answer.usableCount === 0 && served !== undefined && served.usableCount > 0;
   if (!losesAll || holdEmptyMs === 0) return { served: answer, held: undefined };
-  if (held !== undefined) {
-    // Still empty: the time that was set runs on.
-    return nowMs >= held.untilMs ? { served: answer, held: undefined } : { served, held: { ...held, answer } };
-  }
+  // Still empty: the time that was set runs on.
+  if (held !== undefined) return { served, held: { ...held, answer } };
   const reason = doubt(served, answer, first);
   if (reason === undefined) return { served: answer, held: undefined };
   return { served, held: { answer, sinceMs: nowMs, untilMs: nowMs + holdEmptyMs, reason } };
 }
 
-/** Believes what was held until now, if its time is over. */
-export function release(current: Admitted, nowMs: number): Admitted {
-  if (current.held === undefined || nowMs < current.held.untilMs) return current;
-  return { served: current.held.answer, held: undefined };
+/** The time of what is held is over, by a clock that nobody sets: it is believed. */
+export function release(current: Admitted): Admitted {
+  return current.held === undefined ? current : { served: current.held.answer, held: undefined };
 }
 
 function doubt(served: Canonical, answer: Canonical, first: boolean): string | undefined {

@@ -103,6 +103,9 @@ export interface Source {
    */
   probe(signal: AbortSignal): Promise<RegistryIdentity>;
 
+  /** Takes whom to tell that what has failed may be asked again at once. Only where that can be seen without asking: a file was written. */
+  onMended?(tell: () => void): void;
+
   /** What is said of what `watch` threw, where that needs other words: without secrets. Default: the same. */
   explain?(error: unknown): unknown;
 

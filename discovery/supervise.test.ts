@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { setImmediate } from "node:timers";
 
 import { create } from "@bufbuild/protobuf";
@@ -69,6 +70,18 @@ test("a watch is waiting, then fresh; what the registry takes away in the normal
   expect(changes).toEqual([["10.0.0.1", "10.0.0.2"], []]);
 });
 
+test("what failed is asked again at once when the source sees that it may be mended, and what didn't is left alone", async () => {
+  const { source, supervisor, say, fail, report } = await start();
+  void supervisor.add(serviceKey("carts"));
+  source.say("carts", { snapshot: snapshotOf("carts", ["10.0.0.9"]) });
+  await fail(new DiscoveryError("bad_answer", "services.yaml:1:12: a bracket is missing"));
+  expect(report().problem?.message).toContain("a bracket is missing");
+  source.mended();
+  await say(["10.0.0.1"]);
+  expect(report().state).toBe("fresh");
+  expect(Object.fromEntries(source.begun)).toMatchObject({ carts: 1 });
+});
+
 test("the same in another order is no change, but a sign of life", async () => {
   const { say, changes, report } = await start();
   await say(["10.0.0.2", "10.0.0.1"]);
@@ -128,6 +141,24 @@ test("nothing right after an outage is held, shown, and believed when the time i
   expect(changes).toEqual([["10.0.0.1"], []]);
   expect(report().state).toBe("fresh");
 });
+
+test.each([-3_600_000, 3_600_000])(
+  "a clock that is set by %i ms neither lengthens nor shortens the doubt of an empty answer",
+  async (setMs) => {
+    const { say, fail, changes, report } = await start();
+    await say(["10.0.0.1"]);
+    await fail(unreachable());
+    await vi.advanceTimersByTimeAsync(1_000);
+    await say([]);
+    vi.setSystemTime(Date.now() + setMs);
+    await say([]);
+    expect(report().state).toBe("held");
+    await vi.advanceTimersByTimeAsync(HOLD_MS - 1);
+    expect(changes).toEqual([["10.0.0.1"]]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(changes).toEqual([["10.0.0.1"], []]);
+  },
+);
 
 test("an instance that comes back ends the holding, and then removals are believed again", async () => {
   const { say, fail, changes, report } = await start();
@@ -243,4 +274,18 @@ test("close ends the watch and gives up the source", async () => {
   await supervisor.close();
   await settle();
   expect([source.open, source.closed]).toEqual([0, true]);
+});
+
+test("a probe that is over leaves nothing on its signal, which would keep it and all that hangs on it for ever", async () => {
+  const { source, supervisor } = await start();
+  await vi.advanceTimersByTimeAsync(10_000);
+  source.probeSays = new Error("refused");
+  await vi.advanceTimersByTimeAsync(10_000);
+  source.probeSays = "hang";
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(supervisor.outage).toBeDefined();
+  source.probeSays = { clusterIdentity: "", version: "" };
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(source.probes.length).toBeGreaterThan(10);
+  expect(source.probes.flatMap((signal) => getEventListeners(signal, "abort"))).toEqual([]);
 });

@@ -82,6 +82,8 @@ export class RegistrySupervisor {
   readonly #unsettled = new Map<string, () => void>();
   readonly #closed = new AbortController();
   readonly #probing: Promise<void>;
+  /** Ends the pause before the next probe. */
+  #pause = new AbortController();
   readonly #history: HealthChange[] = [];
   #outage: Failure | undefined;
   #identity = { clusterIdentity: "", version: "" };
@@ -89,6 +91,7 @@ export class RegistrySupervisor {
 
   constructor(options: SuperviseOptions) {
     this.#options = options;
+    options.source.onMended?.(() => this.#askAgain());
     this.#probing = this.#probe();
   }
 
@@ -164,6 +167,7 @@ export class RegistrySupervisor {
   /** Ends all watches and gives up the source. */
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#pause.abort();
     await Promise.all([...this.#services.values()].map((service) => service.close()));
     for (const text of [...this.#unsettled.keys()]) this.#settle(text);
     await this.#probing;
@@ -182,9 +186,11 @@ export class RegistrySupervisor {
   async #probe(): Promise<void> {
     const { signal } = this.#closed;
     while (!signal.aborted) {
+      this.#pause = new AbortController();
       await this.#probeOnce();
+      if (signal.aborted) return;
       // Not all replicas and registries in step.
-      await sleep(PROBE_INTERVAL_MS * (0.8 + 0.2 * Math.random()), signal);
+      await sleep(PROBE_INTERVAL_MS * (0.8 + 0.2 * Math.random()), this.#pause.signal);
     }
   }
 
@@ -192,19 +198,20 @@ export class RegistrySupervisor {
     const timeout = new AbortController();
     const timer = setTimeout(() => timeout.abort(), PROBE_TIMEOUT_MS);
     const abort = AbortSignal.any([timeout.signal, this.#closed.signal]);
+    const stopped = Promise.withResolvers<never>();
+    const stop = () =>
+      stopped.reject(new DiscoveryError("unreachable", `no answer within ${PROBE_TIMEOUT_MS / 1000} s`));
+    abort.addEventListener("abort", stop);
     try {
       // The source may be slow to notice that it was told to stop.
-      const stopped = new Promise<never>((_, reject) => {
-        abort.addEventListener("abort", () =>
-          reject(new DiscoveryError("unreachable", `no answer within ${PROBE_TIMEOUT_MS / 1000} s`)),
-        );
-      });
-      this.#identity = await Promise.race([this.#options.source.probe(abort), stopped]);
+      this.#identity = await Promise.race([this.#options.source.probe(abort), stopped.promise]);
       this.#answered();
     } catch (error) {
       if (!this.#closed.signal.aborted) this.#failed(error);
     } finally {
       clearTimeout(timer);
+      // Node keeps a signal that is made of others for as long as somebody listens to it: for ever, where none of them is aborted.
+      abort.removeEventListener("abort", stop);
     }
   }
 
@@ -215,7 +222,8 @@ export class RegistrySupervisor {
     this.#outage = undefined;
     if (outage === undefined && known) return;
     this.#remember({ timeMs: Date.now(), failure: undefined });
-    if (outage !== undefined) void this.#restartSilent(outage.sinceMs);
+    // A connection may have died with the registry's host and nobody told: what was silent since the outage began is begun anew.
+    if (outage !== undefined) void this.#restart(({ lastEventMs }) => (lastEventMs ?? 0) < outage.sinceMs);
   }
 
   #failed(error: unknown): void {
@@ -233,13 +241,18 @@ export class RegistrySupervisor {
     this.#options.events.health?.(change);
   }
 
-  /** A connection may have died with the registry's host and nobody told: begin anew what was silent since the outage began. */
-  async #restartSilent(sinceMs: number): Promise<void> {
-    const isSilent = ({ lastEventMs }: WatchedService) => (lastEventMs ?? 0) < sinceMs;
-    const silent = [...this.#services.values()].filter(isSilent);
+  /** Nobody waits for the next retry of what has failed. */
+  #askAgain(): void {
+    this.#pause.abort();
+    void this.#restart(({ failure }) => failure !== undefined);
+  }
+
+  /** Begins watches anew, a few at a time, as long as there is need. */
+  async #restart(needed: (service: WatchedService) => boolean): Promise<void> {
+    const chosen = [...this.#services.values()].filter(needed);
     // One wait for all of them: what hangs on a signal is looked through for each that comes and goes.
-    for (let at = 0; at < silent.length && !this.#closed.signal.aborted; at += RESTARTS_PER_STEP) {
-      for (const service of silent.slice(at, at + RESTARTS_PER_STEP)) if (isSilent(service)) service.restart();
+    for (let at = 0; at < chosen.length && !this.#closed.signal.aborted; at += RESTARTS_PER_STEP) {
+      for (const service of chosen.slice(at, at + RESTARTS_PER_STEP)) if (needed(service)) service.restart();
       await sleep(RESTART_STEP_MS, this.#closed.signal);
     }
   }

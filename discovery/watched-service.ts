@@ -4,7 +4,7 @@ import type { ServiceKey, ServiceSnapshot } from "#sluice/discovery/v1/snapshot_
 
 import { retryDelayMs, sleep } from "./backoff.ts";
 import { type Canonical, canonical } from "./canonical.ts";
-import { type Admitted, admit, release } from "./hold.ts";
+import { type Admitted, admit, type Held, release } from "./hold.ts";
 import { DiscoveryError, type Doubt, type Failure, type Source } from "./source.ts";
 import { turnToGoOn } from "./turns.ts";
 
@@ -165,7 +165,7 @@ export class WatchedService implements WatchView {
     this.lastEventMs = saidMs ?? nowMs;
     this.failure = undefined;
     this.restored = false;
-    this.#setHoldTimer();
+    this.#setHoldTimer(before.held);
     this.#publish(before.served);
     if (settles) this.#events.settled(this.key);
   }
@@ -193,18 +193,17 @@ export class WatchedService implements WatchView {
     clearTimeout(this.#holdTimer);
   }
 
-  #setHoldTimer(): void {
+  /** The time of a doubt runs from its beginning, by the timer alone: clocks are set, and then emptiness is believed too early, or never. */
+  #setHoldTimer(before: Held | undefined): void {
+    const { held } = this.#admitted;
+    if (held !== undefined && before !== undefined) return;
     clearTimeout(this.#holdTimer);
-    const held = this.#admitted.held;
     if (held === undefined || this.#closed) return;
-    this.#holdTimer = setTimeout(
-      () => {
-        const before = this.#admitted;
-        this.#admitted = release(before, Date.now());
-        this.#publish(before.served);
-      },
-      Math.max(0, held.untilMs - Date.now()),
-    );
+    this.#holdTimer = setTimeout(() => {
+      const { served } = this.#admitted;
+      this.#admitted = release(this.#admitted);
+      this.#publish(served);
+    }, this.#holdEmptyMs);
   }
 
   #publish(before: Canonical | undefined): void {

@@ -1,7 +1,7 @@
 /** The native proxy's main thread: talks to the control plane, judges what it sends, and runs the workers and the admin endpoint. */
 import { join } from "node:path";
 
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 
 import { resourceType } from "#proto/resource-types.ts";
 
@@ -12,6 +12,7 @@ import { clusterLoads } from "./cluster-loads.ts";
 import { ControlPlaneLink } from "./control-plane-link.ts";
 import { HeapTrim } from "./heap-trim.ts";
 import { StatsReader } from "./observe/stats-reader.ts";
+import { createLogger } from "./logger.ts";
 import { type CheckedOptions, checkOptions, isWorkerCount, type ProxyOptions } from "./options.ts";
 import { membershipSamples } from "./membership-stats.ts";
 import { validateResource } from "./parts.ts";
@@ -58,18 +59,6 @@ export async function runProxy(options: ProxyOptions): Promise<RunningProxy> {
   }
   return proxy;
 }
-
-/** JSON lines on stderr, as the control plane's; standard output is for access logs. */
-const createLogger = (level: string, node: string): Logger =>
-  pino(
-    {
-      level,
-      base: { program: "sluice-proxy", node },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    pino.destination({ dest: 2, sync: true }),
-  );
 
 class Proxy implements RunningProxy {
   readonly #options: ProxyOptions;

@@ -1,7 +1,14 @@
 /** The compiled configuration of a worker: what updates change, and what they leave as it is. */
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
+
+import { AccessLogSchema } from "#envoy/config/accesslog/v3/accesslog_pb.ts";
 
 import { Cluster_DiscoveryType, Cluster_DnsLookupFamily, ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import type { LbEndpointSchema } from "#envoy/config/endpoint/v3/endpoint_components_pb.ts";
@@ -9,26 +16,31 @@ import { ClusterLoadAssignmentSchema } from "#envoy/config/endpoint/v3/endpoint_
 import { type Listener, ListenerSchema } from "#envoy/config/listener/v3/listener_pb.ts";
 import { type RouteSchema, VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
+import { FileAccessLogSchema } from "#envoy/extensions/access_loggers/file/v3/file_pb.ts";
 import { RouterSchema } from "#envoy/extensions/filters/http/router/v3/router_pb.ts";
 import { HttpConnectionManagerSchema } from "#envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import { resourceType } from "#proto/resource-types.ts";
 
 import type { Init } from "../test/support/message-init.ts";
 import { requestHead } from "../test/support/request-head.ts";
+import { waitFor } from "../test/support/wait.ts";
 import type { ListenerOptions } from "./listen/options.ts";
+import { StatsReader } from "./observe/stats-reader.ts";
 import { StatsStore } from "./observe/stats.ts";
 import { validateResource } from "./parts.ts";
 import { type RuntimeUpdate, WorkerRuntime } from "./runtime.ts";
+import { findCluster } from "./upstream/cluster-context.ts";
 
 const ads = { configSourceSpecifier: { case: "ads", value: {} } } as const;
 
-const cds = (name: string): RuntimeUpdate => ({
+const cds = (name: string, altStatName = ""): RuntimeUpdate => ({
   typeUrl: resourceType("CDS").typeUrl,
   name,
   bytes: toBinary(
     ClusterSchema,
     create(ClusterSchema, {
       name,
+      altStatName,
       clusterDiscoveryType: { case: "type", value: Cluster_DiscoveryType.EDS },
       edsClusterConfig: { edsConfig: ads },
     }),
@@ -113,7 +125,8 @@ const rds = (name: string, cluster: string): RuntimeUpdate => ({
   ),
 });
 
-const listener = (name: string, port: number): Listener =>
+/** `logs`: paths of its access logs. */
+const listener = (name: string, port: number, logs: readonly string[] = []): Listener =>
   create(ListenerSchema, {
     name,
     address: {
@@ -133,6 +146,15 @@ const listener = (name: string, port: number): Listener =>
                 HttpConnectionManagerSchema,
                 create(HttpConnectionManagerSchema, {
                   statPrefix: name,
+                  accessLog: logs.map((path) =>
+                    create(AccessLogSchema, {
+                      name: "file",
+                      configType: {
+                        case: "typedConfig",
+                        value: anyPack(FileAccessLogSchema, create(FileAccessLogSchema, { path })),
+                      },
+                    }),
+                  ),
                   routeSpecifier: { case: "rds", value: { routeConfigName: "routes", configSource: ads } },
                   httpFilters: [
                     {
@@ -149,10 +171,10 @@ const listener = (name: string, port: number): Listener =>
     ],
   });
 
-const lds = (name: string, port: number): RuntimeUpdate => ({
+const lds = (name: string, port: number, ...logs: readonly string[]): RuntimeUpdate => ({
   typeUrl: resourceType("LDS").typeUrl,
   name,
-  bytes: toBinary(ListenerSchema, listener(name, port)),
+  bytes: toBinary(ListenerSchema, listener(name, port, logs)),
 });
 
 const gone = (shortName: "CDS" | "EDS" | "LDS" | "RDS", name: string): RuntimeUpdate => ({
@@ -357,4 +379,57 @@ test("the dry run says what is wrong, with the field's path", () => {
     { field: "filter_chains", message: "at least one filter chain, or default_filter_chain, must be set" },
   ]);
   expect(validateResource(resourceType("LDS").typeUrl, listener("http", 1))).toEqual([]);
+});
+
+test("a cluster that is gone takes its statistics with it, unless another one is called so in them", async () => {
+  const reader = new StatsReader();
+  const runtime = new WorkerRuntime(new StatsStore((message) => reader.take(0, message)), () => {});
+  const counted = async () => {
+    await setImmediate();
+    return Array.from(reader.totals("cluster"), (sums) => `${sums.name} ${sums.value("upstream_rq_total")}`);
+  };
+  await runtime.apply([cds("orders"), cds("blue", "shop"), cds("green", "shop"), cds("unused")]);
+  for (const name of ["orders", "blue", "green"]) findCluster(runtime, name)?.stats.upstream_rq_total.inc();
+  expect(await counted()).toEqual(["orders 1", "shop 2"]);
+  await runtime.apply([gone("CDS", "orders"), gone("CDS", "blue"), gone("CDS", "unused")]);
+  expect(await counted()).toEqual(["shop 2"]);
+  await runtime.apply([gone("CDS", "green"), cds("orders")]);
+  expect(await counted()).toEqual([]);
+  findCluster(runtime, "orders")?.stats.upstream_rq_total.inc();
+  expect(await counted()).toEqual(["orders 1"]);
+  await runtime.close();
+});
+
+test("a file that no listener logs to any more is closed", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-runtime-"));
+  const [a, b] = [join(folder, "a.log"), join(folder, "b.log")] as const;
+  /** Our files that this process has open. */
+  const open = () =>
+    readdirSync("/proc/self/fd")
+      .flatMap((descriptor) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${descriptor}`);
+        } catch {
+          return []; // The one that the folder was read with.
+        }
+      })
+      .filter((path) => path.startsWith(folder))
+      .sort();
+  const { runtime } = startRuntime();
+  const write = () => {
+    for (const path of [a, b]) runtime.sinks.sink(path).write("line\n");
+  };
+  try {
+    await runtime.apply([lds("one", 1, a), lds("two", 2, a, b)]);
+    write();
+    await waitFor("both files", () => open().join() === [a, b].join());
+    // Each by one listener that is changed, and one that is gone.
+    await runtime.apply([lds("one", 1), gone("LDS", "two"), lds("three", 3, b)]);
+    await waitFor("one file to be closed", () => open().join() === b);
+    await runtime.apply([gone("LDS", "three")]);
+    await waitFor("all files to be closed", () => open().length === 0);
+  } finally {
+    await runtime.close();
+    rmSync(folder, { recursive: true });
+  }
 });

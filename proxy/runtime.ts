@@ -9,6 +9,7 @@ import type { ExportContext } from "./observe/export/collector.ts";
 import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import { Exporters } from "./observe/export/exporters.ts";
 import { LogSinks } from "./observe/file-sink.ts";
+import { Outlets } from "./observe/outlets.ts";
 import { type Part, partOf } from "./parts.ts";
 import type { RouteSettings } from "./route/compile.ts";
 import { DeferredHosts } from "./route/deferred-hosts.ts";
@@ -21,6 +22,14 @@ export interface RuntimeUpdate {
   readonly typeUrl: string;
   readonly name: string;
   readonly bytes: Uint8Array | null;
+}
+
+/** An update that is ready to be put in place, and the outlets that it asked for. */
+interface MadePart {
+  readonly update: RuntimeUpdate;
+  /** Undefined: the resource goes. */
+  readonly part: Part | undefined;
+  readonly outlets: ReadonlySet<string>;
 }
 
 /** Called for each listener that is new, changed, or (without options) gone, after everything else is in place. */
@@ -40,7 +49,7 @@ export class WorkerRuntime implements Runtime {
   /** What collectors that are the control plane are reached by. */
   controlPlane: ControlPlaneAccess | undefined;
   readonly #changed: ListenerChanged;
-  readonly #clusters = new LiveClusters();
+  readonly #clusters = new LiveClusters((statName) => this.stats.forgetCluster(statName));
   readonly #hosts = new DeferredHosts();
   readonly #routeTables = new Map<string, RouteTable>();
   readonly #secrets = new Map<string, Secret>();
@@ -65,13 +74,16 @@ export class WorkerRuntime implements Runtime {
   ) {
     const controlPlane = () => this.controlPlane;
     this.sinks = new LogSinks(
-      new Exporters({
-        node,
-        stats,
-        controlPlane,
-        cluster: (name) => this.#clusters.get(name),
-        secret: (name) => this.#secrets.get(name),
-      }),
+      new Exporters(
+        {
+          node,
+          stats,
+          controlPlane,
+          cluster: (name) => this.#clusters.get(name),
+          secret: (name) => this.#secrets.get(name),
+        },
+        new Outlets(drainTimeMs),
+      ),
     );
     this.stats = stats;
     this.#retiredMs = drainTimeMs;
@@ -101,7 +113,10 @@ export class WorkerRuntime implements Runtime {
    * cannot be used: the main thread has tried them all, so that this is a bug. What is deferred (parts.ts) throws when it is first needed.
    */
   async apply(updates: readonly RuntimeUpdate[]): Promise<void> {
-    const parts = updates.map((update) => ({ update, part: this.#compile(update) }));
+    const parts = updates.map((update) => {
+      const { made, keys } = this.#outlets.noting(() => this.#compile(update));
+      return { update, part: made, outlets: keys };
+    });
     const warming = parts.flatMap(({ update, part }) =>
       part?.kind === "CDS" ? (this.#clusters.warm(update.name, part.value) ?? []) : [],
     );
@@ -121,13 +136,23 @@ export class WorkerRuntime implements Runtime {
     });
   }
 
-  #swap(parts: readonly { readonly update: RuntimeUpdate; readonly part: Part | undefined }[]): void {
+  #swap(parts: readonly MadePart[]): void {
     const listeners = new Map<string, ListenerOptions | undefined>();
-    for (const { update, part } of parts) {
+    for (const { update, part, outlets } of parts) {
+      if (part?.kind === "LDS") this.#outlets.use(update.name, outlets);
       if (part !== undefined) this.#put(update.name, part, listeners);
       else this.#remove(update, listeners);
     }
     for (const [name, options] of listeners) this.#changed(name, options);
+  }
+
+  /** A listener could not be opened as it was to be; if it was there before, it goes on as it was. */
+  listenerFailed(name: string): void {
+    this.#outlets.keep(name);
+  }
+
+  get #outlets(): Outlets {
+    return this.sinks.exporters.outlets;
   }
 
   /** Stops everything that goes on by itself, and writes out what is left of the access logs. */
@@ -204,6 +229,7 @@ export class WorkerRuntime implements Runtime {
         this.#liveTable(name)?.remove(name);
         break;
       case "LDS":
+        this.#outlets.use(name, undefined);
         if (this.#listeners.delete(name)) listeners.set(name, undefined);
         break;
       case undefined:

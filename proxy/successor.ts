@@ -68,6 +68,8 @@ export async function startSuccessor(estate: Estate, started: (pid: number) => v
     await serving(child, message);
   } catch (error) {
     child.kill("SIGKILL");
+    // Our end of its lifeline, which would stay open.
+    (child.stdio[4] as Socket | null | undefined)?.destroy();
     throw error;
   }
   // The successor's side of "disconnect": it is on its own.
@@ -85,12 +87,13 @@ function serving(child: ChildProcess, message: HandoverMessage): Promise<void> {
       if (error === undefined) resolve();
       else reject(error);
     };
-    child.once("error", settle);
+    // More than one where it could not even be started: that, and that it can't be told anything.
+    child.on("error", settle);
     child.once("exit", (code, signal) => settle(new Error(`it ended with ${signal ?? `exit code ${code}`}`)));
     child.on("message", (answer: { kind?: string; message?: string }) => {
       if (answer.kind === "ready") settle();
       else if (answer.kind === "failed") settle(new Error(answer.message));
     });
-    child.send(message);
+    if (child.connected) child.send(message, (error) => error && settle(error));
   });
 }

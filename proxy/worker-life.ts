@@ -38,6 +38,17 @@ export function drain(life: WorkerLife, timeMs: number): Promise<void> {
   return drained;
 }
 
+/** How long a worker may take beyond its drain time. */
+const RETIRE_MS_SLACK = 2_000;
+
+/** Has a worker end when its connections have, or the time is over. */
+export function retire(life: WorkerLife, drainTimeMs: number): void {
+  const end = () => void life.worker.terminate();
+  const late = setTimeout(end, drainTimeMs + RETIRE_MS_SLACK);
+  life.worker.once("exit", () => clearTimeout(late));
+  void drain(life, drainTimeMs).then(end);
+}
+
 /** The smallest number that nobody has, and that is the taker's until it is given back. */
 export class Places {
   readonly #taken = new Set<number>();

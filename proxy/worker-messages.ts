@@ -12,7 +12,9 @@ export interface WorkerSettings {
   readonly place: number;
   /** Where open connections are counted (listen/connection-counts.ts). */
   readonly connections: SharedArrayBuffer;
-  /** The same by client (listen/address-counts.ts). */
+  /** The same against the limits of listeners and filter chains (listen/keyed-counts.ts). */
+  readonly limits: SharedArrayBuffer;
+  /** The same by client. */
   readonly addresses: SharedArrayBuffer;
   /** Open connections of all workers together at most; 0: any number. */
   readonly connectionsMax: number;

@@ -5,10 +5,10 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { ClusterStatus } from "./admin/source.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import { collector } from "./heap-trim.ts";
-import { AddressCounts } from "./listen/address-counts.ts";
 import { ConnectionCounts } from "./listen/connection-counts.ts";
 import { Crowd } from "./listen/crowd.ts";
 import { InheritedSockets } from "./listen/inherited.ts";
+import { KeyedCounts } from "./listen/keyed-counts.ts";
 import { ListenerSet } from "./listener-set.ts";
 import { StatsStore } from "./observe/stats.ts";
 import { unpackUpdates } from "./packed-updates.ts";
@@ -22,7 +22,7 @@ const port = parentPort;
 const CRASHES_MAX = 100;
 
 const settings = workerData as WorkerSettings;
-const { drainTimeMs, ticketKey, inherited, place, connections, addresses, connectionsMax, node } = settings;
+const { drainTimeMs, ticketKey, inherited, place, connections, limits, addresses, connectionsMax, node } = settings;
 let ticketKeys = Buffer.from(ticketKey);
 let healthFailed = false;
 const legacy = new InheritedSockets(inherited);
@@ -36,21 +36,25 @@ const runtime: WorkerRuntime = new WorkerRuntime(
   node,
 );
 const counts = new ConnectionCounts(connections, place);
-const crowd = crowdOf(counts);
+const crowd = new Crowd(counts.counter("all"), counts.counter("workers"));
 const listeners: ListenerSet = new ListenerSet(
   {
     runtime,
     reusePort: true,
     counts,
-    ...(crowd && { crowd }),
-    addressCounts: new AddressCounts(addresses, place),
+    crowd,
+    limitCounts: new KeyedCounts(limits, place),
+    addressCounts: new KeyedCounts(addresses, place),
     ...(connectionsMax > 0 && { connectionsMax }),
     ticketKeys: () => ticketKeys,
     healthFailed: () => healthFailed,
     inherited: (at) => legacy.take(at),
   },
   drainTimeMs,
-  (name, error) => tell({ kind: "listener-failed", name, reason: error.message }),
+  (name, error) => {
+    runtime.listenerFailed(name);
+    tell({ kind: "listener-failed", name, reason: error.message });
+  },
 );
 
 /** Changes are carried out one after the other. */
@@ -105,7 +109,7 @@ async function handle(message: ToWorker): Promise<void> {
       runtime.sinks.reopen();
       break;
     case "drain":
-      crowd?.part();
+      crowd.part();
       await listeners.drain(message.timeMs);
       await runtime.close();
       tell({ kind: "drained" });
@@ -130,20 +134,13 @@ async function adopt({ id, sockets }: Extract<ToWorker, { kind: "adopt" }>): Pro
   }
 }
 
-/** Undefined: so much else is counted that there is no room. */
-function crowdOf(counts: ConnectionCounts): Crowd | undefined {
-  const all = counts.counter("all");
-  const workers = counts.counter("workers");
-  return all && workers && new Crowd(all, workers);
-}
-
 async function apply({ updates, sequence, controlPlane }: Extract<ToWorker, { kind: "apply" }>): Promise<void> {
   runtime.controlPlane ??= controlPlane;
   // What loading all modules left behind, before there are requests that would wait for it: a third of this thread's heap.
   if (sequence === 1) collector()?.();
   await runtime.apply(unpackUpdates(updates));
   await listeners.settled();
-  crowd?.join();
+  crowd.join();
   tell({ kind: "applied", sequence, listening: !listeners.down });
   if (sequence === 1) flushCompileCache(); // Written at the end otherwise, which a thread that is terminated does not reach.
 }

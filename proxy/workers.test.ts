@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, onTestFinished, test } from "vitest";
 
 import { resourceType } from "#proto/resource-types.ts";
 
@@ -33,18 +33,25 @@ let workers: Workers;
 let seen: number[];
 /** How many were up to date, at each change after a crash. */
 let upToDateSince: number[];
+/** How often a worker could not be started. */
+let unstarted: number;
 
 afterEach(() => workers.close());
 
 function start(count: number, current: readonly ResourceUpdate[] = configured): void {
   seen = [];
   upToDateSince = [];
+  unstarted = 0;
+  const log = pino(
+    { level: "error" },
+    { write: (line) => void (unstarted += line.includes("can't be started") ? 1 : 0) },
+  );
   workers = new Workers({
     count,
     drainTimeMs: 100,
     node: { id: "n", cluster: "g" },
     controlPlane: () => undefined,
-    log: pino({ level: "silent" }),
+    log,
     current: () => current,
     changed: () => {
       seen.push(workers.serving);
@@ -94,5 +101,26 @@ test("a worker that crashes serves until another one does in its stead", async (
   expect(new Set(seen)).toEqual(new Set([1]));
   workers.apply(configured);
   await expect.poll(() => workers.upToDate).toBe(1);
+  expect(workers.crashes).toBe(1);
+});
+
+test("where the system gives no further thread those that there are serve on, and it is tried again", async () => {
+  const { NODE_OPTIONS } = process.env;
+  onTestFinished(() => {
+    if (NODE_OPTIONS === undefined) delete process.env["NODE_OPTIONS"];
+    else process.env["NODE_OPTIONS"] = NODE_OPTIONS;
+  });
+  start(1);
+  workers.apply(configured);
+  await expect.poll(() => workers.upToDate).toBe(1);
+  // Thrown by `new Worker`, as EAGAIN is where there are too many threads.
+  process.env["NODE_OPTIONS"] = "--no-such-option";
+  workers.setCount(3);
+  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
+  await expect.poll(() => workers.crashes).toBe(1);
+  await expect.poll(() => unstarted).toBeGreaterThanOrEqual(2);
+  expect([workers.serving, workers.upToDate]).toEqual([1, 0]);
+  delete process.env["NODE_OPTIONS"];
+  await expect.poll(() => workers.upToDate).toBe(3);
   expect(workers.crashes).toBe(1);
 });

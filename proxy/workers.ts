@@ -5,17 +5,14 @@ import { mergeClusters } from "./cluster-status.ts";
 import { CrashDelays } from "./crash-delays.ts";
 import { CHANGE_DRAIN_MS } from "./options.ts";
 import { type PackedUpdates, packUpdates } from "./packed-updates.ts";
-import { drain, serves, type WorkerLife } from "./worker-life.ts";
+import { drain, retire, serves, type WorkerLife } from "./worker-life.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
 import { Questions } from "./worker-questions.ts";
 import { WorkerSockets } from "./worker-sockets.ts";
-import { WorkerStarter } from "./worker-starter.ts";
+import { START_AGAIN_MS, WorkerStarter } from "./worker-starter.ts";
 import { post } from "./worker-thread.ts";
 import type { Inheritance, WorkersOptions } from "./workers-options.ts";
 import type { ResourceUpdate } from "./xds/graph.ts";
-
-/** How long a worker may take beyond its drain time. */
-const RETIRE_MS_SLACK = 2_000;
 
 /** How long /clusters waits for the workers. */
 const ANSWER_MS_MAX = 2_000;
@@ -39,6 +36,8 @@ export class Workers {
   readonly #sockets: WorkerSockets;
   /** Steps that move sockets, one after the other. None rejects. */
   #steps: Promise<void> = Promise.resolve();
+  /** Set while workers are missing that could not be started. */
+  #startingLater: NodeJS.Timeout | undefined;
   /** Whether the whole configuration is in use. */
   #whole = false;
   /** Nothing is started any more. */
@@ -55,7 +54,7 @@ export class Workers {
     this.#count = options.count;
     this.#starter = new WorkerStarter(options, (key) => this.#tellAll({ kind: "ticket-key", key }));
     this.#healthFailed = options.inherited?.healthFailed ?? false;
-    this.#lives.push(this.#start(0));
+    this.#lives.push(this.#listenTo(this.#starter.start(0)));
   }
 
   /** How many workers there shall be. */
@@ -150,6 +149,7 @@ export class Workers {
   async close(): Promise<void> {
     this.#ending = true;
     this.#starter.close();
+    clearTimeout(this.#startingLater);
     await Promise.all(Array.from(this.#everybody(), ({ worker }) => worker.terminate()));
   }
 
@@ -204,26 +204,34 @@ export class Workers {
   /** Lets a worker end that is no longer wanted. Its counts stay. */
   #retire(life: WorkerLife, drainTimeMs: number): void {
     this.#leaving.add(life);
-    const end = () => void life.worker.terminate();
-    const late = setTimeout(end, drainTimeMs + RETIRE_MS_SLACK);
-    life.worker.once("exit", () => clearTimeout(late));
-    void drain(life, drainTimeMs).then(end);
+    retire(life, drainTimeMs);
   }
 
   /** Starts all workers that are still missing, with the present configuration. */
   #addOthers(): void {
-    if (this.#ending || this.#lives.length >= this.#count) return;
+    if (this.#ending || this.#lives.length >= this.#count || this.#startingLater !== undefined) return;
     const updates = packUpdates(this.#options.current());
     while (this.#lives.length < this.#count) {
       const life = this.#start(this.#lives.length);
+      if (life === undefined) {
+        this.#startingLater = setTimeout(() => {
+          this.#startingLater = undefined;
+          this.#addOthers();
+        }, START_AGAIN_MS);
+        return;
+      }
       this.#lives.push(life);
       this.#apply(life, updates);
     }
   }
 
-  /** Starts a worker for a position among the workers. */
-  #start(position: number): WorkerLife {
-    const life = this.#starter.start(position);
+  /** Starts a worker for a position among the workers; undefined where that can't be done now (worker-starter.ts). */
+  #start(position: number): WorkerLife | undefined {
+    const life = this.#starter.tryToStart(position);
+    return life && this.#listenTo(life);
+  }
+
+  #listenTo(life: WorkerLife): WorkerLife {
     const { worker } = life;
     if (this.#healthFailed) post(worker, { kind: "health", failed: true });
     worker.on("error", (error) => {
@@ -295,6 +303,7 @@ export class Workers {
     if (position < 0 || this.#successors.has(life)) return;
     await this.#roomFor(1);
     const next = this.#start(position);
+    if (next === undefined) return void setTimeout(() => this.#step(() => this.#replace(life)), START_AGAIN_MS).unref();
     if (life.worker.threadId === -1) this.#lives[position] = next;
     else {
       this.#successors.set(life, next);

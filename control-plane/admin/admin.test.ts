@@ -241,6 +241,10 @@ describe.each(["sqlite", "postgres"] as const)("on %s", (kind) => {
     for (const name of ["a", "b", "c"]) await services.createService({ service: service(name) });
     const first = await gateways.listChanges({ pageSize: 3 });
     expect(first.transactions.map(({ revision }) => revision)).toEqual([5n, 4n, 3n]);
+    const madeUp = Buffer.from(JSON.stringify(["changes", "", "everything"])).toString("base64url");
+    expect(await refusal(gateways.listChanges({ pageToken: madeUp }))).toMatchObject({
+      ...{ code: "InvalidArgument", problems: [["pageToken", "page_token"]] },
+    });
     const second = await gateways.listChanges({ pageSize: 3, pageToken: first.nextPageToken });
     expect(second.transactions.map(({ revision, actor }) => [revision, actor])).toEqual([
       [2n, "administrator"],

@@ -10,7 +10,7 @@ import type { StoreState } from "../store/mirror.ts";
 import type { Store } from "../store/store.ts";
 import { apply } from "./apply.ts";
 import { notFound } from "./errors.ts";
-import { pageSizeOf, readPageToken, writePageToken } from "./pages.ts";
+import { pageSizeOf, readRevisionToken, writePageToken } from "./pages.ts";
 import { transactionMessage } from "./transactions.ts";
 import type { Watches } from "./watch.ts";
 
@@ -42,12 +42,10 @@ function exportGateway(state: StoreState, only: string) {
 
 async function listChanges(store: Store, request: ListChangesRequest) {
   const list = ["changes", request.gatewayGroup];
-  const before = readPageToken(request.pageToken, list)?.[0];
+  const before = readRevisionToken(request.pageToken, list);
   const gatewayGroup = request.gatewayGroup === "" ? undefined : request.gatewayGroup;
   const query = { limit: pageSizeOf(request.pageSize), ...(gatewayGroup !== undefined && { gatewayGroup }) };
-  const transactions = await store.transactionsBefore(
-    before === undefined ? query : { ...query, before: BigInt(before) },
-  );
+  const transactions = await store.transactionsBefore(before === undefined ? query : { ...query, before });
   const last = transactions.at(-1);
   // Revision 1 is the oldest. A group's page may be followed by an empty one.
   const more = last !== undefined && last.revision > 1n;

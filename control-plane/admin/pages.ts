@@ -61,6 +61,16 @@ export function readPageToken(token: string, list: readonly string[]): readonly 
   }
 }
 
+/** The revision in the token of a list of transactions; undefined for the first page. @throws ConnectError INVALID_ARGUMENT, as readPageToken */
+export function readRevisionToken(token: string, list: readonly string[]): bigint | undefined {
+  const key = readPageToken(token, list);
+  if (key === undefined) return undefined;
+  const [revision = ""] = key;
+  // What is made up may be anything; 18 digits fit the database's numbers.
+  if (!/^\d{1,18}$/.test(revision)) throw foreignToken();
+  return BigInt(revision);
+}
+
 const foreignToken = () =>
   invalid([
     {

@@ -110,8 +110,10 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   const { address, tls, log } = options;
   const ending = new AbortController();
   const handler = adminHandler(options, ending.signal);
-  const port = await listenHttp(address, "--admin", tls && readTls(tls), handler);
-  const unwatch = tls === undefined ? () => {} : watchTls(tls, () => reloadTls(port, tls, log));
+  const keys = tls && readTls(tls);
+  const port = await listenHttp(address, "--admin", keys, handler);
+  const unwatch =
+    tls === undefined || keys === undefined ? () => {} : watchTls(tls, keys, () => reloadTls(port, tls, log));
   return {
     address: port.address,
     async close(drainMs) {

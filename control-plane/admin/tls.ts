@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 
 import type { TlsKeys } from "./listen.ts";
 import { StartError } from "./start-error.ts";
@@ -33,13 +34,47 @@ export function readTls(files: TlsFiles): TlsKeys & { readonly clientCa?: string
   return { cert, key, clientCa };
 }
 
-/** Calls `onChange` when one of the files has changed. Returns how to stop. */
-export function watchTls(files: TlsFiles, onChange: () => void): () => void {
-  const paths = [files.cert, files.key, ...(files.clientCa === undefined ? [] : [files.clientCa])];
-  for (const path of paths) watchFile(path, { interval: LOOK_INTERVAL_MS, persistent: false }, onChange);
-  return () => {
-    for (const path of paths) unwatchFile(path, onChange);
+/**
+ * Calls `onChange` when one of the files has changed since they were read, be it before this call: a start takes a while. Returns how to stop.
+ * @param used what was read then
+ */
+export function watchTls(files: TlsFiles, used: ReturnType<typeof readTls>, onChange: () => void): () => void {
+  let seen: string | undefined;
+  let isLooking = false;
+  const look = async () => {
+    const now = await versionOf(files);
+    if (now === seen) return;
+    const isFirst = seen === undefined;
+    seen = now;
+    if (!isFirst || !holds(files, used)) onChange();
   };
+  const timer = setInterval(() => {
+    // One look at a time: a file system may hang.
+    if (isLooking) return;
+    isLooking = true;
+    void look().finally(() => (isLooking = false));
+  }, LOOK_INTERVAL_MS).unref();
+  return () => clearInterval(timer);
+}
+
+/** What tells one state of the files from another; a file that isn't there has none. */
+async function versionOf({ cert, key, clientCa }: TlsFiles): Promise<string> {
+  const paths = [cert, key, ...(clientCa === undefined ? [] : [clientCa])];
+  const versions = paths.map(async (path) => {
+    const found = await stat(path, { bigint: true }).catch(() => undefined);
+    return found && [found.ino, found.size, found.mtimeNs, found.ctimeNs].join("-");
+  });
+  return (await Promise.all(versions)).join();
+}
+
+/** Whether the files hold this, and it can be used. */
+function holds(files: TlsFiles, { cert, key, clientCa }: ReturnType<typeof readTls>): boolean {
+  try {
+    const now = readTls(files);
+    return now.cert === cert && now.key === key && now.clientCa === clientCa;
+  } catch {
+    return false;
+  }
 }
 
 function read(path: string): string {

@@ -76,6 +76,8 @@ export async function controlPlane(options: ControlPlaneOptions, terminal: Termi
 
 /** `sluice proxy`: runs until SIGINT or SIGTERM, then drains; SIGHUP starts a successor that takes over. */
 export async function proxy(options: ProxyOptions, terminal: Terminal): Promise<number> {
+  // A process that is starting is new already; without a listener the signal would end it.
+  process.on("SIGHUP", () => {});
   return run(terminal, async () => {
     const { receiveHandover, runProxy } = await import("../../proxy/main.ts");
     const handover = await receiveHandover();

@@ -7,16 +7,23 @@ import { printable, processTerminal, type Terminal } from "./terminal.ts";
 /** Runs a command line; the answer is the exit code. `main`: the file to start the CLI's own programs with. */
 export async function run(args: readonly string[], main: string): Promise<number> {
   const terminal = processTerminal();
-  // `sluice get | head` is no error.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit(exitCode.ok);
-    throw error;
-  });
   let code: number = exitCode.ok;
+  let isWritten = true;
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // `sluice get | head` is no error.
+    if (error.code === "EPIPE") process.exit(exitCode.ok);
+    // A command ends with that, also where it has ended already; a program goes on with what it is there for.
+    process.exitCode = exitCode.error;
+    if (isWritten)
+      terminal.err(`${terminal.styleError("red", "error:")} what it prints can't be written: ${error.message}`);
+    isWritten = false;
+  });
+  // Nobody could be told.
+  process.stderr.on("error", () => {});
   try {
     const program = createProgram({ terminal, main, exit: (value) => void (code = value) });
     await program.parseAsync(args, { from: "user" });
-    return code;
+    return isWritten ? code : exitCode.error;
   } catch (error) {
     return report(error, terminal);
   }

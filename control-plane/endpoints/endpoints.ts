@@ -94,7 +94,8 @@ export class Endpoints {
   async start(): Promise<void> {
     const roleChanged = (id: string) => {
       const watched = this.#registries.get(id);
-      if (watched !== undefined) this.#supervise(id, watched.gatewayGroup, watched.registry);
+      // The answer to a claim may come when everything is given up.
+      if (watched !== undefined && !this.#isClosed) this.#supervise(id, watched.gatewayGroup, watched.registry);
     };
     await this.#shared?.start({ roleChanged, warn: (message) => this.#log.warn({}, message) }, (id) => {
       const watched = this.#shared?.isHolder(id) === true ? this.#registries.get(id) : undefined;
@@ -180,7 +181,8 @@ export class Endpoints {
   /** A service was written, or deleted (none): these of its upstreams need what registries say. */
   setService(gatewayGroup: string, service: string, upstreams: ReadonlyMap<string, Discovery>): void {
     const demands = this.#demands.get(gatewayGroup) ?? new Map<string, Demand>();
-    this.#demands.set(gatewayGroup, demands);
+    // Of a gateway group that was deleted, services are told of after it.
+    if (upstreams.size > 0) this.#demands.set(gatewayGroup, demands);
     const id = `${gatewayGroup}/${service}`;
     const before = this.#wantedBy.get(id) ?? [];
     const now = Array.from(upstreams, ([upstream, discovery]) => {

@@ -15,7 +15,7 @@ import { serviceKey } from "../../discovery/testing/scripted-source.ts";
 import { startPostgres, type TestPostgres } from "../../test/support/postgres.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { openStore } from "../store/open.ts";
-import { LeaseJournal } from "./lease-journal.ts";
+import { LeaseJournal, type LeaseRows } from "./lease-journal.ts";
 
 let postgres: TestPostgres;
 let dir: string;
@@ -43,12 +43,22 @@ const lease = (id: string, ttlMs = 60_000, address = "10.0.0.1"): Lease => ({
   endpoint: create(EndpointSchema, { address, port: 80 }),
 });
 
-/** The table of one control plane, as long as it runs. */
-async function start(url?: string) {
+/** The table of one control plane, as long as it runs. @param hooks stand before the rows of the database */
+async function start(url?: string, hooks: (rows: LeaseRows, table: LeaseTable) => Partial<LeaseRows> = () => ({})) {
   const warnings: string[] = [];
   const store = await openStore({ dataDir: dir, url }, { warn: (message) => warnings.push(message) });
   const table = new LeaseTable();
-  const journal = new LeaseJournal(table, store.leases, (message) => warnings.push(message));
+  const { leases } = store;
+  const rows: LeaseRows = {
+    isShared: leases.isShared,
+    index: () => leases.index(),
+    read: (keys) => leases.read(keys),
+    write: (...changes) => leases.write(...changes),
+    renewAll: () => leases.renewAll(),
+    expire: () => leases.expire(),
+    follow: (onChange) => leases.follow(onChange),
+  };
+  const journal = new LeaseJournal(table, { ...rows, ...hooks(rows, table) }, (message) => warnings.push(message));
   await journal.start();
   let open = true;
   const stop = async () => {
@@ -104,6 +114,53 @@ test("replicas see what is reported to any of them, renew it for each other, and
 
   one.table.leave(place, [lease("a")]);
   await waitFor("the leave at the other", () => two.seen() === "");
+});
+
+test("what leaves or changes at one replica does so at another that has just heard its heartbeat", async () => {
+  const url = await postgres.createDatabase();
+  const one = await start(url);
+  // A heartbeat comes whenever rows are read.
+  const two = await start(url, (rows, table) => ({
+    async index() {
+      table.renew(place, [lease("a"), lease("b")]);
+      return await rows.index();
+    },
+  }));
+  one.table.report(place, [lease("a"), lease("b")]);
+  await waitFor("the report at the other", () => two.seen() === "a@10.0.0.1,b@10.0.0.1");
+  one.table.report(place, [lease("b", 60_000, "10.0.0.2")]);
+  await waitFor("the newer report at the other", () => two.seen() === "a@10.0.0.1,b@10.0.0.2");
+  one.table.leave(place, [lease("a")]);
+  await waitFor("the leave at the other", () => two.seen() === "b@10.0.0.2");
+});
+
+test("what has left doesn't come back by rows that were read before that was written", async () => {
+  const url = await postgres.createDatabase();
+  const written = Promise.withResolvers<void>();
+  let left: string[] | undefined;
+  const one = await start(url, (rows, table) => ({
+    async read(keys) {
+      const read = await rows.read(keys);
+      if (read.length > 0 && left === undefined) {
+        left = [];
+        table.leave(place, [lease("a")]);
+        // Long enough for the write, if that doesn't wait for this.
+        await Promise.race([written.promise, sleep(1_000)]);
+      }
+      return read;
+    },
+    async write(puts, renewed, gone) {
+      await rows.write(puts, renewed, gone);
+      if (gone.length > 0) written.resolve();
+    },
+  }));
+  one.table.watch(place, serviceKey("orders"), () => left?.push(one.seen()));
+  one.table.report(place, [lease("a")]);
+  await written.promise;
+  const two = await start(url);
+  one.table.report(place, [lease("b")]);
+  await waitFor("what comes after at another", () => two.seen() === "b@10.0.0.1");
+  expect(left?.filter((seen) => seen.includes("a@"))).toEqual([]);
 });
 
 test("a database that breaks loses nothing and ends nothing", async () => {

@@ -45,6 +45,8 @@ export class LeaseJournal {
   readonly #closed = new AbortController();
   /** Versions of the rows that the table has. */
   #versions: ReadonlyMap<string, number> = new Map();
+  /** What reads rows and what writes them take turns: what was read before a write would undo it in the table. */
+  #turn: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
   #unfollow = async () => {};
   #wake = () => {};
@@ -75,7 +77,17 @@ export class LeaseJournal {
     await this.#write().catch((error: unknown) => this.#warn(`reported instances can't be kept: ${String(error)}`));
   }
 
-  async #pull(): Promise<void> {
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    await done;
+  }
+
+  #pull(): Promise<void> {
+    return this.#inTurn(() => this.#readChanged());
+  }
+
+  async #readChanged(): Promise<void> {
     const index = await this.#rows.index();
     const before = this.#versions;
     const changed = [...index].filter(([key, version]) => before.get(key) !== version).map(([key]) => key);
@@ -127,7 +139,11 @@ export class LeaseJournal {
     }
   }
 
-  async #write(): Promise<void> {
+  #write(): Promise<void> {
+    return this.#inTurn(() => this.#writeChanged());
+  }
+
+  async #writeChanged(): Promise<void> {
     const changes = this.#table.takeChanges();
     const puts = changes.put.map(({ place, lease }) => toRow(place, lease));
     const renewed = this.#rows.isShared ? changes.renewed : [];

@@ -27,6 +27,7 @@ export class RotatingSource implements Source {
   /** Whether a secret lies where it may change without the registry's object. */
   readonly #canRotate: boolean;
   #opened: Opened | undefined;
+  #mended: () => void = () => {};
 
   constructor(registry: Registry, open: () => Source) {
     this.#registry = registry;
@@ -41,6 +42,10 @@ export class RotatingSource implements Source {
     if (this.#canRotate) return this.#watchAll(service, signal);
     // Thousands of watches have a frame less each: what is thrown is told by `explain`.
     return this.#current().source.watch(service, signal);
+  }
+
+  onMended(tell: () => void): void {
+    this.#mended = tell;
   }
 
   explain(error: unknown): unknown {
@@ -100,7 +105,15 @@ export class RotatingSource implements Source {
 
   /** @throws DiscoveryError "bad_settings" */
   #current(): Opened {
-    return (this.#opened ??= { secrets: this.#secrets(), source: this.#open(), watches: new Set(), isReplaced: false });
+    if (this.#opened !== undefined) return this.#opened;
+    const opened = {
+      secrets: this.#secrets(),
+      source: this.#open(),
+      watches: new Set<AbortController>(),
+      isReplaced: false,
+    };
+    opened.source.onMended?.(() => this.#mended());
+    return (this.#opened = opened);
   }
 
   #rotate(): void {

@@ -79,6 +79,15 @@ test("what changed is on the disk soon, whole, for its owner alone, and with not
   expect(await readdir(dir)).toEqual(["endpoints.bin"]);
 });
 
+test("drafts of programs that were killed are removed, those of programs that run are not", async () => {
+  const [gone, running] = [`${path()}.4194999`, `${path()}.${process.ppid}`];
+  await writeFile(gone, "half of it");
+  await writeFile(running, "half of it");
+  fileIn(dir).load();
+  expect(await readdir(dir)).toEqual([`endpoints.bin.${process.ppid}`]);
+  expect(warnings).toEqual([]);
+});
+
 test("a change is added to the file; once something is gone, or too much was added, it is written anew", async () => {
   const file = fileIn(dir);
   put(file, "carts", "10.0.0.1");

@@ -1,6 +1,6 @@
-import { constants, readFileSync } from "node:fs";
+import { constants, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import { keyText } from "../../discovery/source.ts";
 import { decodeRecords, encodeFormat, encodeRecords, type Saved } from "./saved-records.ts";
@@ -43,6 +43,7 @@ export class SavedFile {
 
   /** What an earlier run saved; nothing if there was none. What can't be read, or isn't what was written, is warned of. */
   load(): readonly Saved[] {
+    this.#removeDrafts();
     try {
       const { records, isChecked, damaged, problem } = decodeRecords(readFileSync(this.#file));
       if (!isChecked && records.length > 0) {
@@ -60,6 +61,19 @@ export class SavedFile {
         this.#warn(`${this.#file}: the endpoints of the last run can't be read: ${String(error)}`);
       }
       return [];
+    }
+  }
+
+  /** What programs that were killed left behind in the middle of a write. */
+  #removeDrafts(): void {
+    try {
+      const [folder, own] = [dirname(this.#file), basename(this.#file)];
+      for (const name of readdirSync(folder)) {
+        const [, file, pid] = /^(.*)\.(\d+)$/.exec(name) ?? [];
+        if (file === own && !isRunning(Number(pid))) rmSync(join(folder, name), { force: true });
+      }
+    } catch {
+      // They take room, and nothing else.
     }
   }
 
@@ -160,5 +174,14 @@ async function writeTo(handle: FileHandle, records: Iterable<Saved>, before?: Ui
 }
 
 const keyOf = ({ gatewayGroup, registry, service }: Saved) => `${gatewayGroup}/${registry} ${keyText(service)}`;
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // Somebody else's is one that runs.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
 
 const isMissing = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";

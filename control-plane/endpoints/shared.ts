@@ -33,7 +33,7 @@ export interface SharedRows {
     ttlMs: number,
   ): Promise<readonly { readonly registry: string; readonly holder: string; readonly info: string }[]>;
   release(holder: string): Promise<void>;
-  drop(registry: string): Promise<void>;
+  drop(registry: string, holder: string): Promise<boolean>;
   index(): Promise<readonly (Key & { readonly version: number })[]>;
   read(keys: readonly Key[]): Promise<readonly (Key & { readonly version: number; readonly bytes: Uint8Array })[]>;
   write(holder: string, puts: readonly (Key & { readonly bytes: Uint8Array })[], gone: readonly Key[]): Promise<void>;
@@ -58,8 +58,12 @@ export class SharedEndpoints {
   #events: SharedEvents = { roleChanged: () => {}, warn: () => {} };
   #describe: DescribeRegistry = () => "";
   readonly #wanted = new Set<string>();
+  /** Deleted registries whose rows are still there. */
+  readonly #dropped = new Set<string>();
   #watchers = new Map<string, { readonly holder: string; readonly info: string }>();
   readonly #found = new Map<string, { readonly version: number; readonly snapshot: ServiceSnapshot }>();
+  /** Services that this replica watched and nobody wants: what was found is on its way out, and nothing to begin anew with. */
+  readonly #withdrawn = new Set<string>();
   readonly #wakers = new Map<string, Set<() => void>>();
   /** What to write: undefined for what is no longer wanted. */
   #unwritten = new Map<string, { readonly key: Key; readonly bytes: Uint8Array | undefined }>();
@@ -92,7 +96,11 @@ export class SharedEndpoints {
   drop(registry: string): void {
     if (!this.#wanted.delete(registry)) return;
     this.#watchers.delete(registry);
-    this.#rows.drop(registry).catch((error: unknown) => this.#failed(error));
+    for (const map of [this.#found, this.#unwritten]) {
+      for (const text of [...map.keys()]) if (registryOf(text) === registry) map.delete(text);
+    }
+    this.#dropped.add(registry);
+    this.#claimNow();
   }
 
   /** Whether this replica watches the registry. */
@@ -107,7 +115,9 @@ export class SharedEndpoints {
 
   /** What is served of a service; undefined if it was never found. */
   latest(registry: string, service: string): ServiceSnapshot | undefined {
-    return this.#found.get(keyText({ registry, service }))?.snapshot;
+    const text = keyText({ registry, service });
+    if (this.isHolder(registry) && this.#withdrawn.has(text)) return undefined;
+    return this.#found.get(text)?.snapshot;
   }
 
   /** Calls `wake` when `latest` gives something else. Returns how to stop. */
@@ -129,12 +139,15 @@ export class SharedEndpoints {
       this.#events.warn(`discovery: ${service}: ${bytes.length} bytes of endpoints are too many to share`);
       return;
     }
+    this.#withdrawn.delete(keyText({ registry, service }));
     this.#note({ registry, service }, bytes);
   }
 
   /** Nobody wants the service any more. */
   withdraw(registry: string, service: string): void {
-    if (this.isHolder(registry)) this.#note({ registry, service }, undefined);
+    if (!this.isHolder(registry)) return;
+    this.#withdrawn.add(keyText({ registry, service }));
+    this.#note({ registry, service }, undefined);
   }
 
   /** Gives up its registries, so that another replica takes them over at once. */
@@ -144,6 +157,7 @@ export class SharedEndpoints {
     this.#writeNow();
     await this.#unfollow();
     await this.#running;
+    await this.#dropRows().catch((error: unknown) => this.#failed(error));
     await this.#rows.release(this.holder).catch((error: unknown) => this.#failed(error));
   }
 
@@ -158,6 +172,8 @@ export class SharedEndpoints {
       const wake = new AbortController();
       this.#claimNow = () => wake.abort();
       try {
+        // Before it is claimed, if it came back at once: else what is found then would be deleted with what was before.
+        await this.#dropRows();
         const wanted = [...this.#wanted].map((registry) => ({ registry, info: this.#describe(registry) }));
         this.#take(await this.#rows.claim(wanted, this.holder, HOLD_MS));
       } catch (error) {
@@ -169,10 +185,21 @@ export class SharedEndpoints {
     }
   }
 
+  /** Deletes the rows of deleted registries; those that another replica watches still are left to that one, as long as it lives. */
+  async #dropRows(): Promise<void> {
+    for (const registry of this.#dropped) {
+      const isGone = await this.#rows.drop(registry, this.holder);
+      if (isGone || this.#wanted.has(registry)) this.#dropped.delete(registry);
+    }
+  }
+
   #take(rows: readonly { readonly registry: string; readonly holder: string; readonly info: string }[]): void {
     const before = this.#watchers;
     this.#watchers = new Map(
-      rows.filter(({ registry }) => this.#wanted.has(registry)).map((row) => [row.registry, row]),
+      rows
+        // What was claimed before it was deleted, and came back, will be dropped first.
+        .filter(({ registry }) => this.#wanted.has(registry) && !this.#dropped.has(registry))
+        .map((row) => [row.registry, row]),
     );
     for (const registry of this.#wanted) {
       const was = before.get(registry)?.holder === this.holder;
@@ -225,6 +252,7 @@ export class SharedEndpoints {
 
   #forget(text: string): void {
     this.#found.delete(text);
+    this.#withdrawn.delete(text);
   }
 
   #wake(text: string): void {
@@ -238,3 +266,5 @@ export class SharedEndpoints {
 }
 
 const keyText = ({ registry, service }: Key): string => JSON.stringify([registry, service]);
+
+const registryOf = (text: string): string => (JSON.parse(text) as [string, string])[0];

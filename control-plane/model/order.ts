@@ -43,9 +43,8 @@ export const isExact = (pattern: PathPattern): boolean => pattern.every(({ kind 
 
 /**
  * Negative when `a` is tried before `b`. Path before priority: a high priority never lifts a short prefix over a
- * longer one (gateway-model.md, section 3). Of routes with equal path and priority, one with conditions goes before
- * one without, since after it it would never be reached; then the order of the file decides, and between services
- * (one host, two services) their names.
+ * longer one. Of routes with equal path and priority, one with conditions goes before one without, since after it it
+ * would never be reached; then the order of the file decides, and between services (one host, two services) their names.
  */
 export function compareRoutes(a: RouteRank, b: RouteRank): number {
   return (

@@ -1,6 +1,6 @@
 /**
- * `vars` of a route: an expression over the request (gateway-model.md, section 4), read into a tree. Refused is what
- * the data planes couldn't test exactly: Envoy and the native proxy must answer alike, so there is no "nearly".
+ * `vars` of a route: an expression over the request, read into a tree. Refused is what the data planes couldn't test
+ * exactly: Envoy and the native proxy must answer alike, so there is no "nearly".
  */
 import type { ListValue, Value } from "@bufbuild/protobuf/wkt";
 

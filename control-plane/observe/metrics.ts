@@ -31,6 +31,11 @@ export class Counter {
     this.#series.update(labels, (value) => value + amount);
   }
 
+  /** Nothing is counted with these labels any more: what they stood for is gone. */
+  forget(...labels: LabelValues): void {
+    this.#series.forget(labels);
+  }
+
   /** The series with these labels, which is there from now on. */
   cell(...labels: LabelValues): CounterCell {
     return new CounterCell(this.#series.entry(labels));
@@ -146,6 +151,10 @@ class Series<Value> {
     const entry = this.#values.get(key) ?? { labels: kept, value: this.#initial() };
     this.#values.set(key, entry);
     return entry;
+  }
+
+  forget(labels: LabelValues): void {
+    this.#values.delete(keyOf(labels));
   }
 
   entries(): Iterable<{ readonly labels: LabelValues; readonly value: Value }> {

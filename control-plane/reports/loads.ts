@@ -40,16 +40,28 @@ const LOCALITIES_MAX = 64;
 const FURTHER_LOCALITIES_MAX = 10_000;
 const OTHER = "other";
 
+/** A cluster that is gone is told of for so long after its last report, and it is looked for such clusters so often. */
+const GONE_KEPT_MS = 600_000;
+const LOOK_INTERVAL_MS = 60_000;
+
+/** Whether a gateway group has a cluster now. */
+export type HasCluster = (gatewayGroup: string, cluster: string) => boolean;
+
 /** What data planes report of the load that they send to clusters (L1). Numbers are sums; a stream's part of "now" goes with the stream. */
 export class Loads {
   readonly #loads = new Map<string, Load>();
   /** How many localities each cluster has, by gateway group and cluster. */
   readonly #localities = new Map<string, number>();
+  readonly #has: HasCluster;
   readonly #now: () => number;
   readonly #count: ReturnType<typeof counters>;
+  #lookedMs: number;
 
-  constructor(metrics: MetricsRegistry, now: () => number = Date.now) {
+  /** @param has asked for what was reported once: clusters that are gone would take the room of those that come after them */
+  constructor(metrics: MetricsRegistry, has: HasCluster, now: () => number = Date.now) {
+    this.#has = has;
     this.#now = now;
+    this.#lookedMs = now();
     this.#count = counters(metrics);
     const labels = ["gateway_group", "cluster", "locality"];
     const each = (read: (load: Load) => number) => () =>
@@ -62,6 +74,7 @@ export class Loads {
 
   /** By gateway group, cluster and locality. */
   list(): Load[] {
+    this.#forgetGone();
     return [...this.#loads.values()].sort(
       (a, b) =>
         compare(a.gatewayGroup, b.gatewayGroup) || compare(a.cluster, b.cluster) || compare(a.locality, b.locality),
@@ -82,6 +95,7 @@ export class Loads {
     clusters: { has(cluster: string): boolean } | undefined,
   ): void {
     this.withdraw(shares);
+    this.#forgetGone();
     for (const each of stats) {
       const known = clusters?.has(each.clusterName) === true;
       const group = clusters === undefined ? OTHER : gatewayGroup;
@@ -106,6 +120,25 @@ export class Loads {
       load.inProgress -= inProgress;
       // Sums of fractions don't come back to nothing by themselves.
       load.requestsPerSecond = Math.max(0, Math.round((load.requestsPerSecond - requestsPerSecond) * 1e6) / 1e6);
+    }
+  }
+
+  #forgetGone(): void {
+    const nowMs = this.#now();
+    if (nowMs - this.#lookedMs < LOOK_INTERVAL_MS) return;
+    this.#lookedMs = nowMs;
+    for (const [key, load] of this.#loads) {
+      const { gatewayGroup, cluster, reportTimeMs } = load;
+      if (cluster === OTHER || nowMs - reportTimeMs < GONE_KEPT_MS || this.#has(gatewayGroup, cluster)) continue;
+      this.#loads.delete(key);
+      const ofCluster = `${gatewayGroup}\0${cluster}`;
+      const others = (this.#localities.get(ofCluster) ?? 0) - 1;
+      if (others > 0) this.#localities.set(ofCluster, others);
+      else this.#localities.delete(ofCluster);
+      const labels = labelsOf(load);
+      this.#count.requests.forget(...labels);
+      for (const outcome of ["success", "error"]) this.#count.results.forget(...labels, outcome);
+      this.#count.dropped.forget(gatewayGroup, cluster);
     }
   }
 

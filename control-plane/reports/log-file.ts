@@ -47,7 +47,9 @@ export class LogFile {
 
   /** Opens the file anew before the next write, after it was moved away. */
   reopen(): void {
-    if (this.#path !== STDOUT) this.#reopen = true;
+    // At once where nothing is being written: the next line may be long in coming, and what was deleted takes its room until then.
+    if (this.#busy) this.#reopen = true;
+    else this.#closeFile();
   }
 
   /** Writes what waits; what cannot be written is lost. */

@@ -1,5 +1,7 @@
 import type { Logger } from "pino";
 
+import { servedType } from "#proto/resource-types.ts";
+
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import type { ResourceCache } from "../xds/cache.ts";
 import type { ConnectedClients } from "../xds/connected-clients.ts";
@@ -14,6 +16,8 @@ import { LogFile } from "./log-file.ts";
 
 import { MemoryCounters } from "./rate-limit-counters.ts";
 import { RateLimits, rateLimitService } from "./rate-limit-service.ts";
+
+const CDS = servedType("CDS").typeUrl;
 
 export interface ReportsOptions {
   readonly clients: ConnectedClients;
@@ -43,7 +47,7 @@ export interface Reports {
 /** Makes the services besides discovery. */
 export function makeReports(options: ReportsOptions): Reports {
   const { clients, cache, join, metrics, log, accessLogFile, loadReportIntervalMs: intervalMs } = options;
-  const loads = new Loads(metrics);
+  const loads = new Loads(metrics, (group, cluster) => cache.resources(group, CDS)?.has(cluster) === true);
   const file = new LogFile(accessLogFile, (error) =>
     log.error({ err: error, accessLogFile }, "access log entries are lost"),
   );

@@ -10,6 +10,8 @@ export interface Open {
   readonly policy: RolloutPolicy;
   /** The data plane of this control plane that tries it; undefined before, and while another control plane has it tried. */
   nodeId: string | undefined;
+  /** That one had its time to answer. */
+  isOverdue: boolean;
   /** How it ended, which is being written down. */
   isEnding: boolean;
 }

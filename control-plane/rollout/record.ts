@@ -43,7 +43,7 @@ export interface Trial {
 
 interface Participant {
   progress: NodeProgress;
-  /** Since when, milliseconds since the epoch. */
+  /** Since when, on the clock of performance.now(): what is waited for must not hang on how the machine's clock is set. */
   sinceMs: number;
 }
 
@@ -122,14 +122,14 @@ export class RolloutRecord {
     // Whoever owes nothing when the rollout begins, or at the first look, is not concerned.
     if (before === undefined && (progress === "accepted" || progress === "left")) return false;
     if (before === progress) return false;
-    this.#set(nodeId, progress, nowMs);
+    this.#set(nodeId, progress);
     if (progress === "accepted") this.#acceptedMs.push(nowMs - this.startMs);
     return true;
   }
 
   /** A data plane refused resources of the rollout. */
-  refuse(refusal: NodeRefusal, nowMs: number): void {
-    this.#set(refusal.nodeId, "refused", nowMs);
+  refuse(refusal: NodeRefusal): void {
+    this.#set(refusal.nodeId, "refused");
     if (this.refusals.length < REFUSALS_MAX) this.refusals.push(refusal);
   }
 
@@ -161,7 +161,7 @@ export class RolloutRecord {
     return this.publication !== undefined && first <= this.publication && this.publication <= last;
   }
 
-  /** When it may end, if nothing more happens; undefined while somebody who is there owes an answer. */
+  /** When it may end, if nothing more happens, on the clock of performance.now(); undefined while somebody who is there owes an answer. */
   dueMs(): number | undefined {
     if (this.#owing > 0) return undefined;
     let due = Number.NEGATIVE_INFINITY;
@@ -171,10 +171,10 @@ export class RolloutRecord {
     return due;
   }
 
-  #set(nodeId: string, progress: NodeProgress, sinceMs: number): void {
+  #set(nodeId: string, progress: NodeProgress): void {
     const before = this.#participants.get(nodeId)?.progress;
     this.#owing += Number(isOwing(progress)) - Number(isOwing(before));
-    this.#participants.set(nodeId, { progress, sinceMs });
+    this.#participants.set(nodeId, { progress, sinceMs: performance.now() });
   }
 
   /** Nothing more is waited for. */

@@ -4,6 +4,7 @@ import type { PublishedResource, TrialRow } from "../store/trial-rows.ts";
 import type { ResourceCache, ResourceUpdate } from "../xds/cache.ts";
 import type { Candidates } from "../xds/candidates.ts";
 import type { NodeRegistry } from "../xds/status.ts";
+import { Decisions } from "./decisions.ts";
 import { HeldUpdates } from "./held.ts";
 import type { Ending, Held, Open } from "./hold.ts";
 import type { RolloutPolicy } from "./policy.ts";
@@ -25,11 +26,9 @@ export interface StagingOptions {
   /** Whether data planes may be sent a resource at all: secrets don't cross networks as plain text. */
   readonly offers: (update: ResourceUpdate) => boolean;
   readonly log: Pick<Logger, "info" | "error">;
-  /** Milliseconds since the epoch. Default: Date.now. */
-  readonly now?: () => number;
 }
 
-/** Another control plane's trial is looked at so often, besides when it says that it has ended; and so often a store that fails is tried. */
+/** Another control plane's trial is looked at so often, besides when it says that it has ended. */
 const LOOK_AGAIN_MS = 1_000;
 
 /**
@@ -40,7 +39,6 @@ const LOOK_AGAIN_MS = 1_000;
  */
 export class Staging {
   readonly #options: StagingOptions;
-  readonly #now: () => number;
   readonly #held = new Map<string, Held>();
   /** The data plane that tried last, of each gateway group. */
   readonly #lastNodes = new Map<string, string>();
@@ -49,14 +47,12 @@ export class Staging {
     string,
     TrialRow & { readonly published: readonly PublishedResource[]; newest?: readonly ResourceUpdate[] }
   >();
-  /** What is decided and written down, of each gateway group one thing after the other. */
-  readonly #work = new Map<string, Promise<void>>();
+  readonly #decisions: Decisions;
   #unfollow = async () => {};
-  #isClosed = false;
 
   constructor(options: StagingOptions) {
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#decisions = new Decisions(options.log);
   }
 
   /** Reads what is held, before anything is handed over. @throws StoreError */
@@ -82,10 +78,10 @@ export class Staging {
 
   /** Ends all trials without a word. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    const decided = this.#decisions.close();
     for (const { timer } of this.#held.values()) clearTimeout(timer);
     await this.#unfollow();
-    await Promise.all(this.#work.values());
+    await decided;
   }
 
   /** @param published undefined: endpoints as registries tell them */
@@ -171,32 +167,23 @@ export class Staging {
   }
 
   #open(group: string, held: Held, record: RolloutRecord, policy: RolloutPolicy): void {
-    held.open = { record, policy, nodeId: undefined, isEnding: false };
+    held.open = { record, policy, nodeId: undefined, isOverdue: false, isEnding: false };
     held.failure = "none";
     record.state = "trial";
     record.resources = held.updates.size;
     this.#decide(group, held);
   }
 
-  /** Does something once all that was begun before is done. */
-  #enqueue(group: string, work: () => Promise<void>): void {
-    const done = (this.#work.get(group) ?? Promise.resolve()).then(work).catch((error: unknown) => {
-      this.#options.log.error({ gatewayGroup: group, err: error }, "trial: the store fails");
-    });
-    this.#work.set(group, done);
-    void done.then(() => this.#work.get(group) === done && this.#work.delete(group));
-  }
-
   #decideLater(group: string, held: Held): void {
     clearTimeout(held.timer);
-    if (!this.#isClosed) held.timer = setTimeout(() => this.#decide(group, held), LOOK_AGAIN_MS).unref();
+    if (!this.#decisions.isClosed) held.timer = setTimeout(() => this.#decide(group, held), LOOK_AGAIN_MS).unref();
   }
 
   /** Finds out who tries what is open: a data plane of this control plane, or of another, or nobody. */
   #decide(group: string, held: Held): void {
-    this.#enqueue(group, async () => {
+    this.#decisions.enqueue(group, async () => {
       const { open } = held;
-      if (this.#isClosed || this.#held.get(group) !== held) return;
+      if (this.#decisions.isClosed || this.#held.get(group) !== held) return;
       if (open === undefined || open.isEnding || open.nodeId !== undefined) return;
       const { place, nodes } = this.#options;
       // If the store fails, or another control plane has it tried.
@@ -206,13 +193,14 @@ export class Staging {
       const row = await (node === undefined
         ? place.rows.read(group)
         : place.rows.begin(this.#rowOf(group, held, open.record, node), held.updates.published(), place.isLive));
-      // Meanwhile a newer revision may have joined, which is decided on next.
-      if (held.open !== open) return;
+      // Meanwhile a newer revision may have joined, which is decided on next, or the gateway group be gone.
+      if (held.open !== open || this.#held.get(group) !== held) return;
       const verdict = verdictIn(row, place.self, last);
       if (verdict !== undefined) this.#take(group, held, open.record, verdict);
       else if (node !== undefined && row?.holder === place.self) this.#try(group, held, open, node);
       else if (row?.state === "trial" && row.holder !== place.self && place.isLive(row.holder)) return;
-      else if (held.isRestored || (await place.nodesElsewhere(group)) || held.open !== open) return;
+      else if (held.isRestored || (await place.nodesElsewhere(group))) return;
+      else if (held.open !== open || this.#held.get(group) !== held) return;
       // There is nobody to try it, nor anybody who could suffer from it.
       else this.#publish(group, held, open.record);
     });
@@ -227,12 +215,17 @@ export class Staging {
       { gatewayGroup: group, node: nodeId, revision: String(record.revisions.last) },
       "trial begins",
     );
-    const deadlineMs = this.#now() + policy.trialTimeoutMs;
+    const deadlineMs = Date.now() + policy.trialTimeoutMs;
     // Not within the event that brought it: that of a stream, which may be in the middle of something.
     const look = () => void setImmediate(() => this.#look(group, open));
     record.beginTrial({ nodeId, deadlineMs }, look);
     this.#options.rollouts.run(record, () => this.#offer(group, held));
-    held.timer = setTimeout(look, policy.trialTimeoutMs + 1).unref();
+    // By the timer alone: a clock that is set must neither end a trial nor let it go on for ever.
+    const timeIsUp = () => {
+      open.isOverdue = true;
+      look();
+    };
+    held.timer = setTimeout(timeIsUp, policy.trialTimeoutMs).unref();
     this.#options.rollouts.changed();
     look();
   }
@@ -249,14 +242,14 @@ export class Staging {
   #look(group: string, open: Open): void {
     const held = this.#held.get(group);
     const { nodeId, policy, record } = open;
-    if (this.#isClosed || held?.open !== open || nodeId === undefined || open.isEnding) return;
+    if (this.#decisions.isClosed || held?.open !== open || nodeId === undefined || open.isEnding) return;
     const progress = record.progressOf(nodeId);
     // Whom it doesn't concern has nothing against it.
     if (progress === "accepted" || progress === undefined)
       this.#end(group, held, open, { state: "published", why: "" });
     else if (progress === "refused") {
       this.#end(group, held, open, { state: "refused", why: `${nodeId} tried it first and refused it` });
-    } else if (this.#now() >= (record.trial?.deadlineMs ?? 0)) {
+    } else if (open.isOverdue) {
       const seconds = policy.trialTimeoutMs / 1000;
       const why = progress === "left" ? "left before it could answer" : `did not accept it within ${seconds}s`;
       const state = policy.onTimeout === "publish" ? "published" : "late";
@@ -266,19 +259,27 @@ export class Staging {
 
   /** Writes down how a trial ended, before anything is done about it. */
   #end(group: string, held: Held, open: Open, { state, why }: Ending): void {
-    const { place, rollouts, log, candidates } = this.#options;
+    const { place, rollouts, candidates } = this.#options;
     const { record, policy } = open;
     open.isEnding = true;
     const ending: Ending = { state, why: state === "published" ? "" : `${why}; the others keep what they had` };
-    this.#enqueue(group, async () => {
+    this.#decisions.enqueue(group, async () => {
       const row = { ...this.#rowOf(group, held, record, open.nodeId ?? ""), ...ending };
-      await place.rows.end(row).catch((error: unknown) => log.error({ gatewayGroup: group, err: error }, "trial"));
+      const counts = await this.#decisions.write(group, () => place.rows.end(row));
       // Meanwhile a newer revision may have joined, which begins a trial anew.
-      if (held.open !== open || this.#held.get(group) !== held) return;
-      this.#take(group, held, record, row);
+      if (counts === undefined || held.open !== open || this.#held.get(group) !== held) return;
+      const isOurs = counts.holder === place.self;
+      if (!isOurs && counts.state === "trial") {
+        // This control plane stood still for so long that another one has it tried now.
+        candidates.withdraw(group);
+        [open.nodeId, open.isOverdue, open.isEnding] = [undefined, false, false];
+        this.#decide(group, held);
+        return;
+      }
+      this.#take(group, held, record, counts);
       candidates.withdraw(group);
       rollouts.changed();
-      if (state === "published") return;
+      if (state === "published" || !isOurs) return;
       if ((state === "refused" ? policy.onRefusal : policy.onTimeout) === "roll_back") {
         await this.#rollBack(group, held.first, record);
       }
@@ -317,7 +318,7 @@ export class Staging {
   /** Writes down what was decided without a trial. */
   #note(group: string, held: Held, record: RolloutRecord, ending: Ending): void {
     const row = { ...this.#rowOf(group, held, record, this.#lastNodes.get(group) ?? ""), ...ending };
-    this.#enqueue(group, () => this.#options.place.rows.end(row));
+    this.#decisions.enqueue(group, () => this.#decisions.write(group, () => this.#options.place.rows.settle(row)));
   }
 
   #rowOf(gatewayGroup: string, { first }: Held, { revisions }: RolloutRecord, node: string) {
@@ -337,7 +338,7 @@ export class Staging {
   }
 
   #drop(group: string): void {
-    this.#enqueue(group, () => this.#options.place.rows.drop(group));
+    this.#decisions.enqueue(group, () => this.#decisions.write(group, () => this.#options.place.rows.drop(group)));
     const held = this.#held.get(group);
     if (held === undefined) return;
     clearTimeout(held.timer);

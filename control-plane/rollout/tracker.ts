@@ -8,6 +8,9 @@ import { type Published, RolloutRecord } from "./record.ts";
 /** Rollouts that are remembered of each gateway group. */
 const KEPT_MAX = 50;
 
+/** Gateway groups that are gone whose rollouts are remembered. */
+const GONE_GROUPS_MAX = 100;
+
 const none: readonly RolloutRecord[] = [];
 
 /** Refusals whose objects are remembered. */
@@ -36,6 +39,8 @@ export class Rollouts implements NodeListener {
   readonly #now: () => number;
   /** The oldest first. */
   readonly #records = new Map<string, RolloutRecord[]>();
+  /** Of those, the gateway groups that are gone: the one that went longest ago first. */
+  readonly #goneGroups = new Set<string>();
   readonly #listeners = new Set<() => void>();
   /** What was found behind refusals, since a look into a large resource takes its time and many data planes may refuse it. */
   readonly #blamed = new Map<string, readonly BlamedObject[]>();
@@ -98,6 +103,7 @@ export class Rollouts implements NodeListener {
     const record = new RolloutRecord(group, { first, last: published.last, objects }, this.#now());
     const ofGroup = (this.#records.get(group) ?? []).filter((each) => each !== replaced);
     this.#records.set(group, ofGroup);
+    this.#goneGroups.delete(group);
     ofGroup.push(record);
     // One that never ended is given up with its group's oldest.
     if (ofGroup.length > KEPT_MAX) ofGroup.shift();
@@ -132,7 +138,13 @@ export class Rollouts implements NodeListener {
   /** The gateway group is gone, which its data planes are not told. */
   removeGroup(group: string, published: Published): void {
     this.#options.target.removeGroup(group);
-    if (this.#ready) this.#check(this.begin(group, published));
+    if (!this.#ready) return;
+    this.#check(this.begin(group, published));
+    this.#goneGroups.add(group);
+    const [oldest] = this.#goneGroups;
+    if (this.#goneGroups.size <= GONE_GROUPS_MAX || oldest === undefined) return;
+    this.#goneGroups.delete(oldest);
+    this.#records.delete(oldest);
   }
 
   /** Tells listeners soon; to be called after changes of records. */
@@ -165,7 +177,7 @@ export class Rollouts implements NodeListener {
       this.#remember([gatewayGroup, typeUrl, name, reason].join("\0"), objects);
     }
     for (const record of refused) {
-      record.refuse({ nodeId: id, resources }, this.#now());
+      record.refuse({ nodeId: id, resources });
       this.#check(record);
     }
     return [...new Set(resources.flatMap(({ objects }) => objects.map(({ text }) => text)))];
@@ -198,13 +210,14 @@ export class Rollouts implements NodeListener {
     this.changed();
     record.trialMoved();
     if (record.isOver || record.state === "trial" || this.#options.publications.current !== undefined) return;
-    const [dueMs, nowMs] = [record.dueMs(), this.#now()];
+    const dueMs = record.dueMs();
     if (dueMs === undefined) return;
-    if (dueMs > nowMs) {
-      this.#lookAgain(dueMs - nowMs);
+    const restMs = dueMs - performance.now();
+    if (restMs > 0) {
+      this.#lookAgain(restMs);
       return;
     }
-    record.end(record.refusals.length > 0 ? "refused" : "complete", nowMs);
+    record.end(record.refusals.length > 0 ? "refused" : "complete", this.#now());
     this.#options.metrics.ended(record);
   }
 

@@ -5,7 +5,7 @@ import type { NodeRegistry, NodeStatus } from "../xds/status.ts";
 
 /** Where trials are kept, and what is known of the other control planes on the store. */
 export interface TrialPlace {
-  readonly rows: Pick<TrialRows, "load" | "read" | "begin" | "end" | "drop" | "follow">;
+  readonly rows: Pick<TrialRows, "load" | "read" | "begin" | "end" | "settle" | "drop" | "follow">;
   /** This control plane's name in them. */
   readonly self: string;
   /** Whether a control plane may still end the trial that it began. */

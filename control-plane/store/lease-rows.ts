@@ -1,6 +1,7 @@
-import { sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 
 import { type Backend, explained, inTransaction } from "./backend.ts";
+import type { Tables } from "./tables.ts";
 
 /** Rows per statement: databases bound the number of parameters. */
 const ROWS_PER_STATEMENT = 200;
@@ -51,8 +52,9 @@ export class LeaseRows {
   /** Writes what changed, in one transaction, and tells other replicas of what came and went. @throws StoreError */
   async write(puts: readonly LeaseRow[], renewed: readonly string[], gone: readonly string[]): Promise<void> {
     await inTransaction(this.#backend, async (tx) => {
+      await this.#lock(tx, [...puts.map(({ key }) => key), ...renewed, ...gone]);
       const renew_time = await this.#backend.nowMs(tx);
-      // By key, so that replicas that write the same rows wait for each other in one order.
+      // By key, like the rows that are there, since others may make the same ones.
       for (const some of pages(puts.toSorted((a, b) => (a.key < b.key ? -1 : 1)))) {
         const version = renew_time;
         await tx
@@ -68,10 +70,10 @@ export class LeaseRows {
           )
           .execute();
       }
-      for (const some of pages(renewed.toSorted())) {
+      for (const some of pages(renewed)) {
         await tx.updateTable("sluice_leases").set({ renew_time }).where("key", "in", some).execute();
       }
-      for (const some of pages(gone.toSorted())) {
+      for (const some of pages(gone)) {
         await tx.deleteFrom("sluice_leases").where("key", "in", some).execute();
       }
       if (puts.length + gone.length > 0) await this.#backend.hint(tx, TOPIC);
@@ -81,6 +83,7 @@ export class LeaseRows {
   /** Begins every lease's time to live anew, after a time in which nobody could renew it. @throws StoreError */
   async renewAll(): Promise<void> {
     await inTransaction(this.#backend, async (tx) => {
+      await this.#lock(tx);
       await tx
         .updateTable("sluice_leases")
         .set({ renew_time: await this.#backend.nowMs(tx) })
@@ -97,6 +100,14 @@ export class LeaseRows {
         ) returning key`.execute(tx);
       if (rows.length > 0) await this.#backend.hint(tx, TOPIC);
     });
+  }
+
+  /** Takes rows in one order, whatever is done to them then: replicas that write the same ones wait for each other, but never in a circle. */
+  async #lock(tx: Kysely<Tables>, keys?: readonly string[]): Promise<void> {
+    if (!this.isShared) return;
+    const rows = tx.selectFrom("sluice_leases").select("key").orderBy("key").forUpdate();
+    if (keys === undefined) await rows.execute();
+    else for (const some of pages(keys.toSorted())) await rows.where("key", "in", some).execute();
   }
 
   /** Calls `onChange` whenever another replica may have written. Returns how to stop. */

@@ -9,6 +9,10 @@ const RECONNECT_DELAY_MS_MAX = 5_000;
 
 /** How often to ask even without a notification: finds a connection that died in silence, and whatever was missed. */
 const CHECK_INTERVAL_MS = 5_000;
+/** A database that hangs, or whose machine went without a word, ends no connection: for TCP that takes a quarter of an hour. */
+const ANSWER_MS_MAX = 10_000;
+/** So long it is waited for the end of a connection that nobody needs any more. */
+const END_MS_MAX = 2_000;
 
 interface ListenOptions {
   readonly settings: pg.ClientConfig;
@@ -56,7 +60,9 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
   let wake = () => {};
   let broken: Error | undefined;
   let payloads = new Set<string>();
-  let hinted = true; // What happened before the connection was made.
+  /** Anything may have happened: before the connection was made, whatever is heard of already, and in a long silence. */
+  let missed = true;
+  let hinted = true;
   client.on("notification", ({ payload = "" }) => {
     payloads.add(payload);
     hinted = true;
@@ -74,14 +80,13 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
   signal.addEventListener("abort", onAbort);
   try {
     await client.connect();
-    await client.query(`listen ${client.escapeIdentifier(options.channel)}`);
+    await answered(client.query(`listen ${client.escapeIdentifier(options.channel)}`));
     onConnected();
     while (!signal.aborted) {
       if (broken !== undefined) throw broken;
       if (hinted) {
-        hinted = false;
-        const heard = payloads;
-        payloads = new Set();
+        const heard = missed ? new Set<string>() : payloads;
+        [hinted, missed, payloads] = [false, false, new Set()];
         await options.onHint(heard);
         continue;
       }
@@ -93,12 +98,20 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
         };
       });
       if (timedOut) {
-        await client.query("select 1");
-        hinted = true;
+        await answered(client.query("select 1"));
+        [hinted, missed] = [true, true];
       }
     }
   } finally {
     signal.removeEventListener("abort", onAbort);
-    await client.end().catch(() => undefined);
+    const ended = client.end().catch(() => undefined);
+    await Promise.race([ended, sleep(END_MS_MAX, undefined, { ref: false })]);
   }
+}
+
+/** What the database says, if it does in time. The connection is of no use otherwise: ending it, with a question open, cuts it off. */
+async function answered<Answer>(answer: Promise<Answer>): Promise<Answer> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ANSWER_MS_MAX / 1000} s`)), ANSWER_MS_MAX);
+  return await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer));
 }

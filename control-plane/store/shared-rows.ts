@@ -91,12 +91,22 @@ export class SharedRows {
     });
   }
 
-  /** A registry was deleted: with it all that was found there. @throws StoreError */
-  async drop(registry: string): Promise<void> {
-    await inTransaction(this.#backend, async (tx) => {
+  /**
+   * A registry was deleted: with it all that was found there. But not what another replica finds under that name, which may be
+   * another registry by now: whoever is late must not delete it.
+   * @returns false: another replica watches it, and is to drop it itself
+   * @throws StoreError
+   */
+  async drop(registry: string, holder: string): Promise<boolean> {
+    return await inTransaction(this.#backend, async (tx) => {
+      const nowMs = await this.#backend.nowMs(tx);
+      const { rows } = await sql`select holder from sluice_watchers where registry = ${registry}
+        and holder <> ${holder} and expire_time >= ${nowMs} for share`.execute(tx);
+      if (rows.length > 0) return false;
       await tx.deleteFrom("sluice_watchers").where("registry", "=", registry).execute();
       await tx.deleteFrom("sluice_endpoints").where("registry", "=", registry).execute();
       await this.#backend.hint(tx, TOPIC);
+      return true;
     });
   }
 
@@ -140,7 +150,9 @@ export class SharedRows {
     gone: readonly SharedKey[],
   ): Promise<void> {
     await inTransaction(this.#backend, async (tx) => {
-      const locked = sql<{ registry: string }>`select registry from sluice_watchers where holder = ${holder} for share`;
+      // By name, as they are claimed meanwhile: in another order both might wait for each other.
+      const locked = sql<{ registry: string }>`select registry from sluice_watchers where holder = ${holder}
+        order by registry collate "C" for share`;
       const held = new Set((await locked.execute(tx)).rows.map(({ registry }) => registry));
       const all = [...puts, ...gone].filter(({ registry }) => held.has(registry));
       for (const some of pages(all)) {

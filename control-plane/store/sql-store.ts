@@ -227,14 +227,16 @@ export class SqlStore implements Store {
       );
     }
     while (this.#mirror.revision < newest) {
+      // Another way may bring the mirror further while this one reads.
+      const known = this.#mirror.revision;
       const range = {
-        after: Number(this.#mirror.revision),
+        after: Number(known),
         before: Number(newest) + 1,
         order: "asc",
         limit: CATCH_UP_TRANSACTIONS,
       } as const;
       const transactions = await readTransactions(db, range, this.#backend);
-      if (transactions[0]?.revision !== this.#mirror.revision + 1n) {
+      if (transactions[0]?.revision !== known + 1n) {
         await this.#readAnew();
         return;
       }

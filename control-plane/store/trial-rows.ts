@@ -95,18 +95,30 @@ export class TrialRows {
     });
   }
 
-  /** A trial has ended. What was held, and is published now, is forgotten. @throws StoreError */
-  async end(trial: TrialRow): Promise<void> {
+  /**
+   * A trial that a replica began has ended. What was held, and is published now, is forgotten.
+   *
+   * @returns the trial that counts: the one given, or, if that replica stood still meanwhile, what another one has made of it
+   * @throws StoreError
+   */
+  async end(trial: TrialRow): Promise<TrialRow> {
+    return await inTransaction(this.#backend, async (tx) => {
+      await this.#backend.lock(tx);
+      const before = await find(tx, trial.gatewayGroup);
+      if (before !== undefined && before.holder !== trial.holder && before.last >= trial.last) return before;
+      await this.#conclude(tx, trial);
+      return trial;
+    });
+  }
+
+  /** Something was decided without a trial, or one that nobody will end any more. As `end`. @throws StoreError */
+  async settle(trial: TrialRow): Promise<void> {
     await inTransaction(this.#backend, async (tx) => {
       await this.#backend.lock(tx);
       const before = await find(tx, trial.gatewayGroup);
       // Another replica has gone on without this one.
       if (before !== undefined && before.holder !== trial.holder && before.last > trial.last) return;
-      await put(tx, trial);
-      if (trial.state === "published") {
-        await tx.deleteFrom("sluice_held").where("gateway_group", "=", trial.gatewayGroup).execute();
-      }
-      await this.#backend.hint(tx, TOPIC);
+      await this.#conclude(tx, trial);
     });
   }
 
@@ -123,6 +135,14 @@ export class TrialRows {
     return this.#backend.followHints(async (topics) => {
       if (topics.size === 0 || topics.has(TOPIC)) onChange();
     });
+  }
+
+  async #conclude(tx: Kysely<Tables>, trial: TrialRow): Promise<void> {
+    await put(tx, trial);
+    if (trial.state === "published") {
+      await tx.deleteFrom("sluice_held").where("gateway_group", "=", trial.gatewayGroup).execute();
+    }
+    await this.#backend.hint(tx, TOPIC);
   }
 
   /** It may be a certificate's key, or hold a collector's token. */

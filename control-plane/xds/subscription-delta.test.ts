@@ -1,4 +1,4 @@
-/** The rules of delta streams, by their ids in shared/reference/xds-protocol.md, on the plain value. */
+/** The rules of delta streams, by their ids in docs/xds-rules.md, on the plain value. */
 import { expect, test } from "vitest";
 
 import { DeltaPlayer, grpcTraits, oldEnvoyTraits, type Played } from "../../test/support/xds-player.ts";

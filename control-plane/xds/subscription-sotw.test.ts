@@ -1,4 +1,4 @@
-/** The rules of state-of-the-world streams, by their ids in shared/reference/xds-protocol.md, on the plain value. */
+/** The rules of state-of-the-world streams, by their ids in docs/xds-rules.md, on the plain value. */
 import { expect, test } from "vitest";
 
 import { grpcTraits, type Played, SotwPlayer } from "../../test/support/xds-player.ts";

@@ -24,7 +24,7 @@ export interface InFlight {
 
 /**
  * What one client knows and wants of one resource type: a plain value, written only by the functions of subscription*.ts. The rules are
- * those of shared/reference/xds-protocol.md; state is apart for each type and each stream (T3).
+ * those of docs/xds-rules.md; state is apart for each type and each stream (T3).
  */
 export interface Subscription {
   readonly type: ServedType;

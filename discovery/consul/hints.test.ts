@@ -14,7 +14,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-/** Lists by their paths; a question that names the index waits for `set`. `bodies` are there from the beginning. */
+/** Lists by their paths, a text as it is; a question that names the index waits for `set`. `bodies` are there from the beginning. */
 async function start(bodies: Readonly<Record<string, unknown>> = {}) {
   const lists = new Map<string, { index: number; body: unknown; waiting: Set<ServerResponse>; told: number }>();
   const list = (path: string) => {
@@ -26,7 +26,9 @@ async function start(bodies: Readonly<Record<string, unknown>> = {}) {
   const tell = (path: string, response: ServerResponse) => {
     const { index, body } = list(path);
     list(path).told++;
-    response.writeHead(200, { "x-consul-index": String(index) }).end(JSON.stringify(body));
+    response
+      .writeHead(200, { "x-consul-index": String(index) })
+      .end(typeof body === "string" ? body : JSON.stringify(body));
   };
   const server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "", "http://consul");
@@ -112,4 +114,13 @@ test("where something was registered, services with another number of instances 
   list(path).body = [summary("orders", 2, "n1"), summary("carts", 2, "n1", "n2")];
   await set("/v1/catalog/services", {});
   await hints("users");
+});
+
+test("an answer that can't be looked through is none, and what else there is goes on", async () => {
+  const { set, hints } = await start();
+  // Read without recursion, but written with it.
+  const tags = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
+  await set("/v1/catalog/services", `{ "carts": ${tags} }`);
+  await set("/v1/health/state/critical", [check("orders", "orders-1")]);
+  await hints("orders");
 });

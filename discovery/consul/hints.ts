@@ -83,17 +83,18 @@ async function* changes(
     const timeoutMs = ANSWER_MS_MAX + (index > 0 ? WAIT_S * 1_100 : 0);
     const answer = await client
       .askBlocking({ path, query, signal, timeoutMs, knownIndex: index })
+      .then(({ index: answered, body }) => ({ answered, now: body === undefined ? undefined : read(body) }))
+      // Nor is it one if it can't be read.
       .catch(() => undefined);
     if (answer === undefined) {
       await sleep(RETRY_MS, signal);
       index = 0;
       continue;
     }
-    index = nextIndex(index, answer.index);
-    if (answer.body === undefined) continue;
-    const now = read(answer.body);
-    if (before !== undefined) yield difference(before, now);
-    before = now;
+    index = nextIndex(index, answer.answered);
+    if (answer.now === undefined) continue;
+    if (before !== undefined) yield difference(before, answer.now);
+    before = answer.now;
     await sleep(INTERVAL_MS, signal);
   }
 }

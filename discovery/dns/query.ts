@@ -108,8 +108,9 @@ async function askUdp(server: DnsServer, message: Buffer, matches: Matches, sign
   try {
     return await within(server, signal, (resolve, reject) => {
       socket.on("error", reject);
-      // Connected, so that the system takes only what this server sends.
-      socket.connect(server.port, server.host, () => socket.send(message));
+      // Connected, so that the system takes only what this server sends. Without a callback: Node calls it for what failed, too, such as a
+      // network that can't be reached, and then there is no "error".
+      socket.on("connect", () => socket.send(message)).connect(server.port, server.host);
       socket.on("message", (bytes) => {
         // Whatever is not an answer to this question may be somebody's guess: the real one may still come.
         try {

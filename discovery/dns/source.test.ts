@@ -200,3 +200,15 @@ test("a name that is gone is doubted: its zone may have been loaded in part", as
   await waitFor("the name", () => supervisor.report(key)?.state === "fresh");
   expect(served()).toEqual(["10.0.0.2"]);
 });
+
+test("a server that can't be reached at all is a failure like another, and the next one is asked", async () => {
+  const dns = await server();
+  dns.records.set("a.test", [{ a: "10.0.0.1" }]);
+  // connect(2) refuses a broadcast address, as it does one that there is no route to (which, without any network, this is too).
+  const [nowhere, signal] = ["255.255.255.255", AbortSignal.timeout(60_000)];
+  await expect(new DnsSource([nowhere]).probe(signal)).rejects.toMatchObject({
+    kind: "unreachable",
+    message: expect.stringMatching(/EACCES|ENETUNREACH/),
+  });
+  expect(addresses(await first([nowhere, dns], "a.test"))).toEqual(["10.0.0.1"]);
+});

@@ -6,11 +6,12 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { EndpointHealth, type ServiceSnapshot } from "#sluice/discovery/v1/snapshot_pb.ts";
 
+import { waitFor } from "../../test/support/wait.ts";
+import { startWatching } from "../../test/support/watching.ts";
 import { RegistrySupervisor } from "../supervise.ts";
 import { serviceKey } from "../testing/scripted-source.ts";
 import { parseServices } from "./parse.ts";
 import { FileSource } from "./source.ts";
-import { waitFor } from "../../test/support/wait.ts";
 
 let dir: string;
 let file: string;
@@ -120,6 +121,29 @@ test("a broken file is read once, however many services are watched, and again w
     await writeFile(`${file}.new`, "services: { orders: [] }");
     await rename(`${file}.new`, file);
     expect(await source.list()).toMatchObject([{ key: { service: "orders" } }]);
+  } finally {
+    await source.close();
+  }
+});
+
+test("whoever has failed learns of it when the file is another: mended, broken otherwise, or gone", async () => {
+  await writeFile(file, "services: [");
+  const source = new FileSource(file);
+  let told = 0;
+  source.onMended(() => told++);
+  try {
+    const watching = startWatching(source, { service: "orders" });
+    await waitFor("the failure", () => watching.error !== undefined);
+    const steps = [
+      async () => await writeFile(file, "services: {"),
+      async () => await rm(file),
+      async () => await writeFile(file, "services: { orders: [] }"),
+    ];
+    for (const step of steps) {
+      const before = told;
+      await step();
+      await waitFor("the word of it", () => told > before);
+    }
   } finally {
     await source.close();
   }

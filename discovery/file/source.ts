@@ -51,6 +51,7 @@ export class FileSource implements Source {
   /** The version that was there when somebody last looked; "" if none was. */
   #seen = "";
   #looking: NodeJS.Timeout | undefined;
+  #mended: () => void = () => {};
   #isTicking = false;
   readonly #closed = new AbortController();
 
@@ -59,6 +60,9 @@ export class FileSource implements Source {
   }
 
   async *watch(service: ServiceKey, signal: AbortSignal): AsyncGenerator<ServiceSnapshot> {
+    this.#watcher ??= this.#follow();
+    // Whoever waits learns of a file that is gone when it asks for it.
+    this.#looking ??= setInterval(() => void this.#tick(), LOOK_MS).unref();
     let seen: string | undefined;
     while (!signal.aborted) {
       const { version, services } = await this.#current();
@@ -75,6 +79,10 @@ export class FileSource implements Source {
       }
       await this.#change(version, signal);
     }
+  }
+
+  onMended(tell: () => void): void {
+    this.#mended = tell;
   }
 
   async list(): Promise<readonly ListedService[]> {
@@ -147,13 +155,11 @@ export class FileSource implements Source {
     if (this.#seen === version) return;
     this.#seen = version;
     for (const wake of this.#wakers) wake();
+    this.#mended();
   }
 
   /** Waits until another version than this one was seen: one look for all who wait. */
   async #change(version: string, signal: AbortSignal): Promise<void> {
-    this.#watcher ??= this.#follow();
-    // Whoever waits learns of a file that is gone when it asks for it.
-    this.#looking ??= setInterval(() => void this.#tick(), LOOK_MS).unref();
     if (this.#seen !== version || signal.aborted) return;
     await new Promise<void>((resolve) => {
       const wake = () => {

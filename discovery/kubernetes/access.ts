@@ -28,6 +28,8 @@ export interface ClusterAccess {
   readonly server: URL;
   /** Certificates that its certificate may descend from, PEM; the system's when undefined. */
   readonly ca?: string;
+  /** Where they lie in a file, which may be renewed: reads them for a new connection. While it throws, or gives nothing, those that were read first count. */
+  readonly readCa?: () => string | undefined;
   /** The name to find in its certificate, when it is not the host of `server`. */
   readonly serverName?: string;
   /** Takes any certificate. Only when the operator said so in so many words. */

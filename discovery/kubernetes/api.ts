@@ -44,6 +44,7 @@ export class KubernetesApi {
   streamsLists = true;
   readonly #times: TransportTimes;
   #transport: { value: Promise<Transport>; credential: Credential } | undefined;
+  #isClosed = false;
 
   constructor(access: ClusterAccess, times: TransportTimes = transportTimes) {
     this.access = access;
@@ -92,8 +93,9 @@ export class KubernetesApi {
     if (splitter.unfinished) throw new DiscoveryError("unreachable", "the watch broke off within a line");
   }
 
-  /** Ends all connections; requests under way fail. */
+  /** Ends all connections, for good; requests under way fail. */
   close(): void {
+    this.#isClosed = true;
     const transport = this.#transport;
     this.#transport = undefined;
     void transport?.value.then(
@@ -142,10 +144,12 @@ export class KubernetesApi {
         const value = await open.value.catch(() => undefined);
         if (value?.usable && open.credential.certificate === credential.certificate) return value;
         if (this.#transport === open) this.#transport = undefined;
-        // Requests on it end by themselves; it closes with the last of them, or when it breaks.
+        value?.retire();
         continue;
       }
       signal.throwIfAborted();
+      // Whoever waited for credentials meanwhile would open one that nobody closes.
+      if (this.#isClosed) throw new DiscoveryError("unreachable", "the source was closed");
       // The caller's signal does not end it: others wait for it as well. Its own time limit does.
       const value = connect(this.access, credential, this.#times);
       this.#transport = { value, credential };

@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
@@ -134,6 +136,8 @@ test("in a pod, the service account says who we are", async () => {
   expect(result.access).toMatchObject({ ca: "CA", namespace: "shop", insecureSkipTlsVerify: false });
   expect(result.access.server.href).toBe("https://[fd00::1]/");
   expect(await result.access.credentials.get(signal)).toEqual({ authorization: "Bearer abc" });
+  await writeFile(join(dir, "ca.crt"), "CA2");
+  expect(result.access.readCa?.()).toBe("CA2");
 });
 
 test("outside of a pod, all that is missing is named", () => {
@@ -145,3 +149,22 @@ test("outside of a pod, all that is missing is named", () => {
     expect.stringMatching(/namespace: ENOENT/),
   ]);
 });
+
+test("a plugin that can't be started for want of descriptors is a failure like another", async () => {
+  const script = `
+    import { closeSync, openSync } from "node:fs";
+    import { execCredentials } from ${JSON.stringify(join(import.meta.dirname, "exec-credentials.ts"))};
+    const credentials = execCredentials({ apiVersion: "v1", command: "true", args: [], env: {} });
+    const open = [];
+    try {
+      for (;;) open.push(openSync("/dev/null"));
+    } catch {}
+    const { message } = await credentials.get().catch((error) => error);
+    await new Promise(setImmediate);
+    for (const descriptor of open) closeSync(descriptor);
+    console.log(message);`;
+  const limited = `ulimit -n 100; exec "$0" --input-type=module -e "$1"`;
+  const { stdout, stderr } = await promisify(execFile)("sh", ["-c", limited, process.execPath, script]);
+  expect(stderr).toBe("");
+  expect(stdout).toBe("credential plugin true: failed (EMFILE)\n");
+}, 120_000);

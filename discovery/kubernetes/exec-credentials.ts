@@ -137,12 +137,14 @@ function runPlugin(plugin: ExecPlugin, timeoutMs: number): Promise<string> {
       fail(how);
     };
     const timer = setTimeout(() => stop(`no answer in ${timeoutMs} ms`), timeoutMs);
+    child.on("error", (error: NodeJS.ErrnoException) => fail(`failed (${error.code ?? error.message})`));
+    // "error" says why; with no descriptor left there are no pipes either.
+    if (child.pid === undefined) return;
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       output += text;
       if (output.length > OUTPUT_LENGTH_MAX) stop(`printed more than ${OUTPUT_LENGTH_MAX} characters`);
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => (words = (words + text).slice(-WORDS_LENGTH_MAX)));
-    child.on("error", (error: NodeJS.ErrnoException) => fail(`failed (${error.code ?? error.message})`));
     child.on("close", (code, signal) => {
       clearTimeout(timer);
       if (code === 0) resolve(output);

@@ -42,6 +42,7 @@ export function inClusterAccess(
     access: {
       server: new URL(`https://${host?.includes(":") ? `[${host}]` : host}:${port}`),
       ca,
+      readCa: () => readFileSync(join(folder, "ca.crt"), "utf8"),
       insecureSkipTlsVerify: false,
       credentials: tokenFile(join(folder, "token")),
       namespace: namespace || "default",

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 
+import { TestAuthority } from "../../test/support/certificates.ts";
 import { parseKubeconfig } from "./kubeconfig.ts";
 
 const signal = new AbortController().signal;
@@ -97,6 +98,22 @@ test("a client certificate needs its key", () => {
   expect(problemsOf(config("", `client-certificate-data: ${pem}`))).toEqual([
     "users[u].client-certificate: a client certificate and its key go together",
   ]);
+});
+
+test("certificates to trust are read again from their file, and those before count while it can't be read", () => {
+  using one = new TestAuthority();
+  using two = new TestAuthority();
+  let now: string | undefined = one.cert;
+  const readFile = () => {
+    if (now === undefined) throw Object.assign(new Error("no"), { code: "ENOENT" });
+    return now;
+  };
+  const result = parseKubeconfig(config(", certificate-authority: ca.crt", "token: abc"), { readFile });
+  if (!result.ok) throw new Error(JSON.stringify(result.problems));
+  now = two.cert;
+  expect([result.access.ca, result.access.readCa?.()]).toEqual([one.cert, two.cert]);
+  now = undefined;
+  expect(result.access.readCa?.()).toBeUndefined();
 });
 
 test("a client certificate in files is read again when it is renewed there", async () => {

@@ -107,7 +107,20 @@ export function parseKubeconfig(text: string, options: KubeconfigOptions = {}): 
     ok: true,
     access: {
       server,
-      ...(ca === undefined ? {} : { ca }),
+      // What is wrong with it then shows when it is used.
+      ...(ca === undefined
+        ? {}
+        : {
+            ca,
+            readCa: () =>
+              data(
+                cluster,
+                "certificate-authority",
+                at,
+                fileReader(options, () => {}),
+                () => {},
+              ),
+          }),
       ...(cluster["tls-server-name"] ? { serverName: cluster["tls-server-name"] } : {}),
       insecureSkipTlsVerify: insecure,
       credentials,

@@ -1,12 +1,14 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
+import { TestAuthority } from "../../test/support/certificates.ts";
 import { KubeScript, reply, replyStatus, serviceOf, sliceOf } from "../../test/support/kube-script.ts";
 import { freePort } from "../../test/support/ports.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching, type Watching } from "../../test/support/watching.ts";
 import { DiscoveryError } from "../source.ts";
 
-import type { Credentials } from "./access.ts";
+import type { Credential, Credentials } from "./access.ts";
+import { KubernetesApi } from "./api.ts";
 import type { ReflectTimes } from "./reflect.ts";
 import { KubernetesSource } from "./source.ts";
 
@@ -40,6 +42,45 @@ function watch(service: string, namespace = "default"): Watching {
 
 const failure = async (watching: Watching) =>
   (await waitFor("the watch to fail", () => watching.error)) as DiscoveryError;
+
+test("a client certificate that was renewed has a connection of its own, and the one before closes with what was under way", async () => {
+  using authority = new TestAuthority();
+  const issue = () => {
+    const { cert, key } = authority.issue({ name: "sluice" });
+    return { certificate: cert, key };
+  };
+  let pair = issue();
+  api.put("services", serviceOf("orders"));
+  api.put("endpointslices", sliceOf("orders", "orders-a", "10.0.0.1"));
+  begin({ credentials: { get: () => Promise.resolve(pair), refused: () => {} } });
+  const watching = watch("orders");
+  await waitFor("the instance", () => watching.addresses?.length === 1);
+  pair = issue();
+  await source.probe(AbortSignal.timeout(60_000));
+  await waitFor("both connections", () => api.connections === 2);
+  api.put("endpointslices", sliceOf("orders", "orders-b", "10.0.0.2"));
+  await waitFor("the news on the one before", () => watching.addresses?.length === 2);
+  api.endWatches("endpointslices");
+  api.endWatches("services");
+  await waitFor("the one before to close", () => api.connections === 1);
+  api.put("endpointslices", sliceOf("orders", "orders-c", "10.0.0.3"));
+  await waitFor("the news", () => watching.addresses?.length === 3);
+  expect(watching.error).toBeUndefined();
+});
+
+test("a source that is closed while credentials are awaited opens no connection when they come", async () => {
+  const given = Promise.withResolvers<{ authorization: string }>();
+  begin({ credentials: { get: () => given.promise, refused: () => {} } });
+  await watch("orders").stop();
+  await source.close();
+  given.resolve({ authorization: "Bearer good" });
+  // What comes after that has all that it needs.
+  begin();
+  api.put("services", serviceOf("carts"));
+  const carts = watch("carts");
+  await waitFor("another source", () => carts.addresses);
+  expect(api.connections).toBe(1);
+});
 
 test.each([true, false])("follows services over one pair of watches (streaming lists: %s)", async (streams) => {
   api.streamsLists = streams;
@@ -299,4 +340,24 @@ test("a list that is no list is a bad answer", async () => {
   };
   begin();
   expect(await failure(watch("orders"))).toMatchObject({ kind: "bad_answer" });
+});
+
+test("once it is closed nothing opens a connection any more, whatever was under way: nobody would close that one", async () => {
+  begin();
+  const signal = AbortSignal.timeout(60_000);
+  const credential = Promise.withResolvers<Credential>();
+  const late = new KubernetesApi(api.access({ get: () => credential.promise, refused: () => {} }));
+  const asked = late.bytes("/version", signal);
+  late.close();
+  credential.resolve({ authorization: "Bearer good" });
+  await expect(asked).rejects.toThrow("the source was closed");
+
+  // One that connects, and one that waits for its connection.
+  const connecting = new KubernetesApi(api.access());
+  const both = Promise.allSettled([connecting.bytes("/version", signal), connecting.bytes("/version", signal)]);
+  // Both have their credentials now.
+  await new Promise((resolve) => setImmediate(resolve));
+  connecting.close();
+  await both;
+  await waitFor("the end of all connections", () => api.connections === 0);
 });

@@ -20,6 +20,9 @@ export interface Transport {
   readonly usable: boolean;
   /** @throws what the network says; the caller makes a DiscoveryError of it. */
   get(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Reply>;
+  /** Takes no new requests, and closes with the last of those under way. */
+  retire(): void;
+  /** Closes at once. */
   close(): void;
 }
 
@@ -53,12 +56,24 @@ export async function connect(
   return http1(access, credential, times);
 }
 
-const tlsOptions = ({ ca, serverName, insecureSkipTlsVerify }: ClusterAccess, { certificate, key }: Credential) => ({
-  ...(ca === undefined ? {} : { ca }),
-  ...(serverName === undefined ? {} : { servername: serverName }),
-  ...(certificate === undefined ? {} : { cert: certificate, key }),
-  rejectUnauthorized: !insecureSkipTlsVerify,
-});
+function tlsOptions(access: ClusterAccess, { certificate, key }: Credential) {
+  const { serverName, insecureSkipTlsVerify } = access;
+  const ca = caOf(access);
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    ...(certificate === undefined ? {} : { cert: certificate, key }),
+    rejectUnauthorized: !insecureSkipTlsVerify,
+  };
+}
+
+function caOf({ ca, readCa }: ClusterAccess): string | undefined {
+  try {
+    return readCa?.() ?? ca;
+  } catch {
+    return ca;
+  }
+}
 
 function handshake(access: ClusterAccess, credential: Credential, times: TransportTimes): Promise<tls.TLSSocket> {
   const { hostname, port } = access.server;
@@ -91,7 +106,10 @@ function http2Transport(server: URL, socket: tls.TLSSocket, times: TransportTime
     createConnection: () => socket,
     settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
   });
-  session.once("connect", () => session.setLocalWindowSize(4 * WINDOW_BYTES));
+  session.once("connect", () => {
+    // Whoever wanted it may have closed it by now.
+    if (!session.destroyed) session.setLocalWindowSize(4 * WINDOW_BYTES);
+  });
   let usable = true;
   const ping = setInterval(() => {
     // It is destroyed before it tells so, for one by the timer below.
@@ -123,6 +141,10 @@ function http2Transport(server: URL, socket: tls.TLSSocket, times: TransportTime
         stream.once("close", () => reject(new DiscoveryError("unreachable", "the connection closed before an answer")));
         stream.once("response", (head) => resolve({ status: Number(head[":status"]), body: stream }));
       }),
+    retire: () => {
+      usable = false;
+      session.close();
+    },
     close: () => {
       usable = false;
       clearInterval(ping);
@@ -154,6 +176,11 @@ function http1(access: ClusterAccess, credential: Credential, times: TransportTi
         signal,
       });
       return { status: statusCode, body };
+    },
+    retire: () => {
+      usable = false;
+      // Another one may have closed it meanwhile, which undici calls an error.
+      agent.close().catch(() => {});
     },
     close: () => {
       usable = false;

@@ -115,9 +115,10 @@ export class LeaseTable {
     this.#remove(key);
   }
 
-  /** Whether something of the lease was not taken by takeChanges() yet. */
+  /** Whether it was reported or ended here, which takeChanges() has not told yet. A heartbeat is no news: what another replica says is. */
   isDirty(key: string): boolean {
-    return this.#changes.has(key);
+    const change = this.#changes.get(key);
+    return change === "put" || change === "gone";
   }
 
   /** What changed since the last call. */

@@ -165,6 +165,8 @@ export class NacosConnection {
       if (giveUp.aborted) throw new DiscoveryError("unreachable", `${this.server.grpc}: did not register us`);
       await sleep(20);
     }
+    // The answer may have been under way while it was closed: nobody would ever stop the timer.
+    if (this.#isEnded) return;
     this.#keepAlive = setInterval(() => void this.#checkAlive(), KEEP_ALIVE_INTERVAL_MS);
   }
 

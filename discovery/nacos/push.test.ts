@@ -2,13 +2,14 @@
 import { createHmac } from "node:crypto";
 
 import fc from "fast-check";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 
 import { TestAuthority } from "../../test/support/certificates.ts";
 import { ScriptedNacos } from "../../test/support/scripted-nacos.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { startWatching } from "../../test/support/watching.ts";
 
+import { DiscoveryError } from "../source.ts";
 import type { NacosServiceInfo } from "./convert.ts";
 import type { NacosSettings } from "./settings.ts";
 import { NacosSource } from "./source.ts";
@@ -115,6 +116,15 @@ test("whatever order pushes come in, what the server made last is what counts", 
   );
 });
 
+test("a server whose clock is set back is heard all the same", async () => {
+  const nacos = await server();
+  nacos.info = orders(1_700_003_600_000, "10.0.0.1");
+  const watching = watch(open([nacos]));
+  await waitFor("the instance", () => watching.addresses?.join() === "10.0.0.1");
+  nacos.push(orders(1_700_000_000_000, "10.0.0.2"));
+  await waitFor("what it says an hour earlier", () => watching.addresses?.join() === "10.0.0.2");
+});
+
 test("the next server takes over when one sends us away or ends, and says so where it may know less", async () => {
   const [one, two] = [await server(), await server()];
   one.info = orders(1, "10.0.0.1");
@@ -134,4 +144,65 @@ test("the next server takes over when one sends us away or ends, and says so whe
   // The supervisor begins anew, with the one that is left.
   const again = watch(source);
   await waitFor("the first again", () => again.addresses?.join() === "10.0.0.1");
+});
+
+test("a watch that begins anew while the one before it is given up stays subscribed, however slow the server is with that", async () => {
+  const nacos = await server();
+  nacos.info = orders(1, "10.0.0.1");
+  const leaving = Promise.withResolvers<void>();
+  nacos.delay = ({ body }) => (body["subscribe"] === false ? leaving.promise : Promise.resolve());
+  const source = open([nacos]);
+  const first = startWatching(source, { service: "orders" });
+  await waitFor("the instance", () => first.addresses?.length === 1);
+  await first.stop();
+  const second = watch(source);
+  await waitFor("the end of the first subscription", () => nacos.asked.length >= 2);
+  leaving.resolve();
+  await waitFor("the instance again", () => second.addresses?.length === 1);
+  expect(nacos.asked.map(({ body }) => body["subscribe"])).toEqual([true, false, true]);
+  expect([...nacos.subscribed]).toEqual(["orders"]);
+});
+
+test("what a server forgot to push, or whom it forgot, comes to light within ten minutes; so do rights that were withdrawn", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  cleanups.push(() => vi.useRealTimers());
+  const nacos = await server();
+  nacos.info = orders(1, "10.0.0.1");
+  const watching = watch(open([nacos]));
+  await waitFor("the instance", () => watching.addresses?.join() === "10.0.0.1");
+  nacos.subscribed.clear();
+  nacos.info = orders(2, "10.0.0.2");
+  vi.advanceTimersByTime(590_000);
+  expect(nacos.asked).toHaveLength(1);
+  vi.advanceTimersByTime(11_000);
+  await waitFor("the other", () => watching.addresses?.join() === "10.0.0.2");
+  expect(nacos.asked).toHaveLength(2);
+  expect([...nacos.subscribed]).toEqual(["orders"]);
+
+  nacos.denial = () => "not yours any more";
+  vi.advanceTimersByTime(601_000);
+  await waitFor("the denial", () => watching.error !== undefined);
+  expect(watching.error).toMatchObject({ kind: expect.stringMatching(/unauthenticated|permission_denied/) });
+});
+
+test("a source that is closed while it connects keeps no connection alive", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  cleanups.push(() => vi.useRealTimers());
+  const nacos = await server();
+  const [asked, welcome] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  nacos.welcome = () => {
+    asked.resolve();
+    return welcome.promise;
+  };
+  const source = open([nacos]);
+  const probe = source.probe(AbortSignal.timeout(60_000)).catch((error: unknown) => error);
+  await asked.promise;
+  await source.close();
+  expect(await probe).toBeInstanceOf(DiscoveryError);
+  welcome.resolve();
+  // Whose answers come after that of the first.
+  const other = open([nacos]);
+  await other.probe(AbortSignal.timeout(60_000)).catch(() => {});
+  await other.close();
+  await waitFor("the end of all timers", () => vi.getTimerCount() === 0);
 });

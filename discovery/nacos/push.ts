@@ -4,37 +4,14 @@ import type { TlsSettings } from "../tls.ts";
 import { ConnectionMovedError, NacosConnection } from "./connection.ts";
 import type { NacosServiceInfo } from "./convert.ts";
 import type { NacosIdentity } from "./identity.ts";
-import type { NacosMessage } from "./payload.ts";
 import type { NacosServiceName } from "./poll.ts";
 import type { NacosServer } from "./settings.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
-/** A service that a connection is subscribed to, for however many watches. */
-interface Subscription {
-  readonly name: NacosServiceName;
-  readonly listeners: Set<() => void>;
-  /** The latest that is known. */
-  info: NacosServiceInfo | undefined;
-  /** The answer to the request that subscribed. */
-  readonly subscribed: Promise<void>;
-}
-
-/** One subscription as a watch sees it. */
-export interface Subscribed {
-  /** The latest that is known. */
-  readonly info: NacosServiceInfo;
-  /** Gives the subscription up. */
-  release(): void;
-}
-
-/** A connection with its subscriptions. They are gone with it: the next connection gets new ones. */
-class PushConnection {
+/** A connection with its subscriptions. */
+interface PushConnection {
   readonly connection: NacosConnection;
-  readonly subscriptions: Map<string, Subscription>;
-
-  constructor(connection: NacosConnection, subscriptions: Map<string, Subscription>) {
-    this.connection = connection;
-    this.subscriptions = subscriptions;
-  }
+  readonly subscriptions: Subscriptions;
 }
 
 /**
@@ -82,7 +59,7 @@ export class NacosPush {
     let moved = false;
     for (;;) {
       try {
-        for await (const info of this.#watchConnection(await this.#connected(), name, signal)) {
+        for await (const info of this.#watchConnection((await this.#connected()).subscriptions, name, signal)) {
           yield { info, moved };
           moved = false;
         }
@@ -103,29 +80,22 @@ export class NacosPush {
   }
 
   async *#watchConnection(
-    push: PushConnection,
+    subscriptions: Subscriptions,
     name: NacosServiceName,
     signal: AbortSignal,
   ): AsyncGenerator<NacosServiceInfo> {
     let changed = true;
     let wake: () => void = () => {};
-    let failure: { error: unknown } | undefined;
     const listener = () => {
       changed = true;
       wake();
     };
     const aborted = () => wake();
-    push.connection.ended.catch((error: unknown) => {
-      failure = { error };
-      wake();
-    });
     signal.addEventListener("abort", aborted);
-    const subscription = this.#subscribe(push, name, listener);
+    const subscription = subscriptions.join(name, listener);
     try {
-      await subscription.subscribed;
-      for (;;) {
-        if (signal.aborted) return;
-        if (failure !== undefined) throw failure.error;
+      while (!signal.aborted) {
+        if (subscription.failure !== undefined) throw subscription.failure.error;
         if (changed && subscription.info !== undefined) {
           changed = false;
           yield subscription.info;
@@ -137,41 +107,8 @@ export class NacosPush {
       }
     } finally {
       signal.removeEventListener("abort", aborted);
-      this.#release(push, subscription, listener);
+      subscriptions.leave(subscription, listener);
     }
-  }
-
-  /**
-   * Nacos knows one subscription per client and service, so that two watches of a service share it. It is to all clusters, of which the
-   * watches take what they want.
-   */
-  #subscribe(push: PushConnection, name: NacosServiceName, listener: () => void): Subscription {
-    const id = idOf(name);
-    const known = push.subscriptions.get(id);
-    if (known !== undefined) {
-      known.listeners.add(listener);
-      return known;
-    }
-    const subscribe = () =>
-      push.connection.request<{ serviceInfo?: NacosServiceInfo }>("SubscribeServiceRequest", subscribeBody(name, true));
-    const subscribed = this.#identity.asking(subscribe).then(({ serviceInfo }) => {
-      if (serviceInfo === undefined) throw new DiscoveryError("bad_answer", `${id}: subscribed, and told nothing`);
-      accept(subscription, serviceInfo);
-    });
-    // Whoever watches waits for it; all of them may be gone.
-    subscribed.catch(() => {});
-    const subscription: Subscription = { name, listeners: new Set([listener]), info: undefined, subscribed };
-    push.subscriptions.set(id, subscription);
-    return subscription;
-  }
-
-  #release(push: PushConnection, subscription: Subscription, listener: () => void): void {
-    subscription.listeners.delete(listener);
-    if (subscription.listeners.size > 0) return;
-    push.subscriptions.delete(idOf(subscription.name));
-    if (push.connection.isEnded) return;
-    // What is pushed for it until then goes nowhere.
-    push.connection.request("SubscribeServiceRequest", subscribeBody(subscription.name, false)).catch(() => undefined);
   }
 
   async #connected(): Promise<PushConnection> {
@@ -195,7 +132,7 @@ export class NacosPush {
     let last: unknown;
     for (let attempt = 0; attempt < this.#servers.length; attempt++) {
       const server = this.#servers[this.#at++ % this.#servers.length] as NacosServer;
-      const subscriptions = new Map<string, Subscription>();
+      const subscriptions = new Subscriptions(this.#identity);
       try {
         const connection = await NacosConnection.open(
           {
@@ -203,43 +140,16 @@ export class NacosPush {
             tls: this.#tls,
             namespace: this.#namespace,
             headers: (about) => this.#identity.parameters(about),
-            pushed: (message) => receive(subscriptions, message),
+            pushed: (message) => subscriptions.receive(message),
           },
           this.#closed.signal,
         );
-        return new PushConnection(connection, subscriptions);
+        subscriptions.begin(connection);
+        return { connection, subscriptions };
       } catch (error) {
         last = error;
       }
     }
     throw last;
   }
-}
-
-/** Within the namespace of the connection. */
-const idOf = ({ group, service }: Pick<NacosServiceName, "group" | "service">) => `${group}@@${service}`;
-
-const subscribeBody = ({ namespace, group, service }: NacosServiceName, subscribe: boolean) => ({
-  namespace,
-  groupName: group,
-  serviceName: service,
-  clusters: "",
-  subscribe,
-  module: "naming",
-});
-
-function receive(subscriptions: ReadonlyMap<string, Subscription>, { body }: NacosMessage): void {
-  const { serviceInfo } = body as { serviceInfo?: NacosServiceInfo };
-  if (serviceInfo?.name === undefined) return;
-  // Some versions write the group before the name.
-  const { name, groupName: group = "" } = serviceInfo;
-  const subscription = subscriptions.get(name.includes("@@") ? name : idOf({ group, service: name }));
-  if (subscription !== undefined) accept(subscription, serviceInfo);
-}
-
-/** A push may overtake the answer to the subscription, or an older push: what the server made earlier is not taken back. */
-function accept(subscription: Subscription, info: NacosServiceInfo): void {
-  if ((subscription.info?.lastRefTime ?? 0) > (info.lastRefTime ?? 0)) return;
-  subscription.info = info;
-  for (const listener of subscription.listeners) listener();
 }

@@ -33,7 +33,11 @@ export class ScriptedSource implements Source {
   open = 0;
   /** What probes answer: an error is thrown, "hang" never answers. */
   probeSays: RegistryIdentity | Error | "hang" = { clusterIdentity: "", version: "test 1" };
+  /** The signals that probes were given. */
+  readonly probes: AbortSignal[] = [];
   closed = false;
+  /** Says that what has failed may be asked again. */
+  mended: () => void = () => {};
   readonly #waiting = new Map<string, { said: Said[]; wake: () => void }>();
 
   /** Lets the open watch of the service, or else the next one, yield or throw. */
@@ -66,11 +70,16 @@ export class ScriptedSource implements Source {
     }
   }
 
+  onMended(tell: () => void): void {
+    this.mended = tell;
+  }
+
   async list(): Promise<readonly ListedService[]> {
     return [...this.#waiting.keys()].sort().map((service) => ({ key: serviceKey(service), tags: [], ports: [] }));
   }
 
-  async probe(): Promise<RegistryIdentity> {
+  async probe(signal: AbortSignal): Promise<RegistryIdentity> {
+    this.probes.push(signal);
     if (this.probeSays === "hang") return await new Promise<never>(() => {});
     if (this.probeSays instanceof Error) throw this.probeSays;
     return this.probeSays;

@@ -5,6 +5,7 @@ import type { Assignment } from "./assignment.ts";
 import type { DnsOptions } from "./compile.ts";
 import { NO_LABELS } from "./endpoint-metadata.ts";
 import { DnsWatch } from "./dns.ts";
+import { collectWarnings } from "../../test/support/warnings.ts";
 
 const assignmentOf = (...names: string[]): Assignment => ({
   overprovisioningFactor: 140,
@@ -77,4 +78,14 @@ test("after stop() nothing is assigned, and nobody waits", async () => {
   const other = watch(["localhost"]);
   await other.started.answered;
   expect(seen).toEqual([]);
+});
+
+test("a time beyond what timers know is a long one, and not none", async () => {
+  const warnings = collectWarnings();
+  // As long as a time to live may be (RFC 2181, 8).
+  const { started } = watch(["localhost"], { refreshMs: (2 ** 31 - 1) * 1000 });
+  await started.answered;
+  // Told in another turn, and again with each further answer.
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+  expect(warnings).toEqual([]);
 });

@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 
 import type { AssignedEndpoint, Assignment, AssignedLocality } from "./assignment.ts";
 import type { DnsOptions } from "./compile.ts";
+import { TIMEOUT_MS_MAX } from "../listen/timers.ts";
 
 /** A time to live of 0, or of a moment, must not become a busy loop. */
 const TTL_MS_MIN = 1_000;
@@ -81,10 +82,11 @@ export class DnsWatch {
     const now = this.#known.get(name) ?? [];
     const changed = before === undefined || before.join() !== now.join();
     if (changed && this.#pending === 0) this.#publish();
-    const timer = setTimeout(() => {
+    const again = () => {
       this.#timers.delete(timer);
       void this.#refresh(name);
-    }, againMs);
+    };
+    const timer = setTimeout(again, Math.min(TIMEOUT_MS_MAX, againMs));
     timer.unref();
     this.#timers.add(timer);
   }

@@ -15,6 +15,14 @@ export class LiveClusters {
   readonly #assignments = new Map<string, Assignment | Deferred<Assignment>>();
   readonly #byService = new Map<string, Set<LiveCluster>>();
   readonly #watches = new Map<string, DnsWatch>();
+  readonly #nameGone: (statName: string) => void;
+  /** How many clusters that were made are called so in statistics. */
+  readonly #statNames = new Map<string, number>();
+
+  /** `nameGone`: told what a cluster that is gone was called in statistics, unless another one is called so. */
+  constructor(nameGone: (statName: string) => void = () => {}) {
+    this.#nameGone = nameGone;
+  }
 
   /** The cluster of a name. */
   get(name: string): Cluster | undefined {
@@ -38,7 +46,9 @@ export class LiveClusters {
     }
     if (cluster.config === config) return; // It was warmed.
     this.#detach(cluster);
+    this.#count(cluster, -1);
     cluster.configure(typeof config === "function" ? config() : config);
+    this.#count(cluster, 1);
     this.#attach(cluster);
   }
 
@@ -66,6 +76,7 @@ export class LiveClusters {
     if (!(cluster instanceof LiveCluster)) return;
     this.#detach(cluster);
     cluster.assign(NO_ENDPOINTS);
+    if (this.#count(cluster, -1) === 0) this.#nameGone(cluster.settings.statName);
   }
 
   /** Stops resolving names. */
@@ -77,8 +88,17 @@ export class LiveClusters {
   #add(name: string, config: ClusterConfig): LiveCluster {
     const cluster = new LiveCluster(config);
     this.#clusters.set(name, cluster);
+    this.#count(cluster, 1);
     this.#attach(cluster);
     return cluster;
+  }
+
+  /** Another cluster, or one less, is called so in statistics. Returns how many are. */
+  #count({ settings: { statName } }: LiveCluster, by: 1 | -1): number {
+    const count = (this.#statNames.get(statName) ?? 0) + by;
+    if (count === 0) this.#statNames.delete(statName);
+    else this.#statNames.set(statName, count);
+    return count;
   }
 
   /** A cluster with its endpoints that nothing else knows of, and that is told of no change. */

@@ -3,7 +3,9 @@ import { connect } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, pause, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { pause, until } from "../../test/support/wait.ts";
 
 const UPLOAD = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nabc";
 const slow = { bytesPerSecond: 100, graceMs: 50 };

@@ -1,7 +1,8 @@
 /** Filters at work on real requests. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, exchange, TestServer } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
 import type { FilterFactory } from "./filter.ts";
 
 const REQUEST = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";

@@ -4,15 +4,9 @@ import { expect, test } from "vitest";
 
 import { RouteActionSchema } from "#envoy/config/route/v3/route_components_pb.ts";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  exchange,
-  forwardAction,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, forwardAction, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 import { Place } from "../compile.ts";
 import { Headers } from "../headers.ts";

@@ -11,7 +11,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { until } from "../../test/support/data-path.ts";
+import { until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import { HpackDecoder } from "./decoder.ts";
 import { HpackEncoder } from "./encoder.ts";

@@ -1,7 +1,9 @@
 /** Either side goes away, in each phase of a request, by FIN or by reset: the other is told, nothing leaks, and no answer goes astray. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 
 const leaving = ["end", "reset"] as const;
 

@@ -11,6 +11,9 @@ const remaining = (since: number, limitMs: number, now: number): number =>
 
 /** How long a connection must have been idle to be closed while it drains, where its listener doesn't say. */
 const DRAIN_IDLE_MS = 1_000;
+/** How many times as long, up to so much, where there was no request yet: nobody connects without one in mind, and a slow client may be about to send it. */
+const DRAIN_IDLE_TIMES_NEW = 4;
+const DRAIN_IDLE_MS_MAX_NEW = 10_000;
 
 /** How long an HTTP/2 connection stays at least, whatever becomes of its listener. */
 const SETTLED_MS = 1_000;
@@ -77,8 +80,10 @@ export class ConnectionTimes {
    * ms until a connection without a request, whose listener drains, is to be closed. Not at once: a client that is busy is about to send its next
    * request, which would meet a closed connection; answered with "connection: close", it moves on without a loss.
    */
-  #checkDrain(now: number): number {
-    return remaining(this.idleSince, this.#listener.drainIdleMs ?? DRAIN_IDLE_MS, now);
+  #checkDrain(now: number, isNew = false): number {
+    const { drainIdleMs = DRAIN_IDLE_MS } = this.#listener;
+    const limitMs = isNew ? Math.min(drainIdleMs * DRAIN_IDLE_TIMES_NEW, DRAIN_IDLE_MS_MAX_NEW) : drainIdleMs;
+    return remaining(this.idleSince, limitMs, now);
   }
 
   /**
@@ -127,7 +132,8 @@ export class ConnectionTimes {
     const { options, stats } = this.#listener;
     const { requestTimeoutMs, connectionIdleTimeoutMs } = options.http;
     let left = checkStreamTimes(stream, now);
-    if (reading && !stream.ended) {
+    // As in Envoy it ends when the response begins: what is still to come of the request then is part of a conversation, or of a tunnel.
+    if (reading && !stream.ended && !stream.responding) {
       const request = remaining(stream.record.startedAt, requestTimeoutMs, now);
       if (request > 0) left = Math.min(left, request);
       else {
@@ -149,7 +155,8 @@ export class ConnectionTimes {
     if (this.headSince >= 0) return this.#checkHead(now);
     const taking = unsentBytes > 0 ? this.checkTaking(now) : Number.POSITIVE_INFINITY;
     if (taking <= 0) return "destroy";
-    const left = this.#listener.draining ? this.#checkDrain(now) : this.checkIdle(now);
+    const isNew = this.idleSince === this.openedAt;
+    const left = this.#listener.draining ? this.#checkDrain(now, isNew) : this.checkIdle(now);
     return left <= 0 ? "close" : Math.min(left, taking);
   }
 

@@ -1,7 +1,9 @@
 /** Each answer belongs to its request: many connections at once, kept and pipelined, with some that break off in every way. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 
 const CONNECTIONS = 200;
 const ROUNDS = 5;

@@ -4,17 +4,9 @@ import type { Socket } from "node:net";
 
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  RawClient,
-  standstill,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { standstill, until } from "../../test/support/wait.ts";
 
 const via = (port: number, changes: DataPathOptions = {}) =>
   DataPath.start({ cluster: clusterOf([endpointAt(port)]), ...changes });

@@ -1,18 +1,12 @@
 /**
- * What Node's parser lets through (proxy-security.md, 1.2) and the edges of what is allowed, each with its verdict: the bytes go through the
+ * What Node's parser lets through and the edges of what is allowed, each with its verdict: the bytes go through the
  * real listener, and the origin, which reads no HTTP, tells to the byte what it got. A plain request behind each shows whether the connection
  * was still in step.
  */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  TestServer,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
 
 const HOST = "Host: h\r\n";
 const CHUNKED = "Transfer-Encoding: chunked\r\n";

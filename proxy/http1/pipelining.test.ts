@@ -1,7 +1,9 @@
 /** Clients that ask on and on and take nothing: their responses must not pile up. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 
 const BODY = "x".repeat(8_000);
 const REQUESTS = 8_000;

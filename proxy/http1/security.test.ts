@@ -1,14 +1,8 @@
-/** The points of shared/reference/proxy-security.md that concern HTTP/1, as raw bytes through the real listener to a real origin. */
+/** The points of the security checklist (test/security.test.ts) that concern HTTP/1, as raw bytes through the real listener to a real origin. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  TestServer,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
 
 const HOST = "Host: h\r\n";
 const CHUNKED = "Transfer-Encoding: chunked\r\n";

@@ -1,17 +1,9 @@
 /** Connections of clients, over real sockets: order, framing, times, and ends of every kind. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  RawClient,
-  standstill,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { standstill, until } from "../../test/support/wait.ts";
 
 const HOST = "Host: h\r\n";
 const get = (path: string, fields = "") => `GET ${path} HTTP/1.1\r\n${HOST}${fields}\r\n`;
@@ -315,6 +307,18 @@ test("draining closes idle connections and lets requests end", async () => {
   expect(await busy.end()).toMatch(/connection: close\r\n\r\nok$/);
   busy.socket.end();
   idle.socket.end();
+  await drained;
+});
+
+test("a client that connected just before its connection drains, and asks only later, gets an answer", async () => {
+  await using it = await echoing();
+  // Both have been idle for as long by then; only one of them has asked before.
+  using fresh = new RawClient(it.port);
+  using kept = new RawClient(it.port);
+  await kept.send(get("/1")).until((text) => text.includes("GET /1"));
+  const drained = it.path.listener.drain(10_000);
+  expect(await kept.end()).not.toContain("connection: close");
+  expect(await fresh.send(get("/2")).end()).toMatch(/connection: close\r\n\r\nGET \/2/);
   await drained;
 });
 

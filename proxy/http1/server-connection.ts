@@ -262,6 +262,8 @@ export class ServerConnection implements Downstream, RequestHandler, BytesTaker,
     this.#times.idleSince = stream.record.endAt;
     if (!this.#response.done || this.#state !== RESPONSE || this.#close) return this.#closeGracefully();
     this.#state = READING;
+    // The listener may have begun to drain since the client was told that its connection stays.
+    if (this.#listener.draining) this.wakeWithin(1);
     if (!this.#input.consuming) this.#goOn();
   }
 

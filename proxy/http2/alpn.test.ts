@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { afterAll, expect, test } from "vitest";
 
 import { TestAuthority } from "../../test/support/certificates.ts";
-import { until } from "../../test/support/data-path.ts";
+import { until } from "../../test/support/wait.ts";
 import { answering, downstreamTls, inlineCertificate, JsonListener } from "../../test/support/json-listener.ts";
 
 const authority = new TestAuthority();

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 
 const GET = h2.frame(

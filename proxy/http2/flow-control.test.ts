@@ -1,15 +1,9 @@
 /** Flow control (RFC 9113, 5.2 and 6.9), turns of streams, and what a peer can leave untaken, by frames. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  RawClient,
-  standstill,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { standstill, until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 
 const INITIAL_WINDOW_SIZE = 4;

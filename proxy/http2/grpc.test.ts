@@ -16,14 +16,9 @@ import {
 } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { http2Defaults } from "../cluster/http2-options.ts";
 import { grpcWeb } from "../filters/grpc-web.ts";
 

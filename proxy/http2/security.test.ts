@@ -1,16 +1,9 @@
-/** Checklist point 4 (proxy-security.md) and the floods of 2019 to 2025, as bytes. */
+/** Point 4 of the security checklist (test/security.test.ts) and the floods of 2019 to 2025, as bytes. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  pause,
-  RawClient,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { pause, until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 

@@ -54,6 +54,11 @@ export abstract class SendingStream {
     return this.#ended;
   }
 
+  /** Bytes of the body that wait for the peer's windows, or for their turn. */
+  get unsentBytes(): number {
+    return this.#queue?.bytes ?? 0;
+  }
+
   /** Sends a head, names and values in turn: a request's, a response's, or a 1xx before it. `end`: that is all. */
   sendHeaders(fields: readonly string[], end: boolean): void {
     if (this.closed || this.#ending) return;

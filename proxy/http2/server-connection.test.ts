@@ -3,16 +3,9 @@ import { connect } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  pause,
-  RawClient,
-  standstill,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { pause, standstill, until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import { edgeDefaults } from "./options.ts";

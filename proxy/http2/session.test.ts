@@ -4,7 +4,10 @@ import type { Socket } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { pause, RawClient, TestServer, TestStats, until } from "../../test/support/data-path.ts";
+import { TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { TestStats } from "../../test/support/test-stats.ts";
+import { pause, until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import type { SessionHandler, StreamHandler } from "./handlers.ts";
 import { edgeDefaults } from "./options.ts";

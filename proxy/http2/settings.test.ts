@@ -1,7 +1,8 @@
 /** SETTINGS (RFC 9113, 6.5) as a client may send them. */
 import { expect, test } from "vitest";
 
-import { DataPath, RawClient } from "../../test/support/data-path.ts";
+import { DataPath } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 
 const GET = h2.frame(h2.HEADERS, h2.END_HEADERS | h2.END_STREAM, 1, h2.fields(...h2.GET));

@@ -1,15 +1,9 @@
 /** What the codec counts, by Envoy's names (`http2.*`, `cluster.NAME.http2.*`), and what logs say of streams that a client broke. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  RawClient,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import * as h2 from "../../test/support/http2-frames.ts";
 import { frame, frames, head, rawHttp2Origin, uint32 } from "../../test/support/raw-http2-origin.ts";
 import { edgeDefaults } from "./options.ts";

@@ -5,7 +5,8 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { afterAll, expect, test } from "vitest";
 
 import { TestAuthority } from "../../test/support/certificates.ts";
-import { clusterOf, DataPath, endpointAt, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 import { answering, downstreamTls, inlineCertificate, JsonListener } from "../../test/support/json-listener.ts";
 import { edgeDefaults } from "./options.ts";

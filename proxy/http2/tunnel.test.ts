@@ -1,10 +1,14 @@
 /** WebSocket over HTTP/2 (RFC 8441) to HTTP/1.1 origins. */
-import { createServer, type ClientHttp2Stream } from "node:http2";
+import { createServer, type ClientHttp2Stream, type ServerHttp2Stream } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, pause, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { pause, until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
+import * as h2 from "../../test/support/http2-frames.ts";
+import { fillTunnel, slowOrigin } from "../../test/support/tunnels.ts";
 import { edgeDefaults } from "./options.ts";
 
 const SWITCH =
@@ -32,11 +36,11 @@ async function origin(answer = SWITCH) {
 /** Of the route; whoever only wants an answer has more than enough. */
 const TIMEOUT_MS = 3_000;
 
-const allowing = (port: number, { allowConnect = true, timeoutMs = 60_000 } = {}) =>
+const allowing = (port: number, { allowConnect = true, timeoutMs = 60_000, requestTimeoutMs = 0 } = {}) =>
   DataPath.start({
     cluster: clusterOf([endpointAt(port)]),
     action: { upgrades: new Map([["websocket", true]]), timeoutMs },
-    http: { http2: { ...edgeDefaults, allowConnect } },
+    http: { http2: { ...edgeDefaults, allowConnect }, requestTimeoutMs },
   });
 
 /** Collects what a stream brings. */
@@ -165,4 +169,62 @@ test("over HTTP/2 on both sides a websocket echoes both ways, and ends half by h
   expect(seen.ended).toBe(true);
   await until(() => path.records.length === 1);
   expect(path.records[0]?.flags).toEqual([]);
+});
+
+test("a websocket goes on beyond the time that the listener gives requests", async () => {
+  await using server = await origin();
+  await using path = await allowing(server.port, { requestTimeoutMs: TIMEOUT_MS });
+  await using client = await open(path.port);
+  const stream = client.session.request(WEBSOCKET, { endStream: false });
+  const seen = watch(stream);
+  await until(() => seen.status === 200);
+  await pause(1.5 * TIMEOUT_MS);
+  stream.write("late");
+  await until(() => seen.body === "late" || seen.closed);
+  expect(seen).toMatchObject({ body: "late", closed: false });
+});
+
+test("an origin that has ended its half gets all that its client sends, however slowly it reads", async () => {
+  let taken: ServerHttp2Stream | undefined;
+  const server = createServer({ settings: { enableConnectProtocol: true } });
+  server.on("stream", (stream) => {
+    // Without a word Node reads and drops what comes after our end.
+    taken = stream.on("error", () => {}).pause();
+    stream.respond({ ":status": 200 });
+    stream.end();
+  });
+  await using http2 = await TestServer.listen(server);
+  await using path = await DataPath.start({
+    cluster: clusterOf([endpointAt(http2.port)], { protocol: "http2" }),
+    action: { upgrades: new Map([["websocket", true]]) },
+    http: { http2: { ...edgeDefaults, allowConnect: true } },
+  });
+  await using client = await open(path.port);
+  const stream = client.session.request(WEBSOCKET, { endStream: false });
+  const seen = watch(stream);
+  await until(() => seen.ended);
+  // More than the origin's window, and less than that and ours together.
+  stream.end(Buffer.alloc(90_000));
+  // For its client the tunnel is over.
+  await until(() => path.records.length === 1);
+  let bytes = 0;
+  taken?.on("data", (piece: Buffer) => (bytes += piece.length)).resume();
+  await until(() => taken?.destroyed === true);
+  expect(bytes).toBe(90_000);
+  expect(path.records[0]?.flags).toEqual([]);
+  await until(() => path.stats.get("cluster.http2.streams_active") === 0);
+});
+
+test("an HTTP/1.1 origin that has ended its half gets all that its client sends", async () => {
+  const origin = await slowOrigin(SWITCH);
+  await using server = origin.server;
+  await using path = await allowing(server.port);
+  using client = new RawClient(path.port);
+  client.send(Buffer.concat([h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0)]).toString("latin1"));
+  const fields = Object.entries({ ":scheme": "http", ...WEBSOCKET });
+  client.send(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.fields(...fields)).toString("latin1"));
+  const sent = await fillTunnel(client);
+  await until(() => path.records.length === 1);
+  expect(await origin.readAll()).toBe(sent);
+  await until(() => path.stats.get("upstream_cx_active") === 0);
 });

@@ -1,13 +1,9 @@
-import { createHash } from "node:crypto";
+/** What is counted: open connections, and workers that take some. What comes and goes (limits, clients) is for keyed-counts.ts. */
+const counted = ["all", "workers"] as const;
 
-/** Things that are counted: all connections, and those of filter chains with a limit. */
-const SLOTS = 512;
-/** Two words that name a slot's owner. */
-const OWNER_WORDS = 2;
-
-/** Memory for the open connections of so many workers, all zero. */
+/** Memory for the counts of so many workers, all zero. */
 export const connectionCountsMemory = (workersMax: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(SLOTS * (OWNER_WORDS + workersMax) * Int32Array.BYTES_PER_ELEMENT);
+  new SharedArrayBuffer(counted.length * workersMax * Int32Array.BYTES_PER_ELEMENT);
 
 /**
  * Open connections, counted in memory that all workers share, so that limits hold for all of them together. Each worker has a column of its own, and adds
@@ -21,34 +17,18 @@ export class ConnectionCounts {
   /** `worker`: the caller's place among the workers. */
   constructor(memory: SharedArrayBuffer, worker: number) {
     this.#words = new Int32Array(memory);
-    this.#columns = this.#words.length / SLOTS - OWNER_WORDS;
+    this.#columns = this.#words.length / counted.length;
     this.#column = worker;
   }
 
-  /** The counter that all workers know by this key; undefined: there are too many. */
-  counter(key: string): ConnectionCounter | undefined {
-    const hash = createHash("sha256").update(key).digest();
-    // Zero means: free.
-    const owner = hash.readInt32LE(0) || 1;
-    const check = hash.readInt32LE(4) || 1;
-    for (let probe = 0; probe < SLOTS; probe++) {
-      const at = ((owner >>> 0) + probe) % SLOTS;
-      const base = at * (OWNER_WORDS + this.#columns);
-      const found = Atomics.compareExchange(this.#words, base, 0, owner);
-      if (found !== 0 && found !== owner) continue;
-      const sealed = Atomics.compareExchange(this.#words, base + 1, 0, check);
-      if (sealed === 0 || sealed === check) {
-        return new ConnectionCounter(this.#words, base + OWNER_WORDS, this.#columns, this.#column);
-      }
-    }
-    return undefined;
+  /** The counter that all workers have in common. */
+  counter(of: (typeof counted)[number]): ConnectionCounter {
+    return new ConnectionCounter(this.#words, counted.indexOf(of) * this.#columns, this.#columns, this.#column);
   }
 
   /** A worker is gone, with all of its connections. */
   forget(worker: number): void {
-    for (let at = 0; at < SLOTS; at++) {
-      Atomics.store(this.#words, at * (OWNER_WORDS + this.#columns) + OWNER_WORDS + worker, 0);
-    }
+    for (let row = 0; row < counted.length; row++) Atomics.store(this.#words, row * this.#columns + worker, 0);
   }
 }
 

@@ -239,6 +239,8 @@ export type LimitStats = Named<typeof limitStatNames>;
 export interface DataPathStats {
   listener(statPrefix: string): ListenerStats;
   cluster(name: string): ClusterStats;
+  /** There is no cluster that is called so any more: its statistics are over, as in Envoy. What still goes on of it is counted for nobody. */
+  forgetCluster(name: string): void;
   /** Of a listener's address, as "127.0.0.1_80", or of its stat_prefix. */
   address(address: string): AddressStats;
   connectionLimit(statPrefix: string): LimitStats;

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
-import { RawClient, until } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
 import { answering, JsonListener } from "../../test/support/json-listener.ts";
 import { ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
@@ -26,7 +27,6 @@ test("connections leave a worker that has too many, after their answers, until i
   const [here, there] = [new ConnectionCounts(memory, 0), new ConnectionCounts(memory, 1)];
   const all = here.counter("all");
   const [own, other] = [here.counter("workers"), there.counter("workers")];
-  if (all === undefined || own === undefined || other === undefined) throw new Error("there is room for three");
   const crowd = new Crowd(all, own);
   crowd.join();
   await using it = await JsonListener.start([answering("hello")], {}, { counts: here, crowd });
@@ -52,7 +52,6 @@ test("connections leave a worker that has too many, after their answers, until i
 test("an HTTP/2 connection is told by GOAWAY, and its request is answered", async () => {
   const counts = new ConnectionCounts(connectionCountsMemory(1), 0);
   const [all, workers] = [counts.counter("all"), counts.counter("workers")];
-  if (all === undefined || workers === undefined) throw new Error("there is room for two");
   const crowd = new Crowd(all, workers);
   await using it = await JsonListener.start([answering("hello")], {}, { counts, crowd });
   await using client = new Http2Client(it.port);

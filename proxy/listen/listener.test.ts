@@ -5,17 +5,10 @@ import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  exchange,
-  RawClient,
-  TestServer,
-  TestStats,
-  until,
-} from "../../test/support/data-path.ts";
-import { waitFor } from "../../test/support/wait.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { TestStats } from "../../test/support/test-stats.ts";
+import { until, waitFor } from "../../test/support/wait.ts";
 import { InheritedSockets } from "./inherited.ts";
 import { ListenError, startListener } from "./listener.ts";
 import { SOCKETS_PER_ADDRESS } from "./listening-sockets.ts";

@@ -5,12 +5,13 @@ import type { TicketKeys } from "../tls/secret.ts";
 import { ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
 import type { ConnectionFacts } from "./chain-match.ts";
-import { AddressCounts, addressCountsMemory, clientGroup } from "./address-counts.ts";
-import { type ConnectionCounter, ConnectionCounts, connectionCountsMemory } from "./connection-counts.ts";
+import { clientGroup } from "./client-group.ts";
+import type { ConnectionCounter, ConnectionCounts } from "./connection-counts.ts";
 import type { AddressStats, Runtime } from "./context.ts";
 import type { Crowd } from "./crowd.ts";
 import { addressStatsOf, countConnection } from "./count-connection.ts";
 import { type Inspected, Inspector, NOT_INSPECTED } from "./inspector.ts";
+import { KeyedCounts, keyedCountsMemory } from "./keyed-counts.ts";
 import { type ListeningSocket, ListeningSockets, type SocketSource } from "./listening-sockets.ts";
 import type { ConnectionLimit, FilterChainOptions, ListenerOptions } from "./options.ts";
 import { Timer, timers } from "./timers.ts";
@@ -22,10 +23,12 @@ export interface ListenContext extends SocketSource {
   readonly runtime: Runtime;
   /** The key for session tickets that all workers have at the moment; without one each listener has its own. */
   readonly ticketKeys?: () => TicketKeys | undefined;
-  /** Open connections, counted with those of the other workers; without it only limits of filter chains hold, for this listener alone. */
+  /** All open connections, counted with those of the other workers; without it there is no limit of the whole proxy. */
   readonly counts?: ConnectionCounts;
-  /** Open connections by client, likewise. */
-  readonly addressCounts?: AddressCounts;
+  /** Open connections against the limits of listeners and filter chains, likewise; without it they hold for this listener alone. */
+  readonly limitCounts?: KeyedCounts;
+  /** Open connections by client, likewise: in a table of their own, which clients may fill. */
+  readonly addressCounts?: KeyedCounts;
   /** Keeps connections spread over the workers. */
   readonly crowd?: Crowd;
   /** Open connections of all workers together at most; what is above is closed. */
@@ -82,8 +85,8 @@ class TcpListener implements RunningListener {
   readonly #inspecting = new Set<Socket>();
   /** Called when one of them is through. */
   #onInspected: (() => void) | undefined = undefined;
-  readonly #limits: ConnectionCounts;
-  readonly #addresses: AddressCounts;
+  readonly #limits: KeyedCounts;
+  readonly #addresses: KeyedCounts;
   readonly #all: ConnectionCounter | undefined;
   #port = 0;
 
@@ -91,8 +94,8 @@ class TcpListener implements RunningListener {
     this.#options = options;
     this.#context = context;
     this.#sockets = new ListeningSockets(options, context, (socket) => this.#accept(socket));
-    this.#limits = context.counts ?? new ConnectionCounts(connectionCountsMemory(1), 0);
-    this.#addresses = context.addressCounts ?? new AddressCounts(addressCountsMemory(1), 0);
+    this.#limits = context.limitCounts ?? new KeyedCounts(keyedCountsMemory(1), 0);
+    this.#addresses = context.addressCounts ?? new KeyedCounts(keyedCountsMemory(1), 0);
     this.#all = context.counts?.counter("all");
   }
 
@@ -191,11 +194,9 @@ class TcpListener implements RunningListener {
   }
 
   #accept(socket: Socket): void {
-    const global = "downstream_global_cx_overflow";
-    if (!this.#count(socket, this.#all, this.#context.connectionsMax, global)) return;
+    if (!this.#countAll(socket)) return;
     const { name, connectionsMax, inspection } = this.#options;
-    const own = connectionsMax === undefined ? undefined : this.#limits.counter(`listener ${name}`);
-    if (!this.#count(socket, own, connectionsMax, "downstream_cx_overflow")) return;
+    if (!this.#count(socket, this.#limits, `listener ${name}`, connectionsMax)) return;
     // Behind a PROXY header is another client than the peer.
     if (inspection?.proxyProtocol === undefined && !this.#countClient(socket, socket.remoteAddress)) return;
     if (inspection === undefined) return this.#choose(socket, NOT_INSPECTED);
@@ -233,10 +234,9 @@ class TcpListener implements RunningListener {
     const stats = this.#context.runtime.stats.connectionLimit(statPrefix);
     stats.active_connections.inc();
     socket.once("close", () => stats.active_connections.dec());
-    const counter = this.#limits.counter(key);
-    if (counter === undefined) return true;
-    if (counter.take(connectionsMax)) {
-      socket.once("close", () => counter.release());
+    const release = this.#limits.take(key, connectionsMax);
+    if (release !== undefined) {
+      socket.once("close", release);
       return true;
     }
     stats.limited_connections.inc();
@@ -250,11 +250,23 @@ class TcpListener implements RunningListener {
     return statPrefix === "" ? addressStatsOf(socket, this.#port, stats) : stats.address(statPrefix);
   }
 
-  /** Counts a connection as long as it is open; false: there are too many, and it is closed. */
-  #count(socket: Socket, counter: ConnectionCounter | undefined, max: number | undefined, overflow: Overflow): boolean {
-    if (counter === undefined) return true;
-    if (!counter.take(max ?? Number.POSITIVE_INFINITY)) return this.#refuse(socket, overflow);
-    socket.once("close", () => counter.release());
+  /** Counts a connection against the limit of the whole proxy, as long as it is open; false: there are too many, and it is closed. */
+  #countAll(socket: Socket): boolean {
+    const all = this.#all;
+    if (all === undefined) return true;
+    if (!all.take(this.#context.connectionsMax ?? Number.POSITIVE_INFINITY)) {
+      return this.#refuse(socket, "downstream_global_cx_overflow");
+    }
+    socket.once("close", () => all.release());
+    return true;
+  }
+
+  /** The same against a limit of the listener, if there is one. */
+  #count(socket: Socket, counts: KeyedCounts, key: string, max: number | undefined): boolean {
+    if (max === undefined) return true;
+    const release = counts.take(key, max);
+    if (release === undefined) return this.#refuse(socket, "downstream_cx_overflow");
+    socket.once("close", release);
     return true;
   }
 
@@ -269,11 +281,7 @@ class TcpListener implements RunningListener {
   #countClient(socket: Socket, address = ""): boolean {
     const { name, connectionsPerAddressMax } = this.#options;
     const client = connectionsPerAddressMax === undefined ? undefined : clientGroup(address);
-    if (connectionsPerAddressMax === undefined || client === undefined) return true;
-    const release = this.#addresses.take(`${client} ${name}`, connectionsPerAddressMax);
-    if (release === undefined) return this.#refuse(socket, "downstream_cx_overflow");
-    socket.once("close", release);
-    return true;
+    return client === undefined || this.#count(socket, this.#addresses, `${client} ${name}`, connectionsPerAddressMax);
   }
 }
 

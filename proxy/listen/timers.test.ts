@@ -2,8 +2,10 @@ import { once } from "node:events";
 
 import { expect, test } from "vitest";
 
-import { RawClient, TestServer } from "../../test/support/data-path.ts";
+import { TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
 import { collectUncaught } from "../../test/support/uncaught.ts";
+import { collectWarnings } from "../../test/support/warnings.ts";
 import { Timer, TimerWheel } from "./timers.ts";
 
 /** Timers that note when they end, with a promise for the last. */
@@ -44,6 +46,16 @@ test("a deadline beyond one turn of the wheel isn't taken for one of this turn",
   const { ended, timers, last } = recording(wheel, [5_120 + 50, 100]);
   await waiting(last);
   expect(ended).toEqual([1]);
+  wheel.cancel(timers[0] as Timer);
+});
+
+test("a deadline beyond what Node's timers know wakes nobody before", async () => {
+  const warnings = collectWarnings();
+  const wheel = new TimerWheel();
+  const { ended, timers } = recording(wheel, [2 ** 31]);
+  // Told in another turn.
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+  expect([ended, warnings]).toEqual([[], []]);
   wheel.cancel(timers[0] as Timer);
 });
 

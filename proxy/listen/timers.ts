@@ -23,6 +23,9 @@ export class Timer {
   }
 }
 
+/** The longest wait that Node's timers know, 24.8 days: what is longer would be over at once. */
+export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
 /** How late a deadline may be noticed. */
 const TICK_MS = 10;
 const SLOTS = 512;
@@ -85,7 +88,7 @@ export class TimerWheel {
     // Node looks at its timers before it reads sockets. After a long turn (a collection, a process that was stopped) a deadline would count as missed though
     // what it waited for has been lying in the socket for long: so that is read first.
     const turn = () => void setImmediate(() => this.#turn());
-    this.#wake = setTimeout(turn, Math.max(1, tick * TICK_MS - now));
+    this.#wake = setTimeout(turn, Math.min(TIMEOUT_MS_MAX, Math.max(1, tick * TICK_MS - now)));
     // Sockets keep the process alive, waits don't.
     this.#wake.unref();
   }

@@ -29,7 +29,7 @@ export class TlsServer {
   readonly #tls: DownstreamTls;
   readonly #runtime: Pick<Runtime, "secret">;
   readonly #sharedTicketKeys: () => TicketKeys | undefined;
-  /** Handshakes under way, by the client's address and port, which are those of one connection. */
+  /** Handshakes under way, by the addresses and ports of both ends, which are those of one connection. */
   readonly #pending = new Map<string, (handshake: Handshake) => void>();
   #credentials: Credentials | undefined = undefined;
   /** By the certificates that they have, of the present credentials. */
@@ -53,11 +53,17 @@ export class TlsServer {
       return done({ ok: false, reason: "a secret has not come yet", failure });
     }
     const key = keyOf(socket);
+    if (key === undefined) {
+      socket.destroy();
+      return done(CLIENT_GONE);
+    }
+    // Whose client has come back from the same port has been left.
+    this.#pending.get(key)?.(CLIENT_GONE);
     this.#pending.set(key, done);
     socket.once("close", () => {
       if (this.#pending.get(key) !== done) return;
       this.#pending.delete(key);
-      done({ ok: false, reason: "the client closed the connection" });
+      done(CLIENT_GONE);
     });
     // Who ends its half before hands are shaken has gone; Node would wait for the rest until the handshake's time is over. Afterwards it may, see #secured().
     socket.allowHalfOpen = false;
@@ -166,13 +172,21 @@ export class TlsServer {
 
   #settle(socket: TLSSocket, handshake: Handshake): void {
     const key = keyOf(socket);
-    const done = this.#pending.get(key);
-    this.#pending.delete(key);
-    if (!handshake.ok) socket.destroy();
+    const done = key === undefined ? undefined : this.#pending.get(key);
+    if (key !== undefined) this.#pending.delete(key);
+    // Who left meanwhile is nobody's any more.
+    if (!handshake.ok || done === undefined) socket.destroy();
     done?.(handshake);
   }
 }
 
 const refusal = (reason: string, failure: HandshakeFailure): Handshake => ({ ok: false, reason, failure });
 
-const keyOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress ?? ""} ${remotePort ?? 0}`;
+const CLIENT_GONE: Handshake = { ok: false, reason: "the client closed the connection" };
+
+/**
+ * What tells a connection from all others that are open. A client may use one port towards several of our addresses. Undefined: it was reset, and
+ * the kernel does not know its other end any more.
+ */
+const keyOf = ({ remoteAddress, remotePort, localAddress, localPort }: Socket): string | undefined =>
+  remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;

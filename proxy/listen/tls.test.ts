@@ -7,7 +7,8 @@ import { randomBytes } from "node:crypto";
 import { afterAll, expect, test } from "vitest";
 
 import { type TestCertificate, TestAuthority } from "../../test/support/certificates.ts";
-import { RawClient, until } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import {
   answering,
   bySds,
@@ -438,4 +439,29 @@ test("a listener that drains lets a handshake come to its request", async () => 
   socket.end();
   await drained;
   await until(() => socket.destroyed);
+});
+
+test("a client that uses one port towards two addresses of a listener is answered on both", async () => {
+  const further = { address: { socketAddress: { address: "127.0.0.2", portValue: 0 } } };
+  await using it = await JsonListener.start([answering("hello", tlsOf(a))], { additionalAddresses: [further] });
+  const addresses = it.running.sockets();
+  expect(addresses.map(({ address }) => address)).toEqual(["127.0.0.1", "127.0.0.2"]);
+  let localPort: number | undefined;
+  const sockets = [];
+  for (const { address, port } of addresses) {
+    const socket = connectTcp({ host: address, port, localAddress: "127.0.0.9", ...(localPort && { localPort }) });
+    await once(socket, "connect");
+    localPort = socket.localPort;
+    sockets.push(socket);
+  }
+  // Both shake hands at the same time, as far as the listener knows.
+  await until(() => it.stats.get("listener.downstream_cx_active") === 2);
+  for (const socket of sockets) {
+    const secure = connect({ socket, servername: "a.test", ...trust });
+    let text = "";
+    secure.on("data", (bytes: Buffer) => (text += bytes.toString("latin1"))).on("error", () => {});
+    secure.write("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+    await until(() => text.endsWith("hello"));
+  }
+  await it.running.drain(60_000);
 });

@@ -1,6 +1,7 @@
 import { close, open, write } from "node:fs";
 
 import { Exporters } from "./export/exporters.ts";
+import type { Outlet } from "./outlets.ts";
 
 /** Paths that mean the process's own output, not a file. */
 export const STDOUT = "/dev/stdout";
@@ -33,7 +34,7 @@ const LF = 0x0a;
  * Appends lines to a file, joined into blocks. Never waits and never throws: requests go on when the disk does not. Several workers may
  * append to one file, each in blocks of whole lines, written by one write at the end of the file (O_APPEND).
  */
-export class FileSink {
+export class FileSink implements Outlet {
   readonly path: string;
   /** The newest lines, not encoded yet. */
   #lines = "";
@@ -72,7 +73,9 @@ export class FileSink {
 
   /** Opens the file anew before the next block, for log rotation. */
   reopen(): void {
-    if (this.path !== STDOUT && this.path !== STDERR) this.#reopen = true;
+    // At once where nothing is being written: the next line may be long in coming, and what was deleted takes its room until then.
+    if (this.#busy) this.#reopen = true;
+    else this.#closeFile();
   }
 
   /** Writes what is left; resolves when nothing waits any more. */
@@ -180,9 +183,11 @@ export class FileSink {
   }
 }
 
+/** Keys of files among a worker's outlets. */
+const FILE = "file ";
+
 /** The sinks of one worker, one for each path, so that the logs of several listeners share a file. */
 export class LogSinks {
-  readonly #byPath = new Map<string, FileSink>();
   /** What sends to collectors. */
   readonly exporters: Exporters;
 
@@ -192,28 +197,27 @@ export class LogSinks {
 
   /** The sink of a path; its file is opened with the first block. */
   sink(path: string): FileSink {
-    let sink = this.#byPath.get(path);
-    if (sink === undefined) {
-      sink = new FileSink(path);
-      this.#byPath.set(path, sink);
-    }
-    return sink;
+    return this.exporters.outlets.get(FILE + path, () => new FileSink(path));
   }
 
   /** Opens all files anew, after they were moved away. */
   reopen(): void {
-    for (const sink of this.#byPath.values()) sink.reopen();
+    for (const sink of this.#files()) sink.reopen();
   }
 
-  /** Lines dropped by all of them since the start. */
+  /** Lines dropped by all of them since they were opened. */
   get dropped(): number {
     let sum = 0;
-    for (const { dropped } of this.#byPath.values()) sum += dropped;
+    for (const { dropped } of this.#files()) sum += dropped;
     return sum;
   }
 
-  /** Writes everything that is left. */
+  /** Writes and sends everything that is left. */
   async close(): Promise<void> {
-    await Promise.all([this.exporters.close(), ...[...this.#byPath.values()].map((sink) => sink.close())]);
+    await this.exporters.outlets.close();
+  }
+
+  *#files(): Iterable<FileSink> {
+    for (const outlet of this.exporters.outlets.values()) if (outlet instanceof FileSink) yield outlet;
   }
 }

@@ -71,9 +71,14 @@ export interface StatsBlock {
   readonly offset: number;
 }
 
-/** From a worker to the main thread: memory and names that are new. */
+/** What tells scopes apart. */
+export const scopeKey = ({ scope, name }: Pick<StatsBlock, "scope" | "name">): string => `${scope}.${name}`;
+
+/** From a worker to the main thread: memory and names that are new, and scopes of which nothing is left. */
 export interface StatsMessage {
   readonly kind: "stats";
+  /** Keys of scopes that are gone; what is among the blocks of the same message has come after that. */
+  readonly gone: readonly string[];
   /** Segments in order, those told of before left out. */
   readonly segments: readonly SharedArrayBuffer[];
   readonly blocks: readonly StatsBlock[];

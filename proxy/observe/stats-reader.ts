@@ -2,6 +2,7 @@ import {
   HISTOGRAM_SLOTS,
   histogramBoundsMs,
   type ScopeKind,
+  scopeKey,
   scopeLayouts,
   type StatsBlock,
   type StatsMessage,
@@ -36,7 +37,8 @@ export interface ScopeGauges {
 
 interface WorkerMemory {
   readonly segments: Float64Array[];
-  readonly blocks: StatsBlock[];
+  /** By the keys of their scopes. */
+  readonly blocks: Map<string, StatsBlock[]>;
 }
 
 interface ScopeSums {
@@ -51,18 +53,27 @@ interface ScopeSums {
 /** The main thread's end of {@link StatsStore}: reads all workers' memory and sums it up. Reading disturbs no worker. */
 export class StatsReader {
   readonly #workers = new Map<number, WorkerMemory>();
-  /** What workers that are gone had counted: a counter never falls. */
+  /** What workers that are gone had counted: a counter never falls, as long as there is what it counts. */
   readonly #past = new Map<string, ScopeSums>();
 
   /** Takes note of what a worker tells. */
-  take(worker: number, { segments, blocks }: StatsMessage): void {
+  take(worker: number, { segments, gone, blocks }: StatsMessage): void {
     let memory = this.#workers.get(worker);
     if (memory === undefined) {
-      memory = { segments: [], blocks: [] };
+      memory = { segments: [], blocks: new Map() };
       this.#workers.set(worker, memory);
     }
     for (const segment of segments) memory.segments.push(new Float64Array(segment));
-    for (const block of blocks) memory.blocks.push(block);
+    for (const key of gone) {
+      memory.blocks.delete(key);
+      this.#past.delete(key);
+    }
+    for (const block of blocks) {
+      const key = scopeKey(block);
+      const ofScope = memory.blocks.get(key);
+      if (ofScope === undefined) memory.blocks.set(key, [block]);
+      else ofScope.push(block);
+    }
   }
 
   /** A worker ended: its counts stay, its gauges are over. Call it before the one that replaces it tells anything. */
@@ -81,7 +92,7 @@ export class StatsReader {
   *gauges(kind: ScopeKind): Generator<ScopeGauges> {
     const { counters, gauges } = scopeLayouts[kind];
     for (const [worker, { segments, blocks }] of this.#workers) {
-      for (const { scope, name, counter, histogram, segment, offset } of blocks) {
+      for (const { scope, name, counter, histogram, segment, offset } of blocksIn(blocks)) {
         if (scope !== kind || counter !== undefined || histogram !== undefined) continue;
         const first = offset + counters.length;
         yield {
@@ -119,9 +130,14 @@ export class StatsReader {
   }
 }
 
+function* blocksIn(blocks: WorkerMemory["blocks"]): Iterable<StatsBlock> {
+  for (const ofScope of blocks.values()) yield* ofScope;
+}
+
 function addUp(sums: Map<string, ScopeSums>, { segments, blocks }: WorkerMemory): void {
-  for (const { scope, name, counter, histogram, segment, offset } of blocks) {
-    const key = `${scope}.${name}`;
+  for (const block of blocksIn(blocks)) {
+    const { scope, name, counter, histogram, segment, offset } = block;
+    const key = scopeKey(block);
     let into = sums.get(key);
     if (into === undefined) {
       const slots = new Float64Array(scopeLayouts[scope].slots);

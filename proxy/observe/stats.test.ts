@@ -59,6 +59,43 @@ test("many clusters need more than one piece of memory", async () => {
   for (const n of [0, 1, 500, 999]) expect(values.get(`cluster.c${n}.upstream_rq_total`)).toBe(n);
 });
 
+test("a cluster that is gone is told of no more, also not of what still goes on, nor of workers that are gone; one that comes after it begins anew", async () => {
+  const stores: StatsStore[] = [];
+  const reader = await startWorkers(2, (store) => {
+    stores.push(store);
+    for (const name of ["stays", "goes"]) {
+      store.cluster(name).upstream_rq_total.inc();
+      store.cluster(name).http2().keepalive_timeout.inc();
+    }
+  });
+  reader.forget(1);
+  const [store] = stores;
+  const before = store?.cluster("goes");
+  store?.forgetCluster("goes");
+  // Connections and requests that were open count on.
+  before?.upstream_rq_total.inc();
+  before?.status(200);
+  before?.statusOf("retry", 503);
+  before?.timeOf("internal", 1);
+  await setImmediate();
+  const names = () => [...valuesOf(reader).keys()].filter((name) => name.includes("goes"));
+  expect(names()).toEqual([]);
+  expect(valuesOf(reader).get("cluster.stays.upstream_rq_total")).toBe(2);
+
+  store?.cluster("goes").upstream_rq_total.inc(7);
+  before?.upstream_rq_total.inc();
+  expect(before?.http2()).not.toBe(store?.cluster("goes").http2());
+  before?.http2().keepalive_timeout.inc();
+  await setImmediate();
+  expect(valuesOf(reader).get("cluster.goes.upstream_rq_total")).toBe(7);
+  expect(valuesOf(reader).get("cluster.goes.http2.keepalive_timeout")).toBe(0);
+  // Of one that came and went at once nothing is said.
+  store?.cluster("short").upstream_rq_total.inc();
+  store?.forgetCluster("short");
+  await setImmediate();
+  expect([...valuesOf(reader).keys()].filter((name) => name.includes("short"))).toEqual([]);
+});
+
 test("Prometheus: Envoy's metric names, classes and codes as tags, each metric in one block", async () => {
   const reader = await startWorkers(1, (store) => {
     store.cluster('o"1').upstream_rq_total.inc(5);

@@ -16,29 +16,39 @@ import {
   HISTOGRAM_SLOTS,
   histogramBoundsMs,
   type ScopeKind,
+  scopeKey,
   scopeLayouts,
   type StatsBlock,
   type StatsMessage,
 } from "./stats-layout.ts";
+import { StatsMemory } from "./stats-memory.ts";
 
 type Scope = ListenerStats | ClusterStats | AddressStats | LimitStats | ExportStats | Http1Stats | Http2Stats;
 
-/** Slots of a segment, and segments of a worker: 32 MiB at most, some 40,000 clusters. Beyond that nothing is counted. */
-const SEGMENT_SLOTS = 16 * 1024;
-const SEGMENTS_MAX = 256;
+/** A scope, and whether it still is one: what is first counted of one that is gone is told to nobody. */
+interface Known {
+  readonly stats: Scope;
+  readonly life: Life;
+}
+
+interface Life {
+  isOver: boolean;
+}
 
 /**
  * A worker's statistics, in memory that the main thread reads while the worker counts. Only the worker writes, so counting is a plain
- * addition. Memory is never given back: who counts keeps the objects.
+ * addition. Who counts keeps the objects; the memory of a cluster that is gone is used again once nobody does any more.
  */
 export class StatsStore implements DataPathStats {
   readonly #publish: (message: StatsMessage) => void;
-  readonly #scopes = new Map<string, Scope>();
-  #segment: Float64Array = new Float64Array(0);
-  #segments = 0;
-  #used = 0;
+  readonly #scopes = new Map<string, Known>();
+  readonly #memory = new StatsMemory((segment) => {
+    this.#newSegments.push(segment);
+    this.#announce();
+  });
   #newSegments: SharedArrayBuffer[] = [];
   #newBlocks: StatsBlock[] = [];
+  #gone = new Set<string>();
   #announced = false;
 
   /** `publish` sends a message to the main thread; it is called soon after there is something new, for all of it at once. */
@@ -76,24 +86,43 @@ export class StatsStore implements DataPathStats {
   }
 
   cluster(name: string): ClusterStats {
-    return this.#scope("cluster", name, (stats) => {
+    return this.#scope("cluster", name, (stats, life) => {
       const byStatus: (Counter | undefined)[] = [];
       const status = (code: number) => {
         if (code < 100 || code > 999) return;
-        (byStatus[code] ??= this.#counter("cluster", name, `upstream_rq_${code}`)).inc();
+        (byStatus[code] ??= this.#counter({ scope: "cluster", name, counter: `upstream_rq_${code}` }, life)).inc();
       };
-      const http2 = () => this.http2(name);
-      return { ...stats, status, ...this.#byKind(name), http2 } as unknown as ClusterStats;
+      let http2Stats: Http2Stats | undefined;
+      // Of its own: a cluster of the same name that comes after it has others.
+      const http2 = () =>
+        (http2Stats ??= life.isOver
+          ? ({ ...this.#fields({ scope: "http2", name }, life) } as unknown as Http2Stats)
+          : this.http2(name));
+      return { ...stats, status, ...this.#byKind(name, life), http2 } as unknown as ClusterStats;
     });
   }
 
+  forgetCluster(name: string): void {
+    for (const scope of ["cluster", "http2"] as const) {
+      const key = scopeKey({ scope, name });
+      const known = this.#scopes.get(key);
+      if (known === undefined) continue;
+      known.life.isOver = true;
+      this.#scopes.delete(key);
+      this.#newBlocks = this.#newBlocks.filter((block) => scopeKey(block) !== key);
+      this.#gone.add(key);
+      this.#announce();
+    }
+  }
+
   /** Few clusters have such requests, so that the memory for them is taken with the first. */
-  #byKind(name: string): Pick<ClusterStats, "statusOf" | "timeOf"> {
+  #byKind(name: string, life: Life): Pick<ClusterStats, "statusOf" | "timeOf"> {
     const counters = new Map<string, Counter>();
     const times: Partial<Record<RequestKind, Histogram>> = {};
     const count = (stat: string) => {
       let counter = counters.get(stat);
-      if (counter === undefined) counters.set(stat, (counter = this.#counter("cluster", name, stat)));
+      if (counter === undefined)
+        counters.set(stat, (counter = this.#counter({ scope: "cluster", name, counter: stat }, life)));
       counter.inc();
     };
     return {
@@ -104,59 +133,55 @@ export class StatsStore implements DataPathStats {
         count(`${kind}.upstream_rq_${code}`);
       },
       timeOf: (kind, timeMs) =>
-        (times[kind] ??= this.#histogram("cluster", name, `${kind}.upstream_rq_time`)).record(timeMs),
+        (times[kind] ??= this.#histogram(
+          { scope: "cluster", name, histogram: `${kind}.upstream_rq_time` },
+          life,
+        )).record(timeMs),
     };
   }
 
-  #scope<Stats extends Scope>(
-    scope: ScopeKind,
-    name: string,
-    make: (stats: Record<string, Counter | Gauge | Histogram>) => Stats,
-  ): Stats {
-    const key = `${scope}.${name}`;
+  #scope<Stats extends Scope>(scope: ScopeKind, name: string, make: (stats: Fields, life: Life) => Stats): Stats {
+    const key = scopeKey({ scope, name });
     const known = this.#scopes.get(key);
-    if (known !== undefined) return known as Stats;
-    const { counters, gauges, histograms, slots } = scopeLayouts[scope];
-    let { memory, offset } = this.#allocate({ scope, name }, slots);
-    const stats: Record<string, Counter | Gauge | Histogram> = {};
-    for (const counter of counters) stats[counter] = new SharedCounter(memory, offset++);
-    for (const gauge of gauges) stats[gauge] = new SharedCounter(memory, offset++);
+    if (known !== undefined) return known.stats as Stats;
+    const life = { isOver: false };
+    const stats = make(this.#fields({ scope, name }, life), life);
+    this.#scopes.set(key, { stats, life });
+    return stats;
+  }
+
+  #fields(block: Pick<StatsBlock, "scope" | "name">, life: Life): Fields {
+    const { counters, gauges, histograms, slots } = scopeLayouts[block.scope];
+    const memory = this.#allocate(block, slots, life);
+    const stats: Fields = {};
+    let slot = 0;
+    for (const counter of counters) stats[counter] = new SharedCounter(memory, slot++);
+    for (const gauge of gauges) stats[gauge] = new SharedCounter(memory, slot++);
     for (const histogram of histograms) {
-      stats[histogram] = new SharedHistogram(memory, offset);
-      offset += HISTOGRAM_SLOTS;
+      stats[histogram] = new SharedHistogram(memory, slot);
+      slot += HISTOGRAM_SLOTS;
     }
-    const made = make(stats);
-    this.#scopes.set(key, made);
-    return made;
+    return stats;
   }
 
-  #counter(scope: ScopeKind, name: string, counter: string): Counter {
-    const { memory, offset } = this.#allocate({ scope, name, counter }, 1);
-    return new SharedCounter(memory, offset);
+  #counter(block: Pick<StatsBlock, "scope" | "name" | "counter">, life: Life): Counter {
+    return new SharedCounter(this.#allocate(block, 1, life), 0);
   }
 
-  #histogram(scope: ScopeKind, name: string, histogram: string): Histogram {
-    const { memory, offset } = this.#allocate({ scope, name, histogram }, HISTOGRAM_SLOTS);
-    return new SharedHistogram(memory, offset);
+  #histogram(block: Pick<StatsBlock, "scope" | "name" | "histogram">, life: Life): Histogram {
+    return new SharedHistogram(this.#allocate(block, HISTOGRAM_SLOTS, life), 0);
   }
 
   #allocate(
     block: Pick<StatsBlock, "scope" | "name" | "counter" | "histogram">,
     slots: number,
-  ): { memory: Float64Array; offset: number } {
-    if (this.#used + slots > this.#segment.length) {
-      if (this.#segments === SEGMENTS_MAX) return { memory: new Float64Array(slots), offset: 0 };
-      const buffer = new SharedArrayBuffer(SEGMENT_SLOTS * Float64Array.BYTES_PER_ELEMENT);
-      this.#segment = new Float64Array(buffer);
-      this.#segments++;
-      this.#used = 0;
-      this.#newSegments.push(buffer);
-    }
-    const offset = this.#used;
-    this.#used += slots;
-    this.#newBlocks.push({ ...block, segment: this.#segments - 1, offset });
+    life: Life,
+  ): Float64Array {
+    const place = life.isOver ? undefined : this.#memory.take(slots);
+    if (place === undefined) return new Float64Array(slots);
+    this.#newBlocks.push({ ...block, segment: place.segment, offset: place.offset });
     this.#announce();
-    return { memory: this.#segment, offset };
+    return place.memory;
   }
 
   #announce(): void {
@@ -164,12 +189,15 @@ export class StatsStore implements DataPathStats {
     this.#announced = true;
     queueMicrotask(() => {
       this.#announced = false;
-      this.#publish({ kind: "stats", segments: this.#newSegments, blocks: this.#newBlocks });
+      this.#publish({ kind: "stats", segments: this.#newSegments, gone: [...this.#gone], blocks: this.#newBlocks });
       this.#newSegments = [];
       this.#newBlocks = [];
+      this.#gone = new Set();
     });
   }
 }
+
+type Fields = Record<string, Counter | Gauge | Histogram>;
 
 /** A counter or a gauge: one slot. */
 class SharedCounter implements Counter, Gauge {

@@ -1,7 +1,8 @@
 /** Endpoints with several addresses: what happy eyeballs are for. */
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, exchange, TestServer } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
 import type { ClusterSettings } from "../cluster/cluster.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

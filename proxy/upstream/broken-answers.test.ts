@@ -3,15 +3,9 @@ import type { Socket } from "node:net";
 
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  type DataPathOptions,
-  endpointAt,
-  exchange,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 

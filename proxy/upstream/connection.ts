@@ -11,6 +11,7 @@ import { Violation, violations } from "../http1/violation.ts";
 import { holdClock, now, releaseClock } from "../listen/clock.ts";
 import { Timer, type TimerOwner, timers } from "../listen/timers.ts";
 import type { Dial } from "./dial.ts";
+import { LastBytes } from "./last-bytes.ts";
 import type { EndpointPool } from "./pool.ts";
 import { startResponseBody } from "./response-body.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
@@ -42,7 +43,8 @@ export class ClientConnection implements BodySink, TimerOwner {
   readonly #head = new HeadReader(false);
   readonly #body = new BodyReader();
   readonly #timer = new Timer(this, 0);
-  readonly #openedAt: number;
+  readonly #startedAt: number;
+  readonly #openedAt: number = performance.now();
   #closed = false;
   #receiver: ResponseReceiver | undefined = undefined;
   #method = "";
@@ -62,7 +64,7 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#pool = pool;
     this.#secrets = options.tls;
     this.tls = options.tls?.settings;
-    this.#openedAt = startedAt;
+    this.#startedAt = startedAt;
     this.#socket = socket
       .on("error", () => {
         this.#gone = true;
@@ -148,6 +150,17 @@ export class ClientConnection implements BodySink, TimerOwner {
   abandon(): void {
     this.#receiver = undefined;
     this.destroy();
+  }
+
+  /** Both halves of its tunnel have ended: what was sent goes out yet, and the connection closes. */
+  finish(): void {
+    this.#receiver = undefined;
+    new LastBytes(this);
+  }
+
+  /** Bytes that were sent and the endpoint has not taken yet. */
+  get unsentBytes(): number {
+    return this.#out.unsentBytes;
   }
 
   destroy(): void {
@@ -322,7 +335,7 @@ export class ClientConnection implements BodySink, TimerOwner {
     this.#gone = true;
     const { stats } = this.#pool.cluster;
     stats.upstream_cx_tx_bytes_total.inc(this.#socket.bytesWritten);
-    stats.upstream_cx_length_ms.record(performance.now() - this.#openedAt);
+    stats.upstream_cx_length_ms.record(performance.now() - this.#startedAt);
     this.#pool.onClosed(this);
     const receiver = this.#receiver;
     this.#receiver = undefined;

@@ -12,7 +12,8 @@ import { expect, test } from "vitest";
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { UpstreamTlsContextSchema } from "#envoy/extensions/transport_sockets/tls/v3/tls_pb.ts";
 
-import { endpointAt, TestServer, until } from "../../test/support/data-path.ts";
+import { endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { pause, until } from "../../test/support/wait.ts";
 import { compileCluster } from "../cluster/compile.ts";
 import { Dial, type Dialler } from "./dial.ts";
 import { ClientTls } from "./tls.ts";
@@ -128,4 +129,22 @@ test("a dial that is given up closes all of its attempts and tells nobody", asyn
   dialling.cancel();
   await until(() => at.first.closed === 1 && at.second.closed === 1);
   expect(outcome).toEqual({});
+});
+
+test("where the first address fails at once and the last one is slow, nobody else is connected to", async () => {
+  await using tls = await TestServer.listen(createTlsServer(certificate));
+  // Whoever happens to serve the same port of this machine.
+  await using stranger = await TestServer.raw(() => {});
+  await using second = new HeldAddress();
+  second.server.listen(stranger.port, SECOND);
+  await once(second.server, "listening");
+  const { outcome } = dial(stranger.port);
+  await until(() => second.sockets.length === 1);
+  // Longer than an address has to itself.
+  await pause(1_000);
+  expect(stranger.accepted).toBe(0);
+  second.secure(tls);
+  await until(() => outcome.socket !== undefined);
+  expect(outcome.socket?.remoteAddress).toBe(SECOND);
+  outcome.socket?.destroy();
 });

@@ -63,6 +63,9 @@ export class Dial implements TimerOwner {
     const address = this.#addresses[this.#tried++] as string;
     if (this.#tried < this.#addresses.length) {
       timers.schedule((this.#delay ??= new Timer(this, ON_DELAY)), ATTEMPT_DELAY_MS);
+    } else if (this.#delay !== undefined) {
+      // An attempt that failed sooner has brought this one on; there is no further address, and no address means localhost to Node.
+      timers.cancel(this.#delay);
     }
     const onError = (error: NodeJS.ErrnoException) => {
       this.#failure = describeFailure(error);

@@ -6,12 +6,11 @@ import {
   DataPath,
   type DataPathOptions,
   endpointAt,
-  exchange,
-  RawClient,
   retryPolicy,
   TestServer,
-  until,
 } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { freePort } from "../../test/support/ports.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

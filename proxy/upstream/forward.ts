@@ -45,6 +45,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   #requestPaused = false;
   #responsePaused = false;
   #responding = false;
+  /** Whether the endpoint has ended its half of a tunnel. */
+  #halfEnded = false;
   /** Whether the codec is still handing over what it has just read of the request; it flushes by itself when it is done. */
   #starting = true;
   #ended = false;
@@ -105,10 +107,13 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     this.#connection?.flush();
   }
 
-  /** Gives up: the stream ended without the whole response. */
+  /** The stream ended without the whole response, or as a tunnel whose halves have both ended. */
   abort(): void {
     if (this.#ended) return;
-    this.#cluster.stats.upstream_rq_cancelled.inc();
+    if (this.#halfEnded && this.#stream.requestDone) {
+      this.#connection?.finish();
+      this.#connection = undefined;
+    } else this.#cluster.stats.upstream_rq_cancelled.inc();
     this.#end();
   }
 
@@ -134,7 +139,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   onConnection(connection: Carrier): void {
-    const { stream } = this;
+    const stream = this.#stream;
     this.#connection = connection;
     stream.record.upstreamLocalAddress = connection.localAddress;
     const { head, upgrade } = stream;
@@ -163,10 +168,6 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     connection.sendRequest(this, { method, scheme, authority, path, headers, upgrade });
   }
 
-  get stream(): Stream {
-    return this.#stream;
-  }
-
   onPoolFailure(reason: ResetReason, transportFailure: string): void {
     this.#attemptFailed(reason, transportFailure, false);
   }
@@ -175,7 +176,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
     const connection = this.#connection;
     this.#connection = undefined;
     this.#cluster.stats.upstream_rq_rx_reset.inc();
-    const { stream } = this;
+    const stream = this.#stream;
     // An idle connection may die just as a request is sent on it; nobody has seen the request then, so it's asked again at once.
     const lost = connection?.reused === true && !connection.responseBegun && reason === "connection termination";
     const givenBack = connection?.isHttp2 === true && connection.givenBack && reason === "remote refused stream reset";
@@ -190,7 +191,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
 
   #attemptFailed(reason: ResetReason, transportFailure: string, sent: boolean): void {
     if (this.#ended) return;
-    const { stream } = this;
+    const stream = this.#stream;
     if (transportFailure !== "") stream.record.upstreamTransportFailure = transportFailure;
     if (this.#responding) {
       this.#end();
@@ -232,7 +233,7 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
   }
 
   onResponseHead(message: ResponseMessage, end: boolean): void {
-    const { stream } = this;
+    const stream = this.#stream;
     const { status, headers } = message;
     // The connection has gone back to the pool by itself.
     if (end) this.#connection = undefined;
@@ -269,7 +270,8 @@ export class Forward implements UpstreamRequest, ResponseReceiver, PoolUser, Tim
 
   onResponseEnd(trailers?: Headers): void {
     // The end of a tunnel's one direction leaves the other open.
-    if (!this.#stream.upgraded) {
+    if (this.#stream.upgraded) this.#halfEnded = true;
+    else {
       this.#connection = undefined;
       this.#end();
     }

@@ -14,7 +14,8 @@ import {
 } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt } from "../../test/support/data-path.ts";
+import { until } from "../../test/support/wait.ts";
 
 const bytes = (value: Buffer) => value;
 const method = (name: string, streams: boolean) => ({

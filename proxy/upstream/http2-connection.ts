@@ -93,16 +93,22 @@ export class Http2Connection implements SessionHandler, TimerOwner {
     this.#awaitUse();
   }
 
+  /** Whether it was opened with the settings and secrets of now. */
+  get isCurrent(): boolean {
+    const { endpoint, cluster } = this.pool;
+    const tls = tlsOf(cluster.cluster.settings, endpoint);
+    return tls === this.#tls?.settings && (this.#tls === undefined || this.#tls.current);
+  }
+
   /** Whether it can carry another request now. */
   get takesRequest(): boolean {
     if (this.#draining) return false;
     const { endpoint, cluster } = this.pool;
     const { settings } = cluster.cluster;
-    const current = tlsOf(settings, endpoint) === this.#tls?.settings && (this.#tls === undefined || this.#tls.current);
     const session = this.#session;
     // Those who waited while the endpoint was removed are its last; they would wait for one connection after the other.
     const isOver = !endpoint.alive && !this.pool.isAwaited;
-    if (isOver || !current || !session.canOpen) {
+    if (isOver || !this.isCurrent || !session.canOpen) {
       this.drain();
       return false;
     }
@@ -183,6 +189,8 @@ export class Http2Connection implements SessionHandler, TimerOwner {
   onSettings(): void {
     this.pool.streamsAllowed = Math.max(1, this.#session.peer.maxConcurrentStreams);
     for (const user of this.#upgrades.splice(0)) this.carry(user);
+    // It may have waited for nobody else.
+    if (this.#draining) return this.#endIfFree();
     this.pool.onCapacity(this);
   }
 

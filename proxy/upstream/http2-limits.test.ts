@@ -3,7 +3,9 @@ import { createServer } from "node:http2";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, exchange, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 

@@ -31,8 +31,12 @@ export class Http2Pool extends WaitingPool {
   }
 
   acquire(user: PoolUser): void {
-    for (const connection of this.#connections) {
+    const connections = this.#connections;
+    for (let at = 0; at < connections.length; ) {
+      const connection = connections[at] as Http2Connection;
       if (connection.takesRequest) return connection.carry(user);
+      // One that has just found out that it is to end is no longer in the list, and the next one is in its place.
+      if (connections[at] === connection) at++;
     }
     this.enqueue(user);
   }
@@ -87,6 +91,10 @@ export class Http2Pool extends WaitingPool {
 
   closeIdle(): void {
     for (const connection of [...this.#connections]) connection.drain();
+  }
+
+  closeStale(): void {
+    for (const connection of [...this.#connections]) if (!connection.isCurrent) connection.drain();
   }
 
   protected get requestsPerConnection(): number {

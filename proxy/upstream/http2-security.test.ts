@@ -1,15 +1,9 @@
 /** Hostile HTTP/2 origins, byte by byte: nothing of theirs reaches a client as part of its own response, and nothing is left behind. */
 import { expect, test } from "vitest";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  exchange,
-  retryPolicy,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, retryPolicy, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import {
   END_STREAM,
   fieldBlock,

@@ -6,6 +6,7 @@ import type { Http2Stream } from "../http2/stream.ts";
 import type { ResetReason } from "../reply.ts";
 import type { Http2Connection } from "./http2-connection.ts";
 import { fieldsOf, type Http2RequestHead, responseOf } from "./http2-fields.ts";
+import { LastBytes } from "./last-bytes.ts";
 import type { ResponseReceiver } from "./response-receiver.ts";
 import { webSocketAccept } from "./websocket-accept.ts";
 
@@ -83,6 +84,17 @@ export class Http2ClientStream implements StreamHandler {
   abandon(): void {
     this.#receiver = undefined;
     this.#stream?.reset(codes.CANCEL);
+  }
+
+  /** Both halves of its tunnel have ended: what was sent goes out yet, and the stream closes. */
+  finish(): void {
+    this.#receiver = undefined;
+    if (this.#stream?.closed === false) new LastBytes(this);
+  }
+
+  /** Bytes that were sent and wait for the endpoint's windows. */
+  get unsentBytes(): number {
+    return this.#stream?.unsentBytes ?? 0;
   }
 
   onHead(status: number, fields: readonly string[], end: boolean): void {

@@ -19,13 +19,12 @@ import {
   DataPath,
   type DataPathOptions,
   endpointAt,
-  exchange,
-  RawClient,
   retryPolicy,
-  standstill,
   TestServer,
-  until,
+  upstreamTls,
 } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { standstill, until } from "../../test/support/wait.ts";
 import type { ClusterSettings } from "../cluster/cluster.ts";
 import { http2Defaults } from "../cluster/http2-options.ts";
 
@@ -351,20 +350,6 @@ test("a connection that does not answer pings is given up", async () => {
 
 test("auto_config speaks what the origin chooses by ALPN", async () => {
   const pems = { key: read("origin.key.pem"), cert: read("origin.cert.pem") };
-  const tls = {
-    sni: "origin.test",
-    autoSni: false,
-    autoSanValidation: false,
-    certificate: undefined,
-    validation: [],
-    alpnProtocols: [],
-    resumesSessions: true,
-    minVersion: "TLSv1.2",
-    maxVersion: "TLSv1.3",
-    ciphers: undefined,
-    ecdhCurve: undefined,
-    sigalgs: undefined,
-  } as const;
   const answer = (request: { httpVersion: string }, response: { end(text: string): void }) =>
     response.end(request.httpVersion);
   const servers: [Server, string][] = [
@@ -373,7 +358,7 @@ test("auto_config speaks what the origin chooses by ALPN", async () => {
   ];
   for (const [server, version] of servers) {
     await using origin = await TestServer.listen(server);
-    await using path = await start({ test: origin }, { protocol: "auto", tls });
+    await using path = await start({ test: origin }, { protocol: "auto", tls: upstreamTls });
     for (let n = 0; n < 3; n++) expect(await exchange(path.port, GET)).toMatch(`\r\n${version}`);
     expect(origin.accepted).toBe(1);
     expect(path.stats.get("upstream_cx_active")).toBe(1);
@@ -385,7 +370,10 @@ test("auto_config speaks what the origin chooses by ALPN", async () => {
   await using changing = await TestServer.listen(
     createSecureServer({ ...pems, ALPNCallback, allowHTTP1: true }, answer),
   );
-  await using path = await start({ test: changing }, { protocol: "auto", tls, maxRequestsPerConnection: 1 });
+  await using path = await start(
+    { test: changing },
+    { protocol: "auto", tls: upstreamTls, maxRequestsPerConnection: 1 },
+  );
   for (const [protocol, version] of [
     ["h2", "2.0"],
     ["http/1.1", "1.1"],

@@ -4,7 +4,9 @@ import type { AddressInfo } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 
 const BODY_BYTES = 40_000_000;

@@ -1,7 +1,9 @@
 /** Who waits for a connection when many come at once. */
 import { expect, test } from "vitest";
 
-import { clusterOf, endpointAt, TestServer, TestStats, until } from "../../test/support/data-path.ts";
+import { clusterOf, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { TestStats } from "../../test/support/test-stats.ts";
+import { until } from "../../test/support/wait.ts";
 import { freePort } from "../../test/support/ports.ts";
 import { findCluster } from "./cluster-context.ts";
 import { EndpointPool } from "./pool.ts";
@@ -69,4 +71,25 @@ test("where not all who wait have a connection under way, a failure is everybody
   expect(stats.get("upstream_rq_pending_failure_eject")).toBe(CROWD);
   await until(() => stats.get("upstream_cx_active") === 0);
   expect(stats.get("upstream_cx_total")).toBe(CONNECTING_MAX);
+});
+
+test("an idle connection that will never serve a request again is closed, though nobody asks for it", async () => {
+  let open = 0;
+  await using origin = await TestServer.raw((socket) => {
+    open++;
+    socket.resume().on("close", () => open--);
+  });
+  const endpoint = endpointAt(origin.port);
+  const cluster = clusterOf([endpoint], { maxConnectionDurationMs: 500, idleTimeoutMs: 0 });
+  const stats = new TestStats();
+  const runtime = { stats, secret: () => undefined, cluster: () => cluster, routeTable: () => undefined };
+  const context = findCluster(runtime, cluster.name);
+  if (context === undefined) throw new Error("there is no cluster");
+  const pool = new EndpointPool(context, endpoint, "");
+  const { promise, resolve, reject } = Promise.withResolvers<Carrier>();
+  pool.acquire({ wantedUpgrade: "", onConnection: resolve, onPoolFailure: (reason) => reject(new Error(reason)) });
+  const carrier = await promise;
+  if (!carrier.isHttp2) pool.release(carrier);
+  await until(() => stats.get("upstream_cx_destroy") === 1 && open === 0);
+  expect(stats.get("upstream_cx_max_duration_reached")).toBe(1);
 });

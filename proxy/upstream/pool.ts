@@ -86,6 +86,16 @@ export class EndpointPool extends WaitingPool {
     for (const connection of this.#idle.splice(0)) connection.destroy();
   }
 
+  closeStale(): void {
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      const connection = this.#idle[at];
+      if (connection === undefined || connection.usable) continue;
+      if (connection.tooOld) this.cluster.stats.upstream_cx_max_duration_reached.inc();
+      this.#idle.splice(at, 1);
+      connection.destroy();
+    }
+  }
+
   protected get requestsPerConnection(): number {
     return 1;
   }

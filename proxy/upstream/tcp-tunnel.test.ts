@@ -4,16 +4,12 @@ import { expect, test } from "vitest";
 
 import { RouteConfigurationSchema } from "#envoy/config/route/v3/route_pb.ts";
 
-import {
-  clusterOf,
-  DataPath,
-  endpointAt,
-  exchange,
-  RawClient,
-  TestServer,
-  until,
-} from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange, RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { Http2Client } from "../../test/support/http2-client.ts";
+import * as h2 from "../../test/support/http2-frames.ts";
+import { fillTunnel, slowOrigin } from "../../test/support/tunnels.ts";
 import { compileRouteConfiguration } from "../route/compile.ts";
 
 const compile = (virtualHosts: JsonObject[]) =>
@@ -157,4 +153,19 @@ test("connect_matcher and CONNECT's connect_config go together, and forwarding a
   ]);
   expect(problems({ ...tunnels, route: route() })).toEqual(["virtual_hosts[0].routes[0]"]);
   expect(problems({ match: pages.match, route: route(CONNECT) })).toEqual(["virtual_hosts[0].routes[0]"]);
+});
+
+test("an end of a tunnel that has ended its half gets all that the other one sends, however slowly it reads", async () => {
+  const origin = await slowOrigin("");
+  await using server = origin.server;
+  const cluster = clusterOf([endpointAt(server.port)]);
+  await using path = await DataPath.start({ cluster, http: { inlineRoutes: table() } });
+  using client = new RawClient(path.port);
+  const fields = h2.fields([":method", "CONNECT"], [":authority", "tunnel.test:99"]);
+  const opening = [h2.PREFACE, h2.frame(h2.SETTINGS, 0, 0), h2.frame(h2.HEADERS, h2.END_HEADERS, 1, fields)];
+  client.send(Buffer.concat(opening).toString("latin1"));
+  const sent = await fillTunnel(client);
+  await until(() => path.records.length === 1);
+  expect(await origin.readAll()).toBe(sent);
+  await until(() => cluster.load.connections === 0);
 });

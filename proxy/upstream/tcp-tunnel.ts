@@ -6,6 +6,7 @@ import { Headers } from "../headers.ts";
 import { replies, type ResetReason, upstreamReset } from "../reply.ts";
 import type { ClusterContext } from "./cluster-context.ts";
 import { Dial, type Dialler } from "./dial.ts";
+import { LastBytes } from "./last-bytes.ts";
 import { clientTls } from "./tls.ts";
 import type { UpstreamRequest } from "./upstream-request.ts";
 
@@ -22,6 +23,8 @@ export class TcpTunnel implements UpstreamRequest, Dialler {
   #endpoint: Endpoint | undefined = undefined;
   #dial: Dial | undefined = undefined;
   #socket: Socket | undefined = undefined;
+  /** Whether the endpoint has ended its half. */
+  #halfEnded = false;
   #ended = false;
 
   constructor(stream: Stream, cluster: ClusterContext, hash: bigint | undefined) {
@@ -114,12 +117,24 @@ export class TcpTunnel implements UpstreamRequest, Dialler {
   }
 
   abort(): void {
+    if (this.#ended) return;
     this.#ended = true;
-    this.#socket?.destroy();
+    // Where both halves have ended, what was sent goes out yet, and the connection closes.
+    if (this.#halfEnded && this.#stream.requestDone) new LastBytes(this);
+    else this.#socket?.destroy();
     if (this.#dial === undefined) return;
     this.#dial.cancel();
     this.#dial = undefined;
     this.#release();
+  }
+
+  /** Bytes that the endpoint has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket?.writableLength ?? 0;
+  }
+
+  abandon(): void {
+    this.#socket?.destroy();
   }
 
   /** No time is given for a response: there is none. */
@@ -127,6 +142,7 @@ export class TcpTunnel implements UpstreamRequest, Dialler {
 
   #onEnd(): void {
     if (this.#ended) return;
+    this.#halfEnded = true;
     this.#stream.onUpstreamEnd();
     this.#stream.flushResponse();
   }

@@ -11,7 +11,9 @@ import { SecretSchema } from "#envoy/extensions/transport_sockets/tls/v3/secret_
 import { registry } from "#proto/registry.ts";
 
 import { TestAuthority } from "../../test/support/certificates.ts";
-import { clusterOf, DataPath, endpointAt, exchange, TestServer, until } from "../../test/support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import { exchange } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import type { ClusterSettings } from "../cluster/cluster.ts";
 import { compileCluster } from "../cluster/compile.ts";
 import { compileSecret, type Secret } from "../tls/secret.ts";
@@ -222,4 +224,18 @@ test("an origin that doesn't speak TLS is 503 with UF, and leaves nothing behind
   expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 503 /);
   await until(() => cluster.load.connections === 0);
   expect(cluster.load).toEqual({ connections: 0, pending: 0, requests: 0, retries: 0 });
+});
+
+test("a connection that took longer to make than it may last serves a request nevertheless", async () => {
+  const tls = createServer({ key, cert }, (socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+  });
+  await using origin = await TestServer.raw((socket) => {
+    setTimeout(() => tls.emit("connection", socket.pause()), 200);
+  });
+  const settings = { ...settingsOf({}), connectTimeoutMs: 60_000, maxConnectionDurationMs: 100 };
+  const cluster = clusterOf([endpointAt(origin.port)], settings);
+  await using path = await DataPath.start({ cluster, action: { timeoutMs: 60_000 } });
+  expect(await exchange(path.port, GET)).toMatch(/^HTTP\/1.1 200 [^]*ok$/);
 });

@@ -66,6 +66,9 @@ export abstract class WaitingPool implements Pool, Dialler {
   /** Closes the connections that serve no request. */
   abstract closeIdle(): void;
 
+  /** Closes those of them that will never serve one again: they are too old, or were opened with other settings or secrets than those of now. */
+  abstract closeStale(): void;
+
   /** Begins to connect, by dial(). */
   protected abstract connect(): void;
 
@@ -194,11 +197,14 @@ export abstract class WaitingPool implements Pool, Dialler {
 const pools = new Set<WaitingPool>();
 const SWEEP_MS = 1_000;
 
-/** Endpoints leave without a word; their idle connections are closed by the next sweep. */
+/** Endpoints leave, and secrets change, without a word; idle connections that this leaves behind are closed by the next sweep. */
 const sweep = new Timer(
   {
     onTimer() {
-      for (const pool of pools) if (!pool.endpoint.alive) pool.closeIdle();
+      for (const pool of pools) {
+        if (pool.endpoint.alive) pool.closeStale();
+        else pool.closeIdle();
+      }
       if (pools.size > 0) timers.schedule(sweep, SWEEP_MS);
     },
   },

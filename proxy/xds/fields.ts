@@ -8,7 +8,7 @@ import type { Problem } from "../compile.ts";
 /**
  * What the proxy does with each field of Envoy's messages: message type -> .proto name of the field -> `used`, or `ignored` for fields
  * that change no behaviour of ours (statistics names, metadata). A field that is not here is refused when it is set, so that a field
- * that Envoy gains tomorrow is refused rather than half obeyed (proxy-parity.md, part 1).
+ * that Envoy gains tomorrow is refused rather than half obeyed.
  */
 export type FieldTable = Readonly<Record<string, Readonly<Record<string, "used" | "ignored">>>>;
 

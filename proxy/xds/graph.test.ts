@@ -205,6 +205,14 @@ test("a listener waits for its secrets, and as long as Envoy waits", () => {
   expect(settle()).toEqual(["+LDS late"]);
 });
 
+test("a listener that waits for a secret, and then for routes that never come, leaves no deadline behind", () => {
+  put("LDS", "l", tlsListener("l", "s"));
+  expect(graph.nextDeadlineMs()).toBe(WARMING_MS_MAX);
+  nowMs = 5_000;
+  expect(putListener("l", "r")).toEqual([]);
+  expect(graph.nextDeadlineMs()).toBeUndefined();
+});
+
 test("a secret changes alone, stays while it is named though it was removed, and goes with the last that names it", () => {
   put("LDS", "l", tlsListener("l", "one"));
   putSecret("one");

@@ -252,7 +252,11 @@ export class Graph {
         continue;
       }
       // No time limit here: a listener without routes would answer 404 to everybody; a closed port makes balancers look elsewhere.
-      if (!this.#inUse("RDS", node.references.routes)) continue;
+      if (!this.#inUse("RDS", node.references.routes)) {
+        // It may have begun to wait for something else before it changed: that time is over, too, and would run out again and again.
+        this.#waiting.restart("LDS", name);
+        continue;
+      }
       const { clusters, secrets } = node.references;
       // Without its certificate in time it opens nevertheless, as in Envoy, and refuses the connections that would need it.
       const whole = this.#inUse("CDS", clusters) && this.#inUse("SDS", secrets);

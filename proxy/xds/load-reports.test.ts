@@ -25,12 +25,15 @@ test("L1 each report tells what came since the one before, and nothing of cluste
   expect(told(reports, [ended])).toEqual([]);
 });
 
-test("L1 what a server doesn't ask for stays due until it does, and so does a cluster that goes and comes back", () => {
+test("L1 what a server doesn't ask for stays due until it does; a cluster that goes and comes back begins anew", () => {
   const reports = new Told();
   const a = load("a", { issued: 2, successful: 2 });
   expect(told(reports, [a], ["b"])).toEqual([]);
   expect(told(reports, [a], ["a"])).toEqual(["a 2 issued, 2 successful, 0 failed, 0 dropped, 0 now"]);
   expect(told(reports, [], ["a"])).toEqual([]);
-  const later = { ...a, issued: 3, successful: 3 };
-  expect(told(reports, [later])).toEqual(["a 1 issued, 1 successful, 0 failed, 0 dropped, 0 now"]);
+  const anew = { ...a, issued: 3, successful: 3 };
+  expect(told(reports, [anew])).toEqual(["a 3 issued, 3 successful, 0 failed, 0 dropped, 0 now"]);
+  // Within the time between two reports.
+  const again = { ...a, issued: 1, successful: 1 };
+  expect(told(reports, [again])).toEqual(["a 1 issued, 1 successful, 0 failed, 0 dropped, 0 now"]);
 });

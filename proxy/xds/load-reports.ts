@@ -116,8 +116,8 @@ async function runStream({ server, node, signal, security = {}, loads }: LoadRep
 
 /** What the control plane has been told of each cluster. */
 export class Told {
-  /** By cluster, those that are gone too: one that comes back goes on counting. */
-  readonly #before = new Map<string, ClusterLoad>();
+  /** By cluster. One that is gone is forgotten with its counts: if it comes back, these begin anew. */
+  #before = new Map<string, ClusterLoad>();
 
   /**
    * The next report: of clusters that had requests since the one before, or have some now.
@@ -127,15 +127,19 @@ export class Told {
    */
   next(loads: Iterable<ClusterLoad>, wanted: ReadonlySet<string> | undefined, intervalMs: number): ClusterStats[] {
     const stats: ClusterStats[] = [];
+    const told = new Map<string, ClusterLoad>();
     for (const load of loads) {
+      const known = this.#before.get(load.cluster);
+      // It went and came back between two reports.
+      const before = known !== undefined && known.issued <= load.issued ? known : undefined;
+      if (before !== undefined) told.set(load.cluster, before);
       if (wanted?.has(load.cluster) === false) continue;
-      const before = this.#before.get(load.cluster);
       const since = (count: "issued" | "successful" | "failed" | "dropped") =>
         BigInt(Math.max(0, load[count] - (before?.[count] ?? 0)));
       const wasBusy = (before?.inProgress ?? 0) > 0;
       const ended = since("successful") + since("failed");
       if (!wasBusy && load.inProgress === 0 && since("issued") + ended + since("dropped") === 0n) continue;
-      this.#before.set(load.cluster, load);
+      told.set(load.cluster, load);
       stats.push(
         create(ClusterStatsSchema, {
           clusterName: load.cluster,
@@ -153,6 +157,7 @@ export class Told {
         }),
       );
     }
+    this.#before = told;
     return stats;
   }
 }

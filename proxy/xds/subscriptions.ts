@@ -30,7 +30,7 @@ interface TypeState {
 
 /**
  * What the proxy wants of a control plane and holds from it, for all types. A plain value: it says which requests to send, and sends none.
- * Sources: Envoy's xds_protocol.rst; the rule ids are those of the project's xDS checklist.
+ * Sources: Envoy's xds_protocol.rst; the rule ids are those of docs/xds-rules.md.
  */
 export class Subscriptions {
   readonly #states = new Map<string, TypeState>();

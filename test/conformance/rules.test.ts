@@ -1,6 +1,6 @@
 /**
- * Every rule of the protocol page (shared/reference/xds-protocol.md, part 1) that concerns a server is held by a test of the server that names it. The
- * others stand here with the reason, and those that bind clients are held by tests of the proxy.
+ * Every rule of docs/xds-rules.md that concerns a server is held by a test of the server that names it. The others stand here with the reason, and
+ * those that bind clients are held by tests of the proxy.
  */
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,9 +8,6 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "../..");
-
-/** How many rules each letter of the page has. */
-const letters = { T: 8, S: 18, D: 15, H: 3, W: 8, O: 5, X: 6, L: 5, N: 1 } as const;
 
 /** Rules that bind clients alone, and that tests of the proxy name. */
 const ofClients: Readonly<Record<string, string>> = {
@@ -30,8 +27,9 @@ const elsewhere: Readonly<Record<string, string>> = {
   N1: "an option of Envoy's bootstrap; on our side names, streams and first syncs are limited instead (T7, D14 and misuse.test.ts)",
 };
 
-const ids = Object.entries(letters).flatMap(([letter, count]) =>
-  Array.from({ length: count }, (_, at) => `${letter}${at + 1}`),
+/** The rules, as the page has them. */
+const ids = [...readFileSync(join(root, "docs/xds-rules.md"), "utf8").matchAll(/^\| ([A-Z]\d{1,2}) \|/gm)].map(
+  ([, id = ""]) => id,
 );
 
 /** All rule ids in titles of these tests. */
@@ -46,6 +44,13 @@ function namedIn(...folders: string[]): Set<string> {
   }
   return named;
 }
+
+test("the page has each rule once, and so many of each letter", () => {
+  expect(new Set(ids).size).toBe(ids.length);
+  const counts = Object.groupBy(ids, ([letter = ""]) => letter);
+  const sizes = Object.entries(counts).map(([letter, { length } = []]) => `${letter}${length}`);
+  expect(sizes.join(" ")).toBe("T8 S18 D15 H3 W8 O5 X6 L5 N1");
+});
 
 test("every rule that concerns a server is named by a test of the server", () => {
   const named = namedIn("control-plane", "test");

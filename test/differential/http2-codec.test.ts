@@ -5,7 +5,8 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { RawClient, TestServer } from "../support/data-path.ts";
+import { TestServer } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
 import * as h2 from "../support/http2-frames.ts";
 import { frame, frames, head, rawHttp2Origin, uint32 } from "../support/raw-http2-origin.ts";
 import { clusterJson, startTwins, type Twins } from "../support/twins.ts";

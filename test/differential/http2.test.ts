@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { RawClient } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import * as h2 from "../support/http2-frames.ts";
 import { markOf, type RecordingOrigin, startRecordingOrigin } from "../support/recording-origin.ts";

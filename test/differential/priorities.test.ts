@@ -2,7 +2,7 @@
 import type { JsonObject } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { RawClient } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { clusterJson, startTwins } from "../support/twins.ts";
 import { startUpstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";

@@ -1,5 +1,5 @@
 /**
- * The payloads of proxy-security.md as raw bytes (latin1). "§" stands for the mark of the probe (support/recording-origin.ts), by which the
+ * Requests that gateways have been split or smuggled by, as raw bytes (latin1). "§" stands for the mark of the probe (support/recording-origin.ts), by which the
  * origin tells whose request it saw; what follows a payload is a plain request that shows whether the connection is still in step.
  */
 

@@ -1,6 +1,6 @@
 /** `sluice up`: the programs it keeps running, the file it follows, and the demo. */
 import { execFileSync } from "node:child_process";
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
@@ -80,6 +80,23 @@ test("the file of --config is followed: changes, mistakes, replaced files, and w
   writeFileSync(config, services("e"));
   await up.waitFor(/\+ service e /);
   expect(await names()).toEqual(["e", "other"]);
+});
+
+test("a file that can't be applied for want of a data directory to write in ends nothing, and the next one is", async () => {
+  const { data, config, start, names } = setUp();
+  writeFileSync(config, services("a"));
+  const up = start("--config", config);
+  await up.waitFor("is up");
+  // Where it writes down which objects are the file's; as on a full disk that fails, for root too.
+  const draft = join(data, `config-objects.json.${up.process.pid}`);
+  mkdirSync(draft);
+  writeFileSync(config, services("a", "b"));
+  await up.waitFor(/gateway\.yaml: not applied: Error: EISDIR/);
+  expect(await names()).toEqual(["a"]);
+  rmdirSync(draft);
+  writeFileSync(config, services("a", "b", "c"));
+  await up.waitFor(/\+ service c /);
+  expect(await names()).toEqual(["a", "b", "c"]);
 });
 
 test("a certificate that is renewed beside the file is applied, and one that has expired is told", async () => {

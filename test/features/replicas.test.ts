@@ -250,6 +250,42 @@ test("a trial whose control plane ends is taken up by another", async () => {
   expect((await left.rolloutIs(revision, isOver)).state).toBe(RolloutState.COMPLETE);
 });
 
+test("a control plane that stood still while another one took its trial up does as that one found, and takes nothing back", async () => {
+  const storeUrl = await postgres.createDatabase();
+  await using rig = await startRolloutRig({ storeUrl });
+  const other = await openStore({ dataDir: "", url: storeUrl }, { warn: () => {} });
+  await using cleanup = new AsyncDisposableStack();
+  cleanup.defer(() => other.close());
+  const rollout = {
+    ...{ publishToOneFirst: true, trialTimeout: { seconds: 600n } },
+    onRefusal: RefusedRevision.ROLL_BACK,
+  };
+  const alone = await rig.apply({ gatewayGroups: [{ name: "default", rollout }], services: [aService("pay")] });
+  // Or the data plane would try this one, too, and owe an answer from then on.
+  await rig.rolloutIs(alone, isOver);
+  let answer: Answer = "ack";
+  const a = await rig.dataPlane("a", (type) => (type === "RDS" ? answer : "ack"));
+  await waitFor("it to be in sync", async () => (await nodesOf(rig)).join() === "a SYNCED");
+  answer = "none";
+  const revision = await rig.apply({ services: [aService("pay", "/v2")] });
+  await rig.rolloutIs(revision, ({ groups }) => groups[0]?.trialNode === "a" && groups[0].sent === 1);
+  const offered = await a.offered();
+  // To the other one it is not there any more.
+  const trial = { gatewayGroup: "default", holder: "other", node: "b", first: revision, last: revision };
+  await other.trials.begin(trial, [], () => false);
+  const published = { ...trial, state: "published", why: "" } as const;
+  await other.trials.end(published);
+
+  a.answer(offered, { refuse: "RDS: 1 resource refused: default: no" });
+  await rig.rolloutIs(revision, isOver);
+  expect(await other.trials.read("default")).toEqual(published);
+  // Whatever was decided before this revision was done is done by the time that it is over.
+  const next = await rig.apply({ gatewayGroups: [{ name: "next" }] });
+  await rig.rolloutIs(next, isOver);
+  const { transactions } = await rig.gateways.listChanges({ pageSize: 5 });
+  expect(transactions.filter(({ actor }) => actor === "sluice rollout")).toEqual([]);
+});
+
 test("a control plane that ended is not waited for, and what was connected to it is known again where it comes back", async () => {
   const { one, two } = await twoReplicas();
   await using _one = one;

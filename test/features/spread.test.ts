@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { RawClient } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { ControlPlane, startProxy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
 import { freePort } from "../support/ports.ts";

@@ -19,7 +19,7 @@ import { type RunningProxy, runProxy } from "../../proxy/main.ts";
 import { journalFile } from "../../proxy/xds/journal.ts";
 import { AdsServer } from "../support/ads-server.ts";
 import { type TestCertificate, TestAuthority } from "../support/certificates.ts";
-import { RawClient } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { assignment, cluster, routes } from "../support/envoy-resources.ts";
 import { temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";

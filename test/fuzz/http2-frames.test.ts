@@ -9,7 +9,9 @@ import { createServer } from "node:http2";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { DataPath, RawClient, TestServer, until } from "../support/data-path.ts";
+import { DataPath, TestServer } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
+import { until } from "../support/wait.ts";
 import { Http2Client } from "../support/http2-client.ts";
 import * as h2 from "../support/http2-frames.ts";
 import { conversations, mutations, type RawFrame, textOf } from "./http2-conversations.ts";

@@ -7,7 +7,9 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, exchange, type TestServer, until } from "../support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, type TestServer } from "../support/data-path.ts";
+import { exchange } from "../support/raw-client.ts";
+import { until } from "../support/wait.ts";
 import { rawHttp2Origin } from "../support/raw-http2-origin.ts";
 import { mutations, responses, textOf } from "./http2-conversations.ts";
 

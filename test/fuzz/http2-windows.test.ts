@@ -12,7 +12,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { http2Defaults } from "../../proxy/cluster/http2-options.ts";
 import { HpackDecoder } from "../../proxy/hpack/decoder.ts";
 import { edgeDefaults } from "../../proxy/http2/options.ts";
-import { clusterOf, DataPath, endpointAt, TestServer, until } from "../support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../support/data-path.ts";
+import { until } from "../support/wait.ts";
 import * as h2 from "../support/http2-frames.ts";
 import { type Manner, WindowPeer } from "./http2-window-peer.ts";
 

@@ -1,6 +1,6 @@
 import type { RequestMessage } from "../../proxy/http1/request-head.ts";
 import { type RequestHandler, RequestReader } from "../../proxy/http1/request-reader.ts";
-import { TestStats } from "../support/data-path.ts";
+import { TestStats } from "../support/test-stats.ts";
 import type { ReadRequest, RequestReading } from "./reading.ts";
 
 const LIMITS = { maxHeadersCount: 100, headersWithUnderscores: "allow" } as const;

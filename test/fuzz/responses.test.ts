@@ -9,7 +9,9 @@ import type { Socket } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { clusterOf, DataPath, endpointAt, RawClient, TestServer, until } from "../support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, TestServer } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
+import { until } from "../support/wait.ts";
 import { withoutExceptions } from "./exceptions.ts";
 import { readByLlhttp, type ResponseReading } from "./llhttp-client.ts";
 import { type RawResponse, responses } from "./response-mutations.ts";

@@ -1,5 +1,7 @@
 /** What comes of bytes on a whole connection: through ServerConnection and ClientConnection on real sockets, to an origin that llhttp reads for. */
-import { clusterOf, DataPath, endpointAt, forwardAction, RawClient, TestServer, until } from "../support/data-path.ts";
+import { clusterOf, DataPath, endpointAt, forwardAction, TestServer } from "../support/data-path.ts";
+import { RawClient } from "../support/raw-client.ts";
+import { until } from "../support/wait.ts";
 import type { ReadRequest, RequestReading } from "./reading.ts";
 
 /** A request as it reached the origin, whole. */

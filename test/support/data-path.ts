@@ -1,27 +1,11 @@
 /** A data path without a control plane: real listener, real sockets, and a runtime of literal values. */
 import { once } from "node:events";
 import { createServer as createHttp, type RequestListener } from "node:http";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 
-import type { Cluster, ClusterSettings, Endpoint } from "../../proxy/cluster/cluster.ts";
+import type { Cluster, ClusterSettings, Endpoint, UpstreamTls } from "../../proxy/cluster/cluster.ts";
 import { http2Defaults } from "../../proxy/cluster/http2-options.ts";
-import {
-  type AddressStats,
-  addressStatNames,
-  type ClusterStats,
-  clusterStatNames,
-  type DataPathStats,
-  type ExportStats,
-  type Http1Stats,
-  http1StatNames,
-  type Http2Stats,
-  http2StatNames,
-  type LimitStats,
-  limitStatNames,
-  type ListenerStats,
-  listenerStatNames,
-  type Runtime,
-} from "../../proxy/listen/context.ts";
+import type { Runtime } from "../../proxy/listen/context.ts";
 import { edgeDefaults } from "../../proxy/http2/options.ts";
 import { type RunningListener, startListener } from "../../proxy/listen/listener.ts";
 import type { HttpOptions, ListenerOptions } from "../../proxy/listen/options.ts";
@@ -29,76 +13,7 @@ import type { RequestRecord } from "../../proxy/observe/access-log.ts";
 import { NO_MUTATIONS } from "../../proxy/route/header-mutations.ts";
 import type { ForwardAction, RetryPolicy, Route } from "../../proxy/route/route.ts";
 import type { Secret } from "../../proxy/tls/secret.ts";
-
-/** Counts by name: "upstream_rq_total", "upstream_rq_200", … */
-export class TestStats implements DataPathStats {
-  readonly values = new Map<string, number>();
-
-  get(name: string): number {
-    return this.values.get(name) ?? 0;
-  }
-
-  #metrics(names: { counters: readonly string[]; gauges: readonly string[]; histograms: readonly string[] }) {
-    const add = (name: string, by: number) => this.values.set(name, this.get(name) + by);
-    const all = [...names.counters, ...names.gauges, ...names.histograms];
-    return Object.fromEntries(
-      all.map((name) => [
-        name,
-        { inc: (by = 1) => add(name, by), dec: (by = 1) => add(name, -by), record: () => add(name, 1) },
-      ]),
-    );
-  }
-
-  listener(): ListenerStats {
-    return this.#metrics(listenerStatNames) as unknown as ListenerStats;
-  }
-
-  address(): AddressStats {
-    // Their names are those of the connection managers, too; the sums would be of both.
-    const { counters, gauges, histograms } = addressStatNames;
-    const own = (names: readonly string[]) => names.map((name) => `listener.${name}`);
-    const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: own(histograms) });
-    return Object.fromEntries(
-      Object.entries(stats).map(([name, stat]) => [name.slice("listener.".length), stat]),
-    ) as unknown as AddressStats;
-  }
-
-  connectionLimit(): LimitStats {
-    return this.#metrics(limitStatNames) as unknown as LimitStats;
-  }
-
-  http1(): Http1Stats {
-    return this.#codec("http1", http1StatNames) as unknown as Http1Stats;
-  }
-
-  http2(): Http2Stats {
-    return this.#codec("http2", http2StatNames) as unknown as Http2Stats;
-  }
-
-  /** Names of the codecs are those of others, too. */
-  #codec(prefix: string, { counters, gauges }: typeof http1StatNames | typeof http2StatNames) {
-    const own = (names: readonly string[]) => names.map((name) => `${prefix}.${name}`);
-    const stats = this.#metrics({ counters: own(counters), gauges: own(gauges), histograms: [] });
-    return Object.fromEntries(Object.entries(stats).map(([name, stat]) => [name.slice(prefix.length + 1), stat]));
-  }
-
-  exported() {
-    return this.#metrics({ counters: ["sent", "dropped"], gauges: [], histograms: [] }) as unknown as ExportStats;
-  }
-
-  cluster(): ClusterStats {
-    return {
-      ...this.#metrics(clusterStatNames),
-      status: (status: number) => this.values.set(`upstream_rq_${status}`, this.get(`upstream_rq_${status}`) + 1),
-      statusOf: (kind: string, status: number) => {
-        const name = `${kind}.upstream_rq_${status}`;
-        this.values.set(name, this.get(name) + 1);
-      },
-      timeOf: () => {},
-      http2: () => this.#codec("cluster.http2", http2StatNames),
-    } as unknown as ClusterStats;
-  }
-}
+import { TestStats } from "./test-stats.ts";
 
 /** An endpoint on 127.0.0.1. */
 export const endpointAt = (port: number): Endpoint => ({
@@ -149,6 +64,22 @@ export function clusterOf(endpoints: Endpoint[], settings: Partial<ClusterSettin
     highLoad: { connections: 0, pending: 0, requests: 0, retries: 0 },
   };
 }
+
+/** TLS towards an origin whose certificate nobody looks at. */
+export const upstreamTls: UpstreamTls = {
+  sni: "origin.test",
+  autoSni: false,
+  autoSanValidation: false,
+  certificate: undefined,
+  validation: [],
+  alpnProtocols: [],
+  resumesSessions: true,
+  minVersion: "TLSv1.2",
+  maxVersion: "TLSv1.3",
+  ciphers: undefined,
+  ecdhCurve: undefined,
+  sigalgs: undefined,
+};
 
 export const forwardAction = (changes: Partial<ForwardAction> = {}): ForwardAction => ({
   cluster: () => "upstream",
@@ -323,98 +254,3 @@ export class TestServer implements AsyncDisposable {
     await closed;
   }
 }
-
-/** A client that speaks bytes. */
-export class RawClient implements Disposable {
-  readonly socket: Socket;
-  received = "";
-  ended = false;
-  closed = false;
-  readonly #waiters = new Set<() => void>();
-
-  constructor(port: number, allowHalfOpen = true) {
-    this.socket = connect({ port, host: "127.0.0.1", noDelay: true, allowHalfOpen });
-    const wake = () => {
-      for (const waiter of this.#waiters) waiter();
-    };
-    this.socket
-      .on("data", (bytes) => {
-        this.received += bytes.toString("latin1");
-        wake();
-      })
-      .on("end", () => {
-        this.ended = true;
-        wake();
-      })
-      .on("error", () => {})
-      .on("close", () => {
-        this.ended = true;
-        this.closed = true;
-        wake();
-      });
-  }
-
-  send(text: string): this {
-    this.socket.write(text, "latin1");
-    return this;
-  }
-
-  /** Waits until what was received satisfies the condition; fails when the connection ends before. */
-  async until(condition: (received: string) => boolean): Promise<string> {
-    await this.#wait(() => condition(this.received));
-    if (!condition(this.received)) throw new Error(`connection ended after ${JSON.stringify(this.received)}`);
-    return this.received;
-  }
-
-  /** Waits until the server has closed its half; returns all that was received. */
-  async end(): Promise<string> {
-    await this.#wait(() => false);
-    return this.received;
-  }
-
-  async #wait(condition: () => boolean): Promise<void> {
-    if (condition() || this.ended) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const waiter = () => {
-      if (condition() || this.ended) resolve();
-    };
-    this.#waiters.add(waiter);
-    await promise;
-    this.#waiters.delete(waiter);
-  }
-
-  [Symbol.dispose](): void {
-    this.socket.destroy();
-  }
-}
-
-/** Sends bytes on a connection of their own and returns all of the answer, up to the end of the connection. */
-export async function exchange(port: number, request: string): Promise<string> {
-  using client = new RawClient(port);
-  return await client.send(request).end();
-}
-
-/** Waits until a condition holds, looking again every few ms. @throws Error after a minute, with the condition as it is written */
-export async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + UNTIL_MS_MAX;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited ${UNTIL_MS_MAX} ms in vain for ${String(condition)}`);
-    await pause(5);
-  }
-}
-
-const UNTIL_MS_MAX = 60_000;
-
-/** How long nothing has to move for {@link standstill} to call it one. A machine that is slow makes it find one too soon, never fail. */
-const STANDSTILL_MS = 300;
-
-/** Waits until a figure is above 0 and has not changed for a while: that nothing happens is the point, and no event tells of that. Returns the figure. */
-export async function standstill(figure: () => number): Promise<number> {
-  for (let before = 0; ; before = figure()) {
-    await pause(STANDSTILL_MS);
-    if (before > 0 && before === figure()) return before;
-  }
-}
-
-/** Lets time go by in which something must not happen. */
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -8,7 +8,7 @@ import { freePort } from "./ports.ts";
 import { Program, run, sluicePath } from "./processes.ts";
 import { waitFor } from "./wait.ts";
 
-/** The gateway file of the README's tour: what ../shared/examples/gateway.yaml is. */
+/** The gateway file of the README's tour. */
 export const exampleFile = join(import.meta.dirname, "../../deploy/examples/gateway.yaml");
 
 /** The example with its ports replaced, so that tests run side by side. */

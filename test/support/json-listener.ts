@@ -9,7 +9,7 @@ import { type ListenContext, type RunningListener, startListener } from "../../p
 import type { ListenerOptions } from "../../proxy/listen/options.ts";
 import { LogSinks } from "../../proxy/observe/file-sink.ts";
 import { compileSecret, type Secret } from "../../proxy/tls/secret.ts";
-import { TestStats } from "./data-path.ts";
+import { TestStats } from "./test-stats.ts";
 
 /** A filter chain that answers every request with a text; `more`: its match, transport socket and so on. */
 export const answering = (text: string, more: JsonObject = {}): JsonObject => ({

@@ -23,10 +23,16 @@ interface Asked {
 export class ScriptedNacos implements AsyncDisposable {
   /** Every request but the ones that keep the connection. */
   readonly asked: Asked[] = [];
+  /** Services that somebody is subscribed to. */
+  readonly subscribed = new Set<unknown>();
   /** What a subscription is answered with, until a push says otherwise. */
   info: NacosServiceInfo = { name: "orders", groupName: "DEFAULT_GROUP", hosts: [] };
   /** What a request is denied with; undefined allows it. */
   denial: (asked: Asked) => string | undefined = () => undefined;
+  /** What a request waits for until it is heeded, however many come after it. */
+  delay: (asked: Asked) => Promise<void> = () => Promise.resolve();
+  /** What a connection waits for until it is told that it is there. */
+  welcome: () => Promise<void> = () => Promise.resolve();
   readonly #server = new Server();
   readonly #streams = new Set<ServerDuplexStream<Payload, Payload>>();
   #port = 0;
@@ -78,12 +84,21 @@ export class ScriptedNacos implements AsyncDisposable {
     this.#server.forceShutdown();
   }
 
-  readonly #answer: handleUnaryCall<Payload, Payload> = ({ request }, callback) => {
+  readonly #answer: handleUnaryCall<Payload, Payload> = async ({ request }, callback) => {
     const { type, body } = decode(request);
     const asked = { type, body, headers: { ...request.metadata?.headers } };
     const isService = !["ServerCheckRequest", "HealthCheckRequest"].includes(type);
-    if (isService) this.asked.push(asked);
+    if (isService) {
+      this.asked.push(asked);
+      await this.delay(asked);
+    }
+    if (type === "HealthCheckRequest") await this.welcome();
     const denial = isService ? this.denial(asked) : undefined;
+    if (type === "SubscribeServiceRequest" && denial === undefined) {
+      const { serviceName, subscribe } = body;
+      if (subscribe === true) this.subscribed.add(serviceName);
+      else this.subscribed.delete(serviceName);
+    }
     const good = { resultCode: 200, errorCode: 0, requestId: "", serviceInfo: this.info };
     const bad = { resultCode: 500, errorCode: 403, message: denial };
     callback(null, encode(type.replace("Request", "Response"), denial === undefined ? good : bad));

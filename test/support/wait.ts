@@ -23,3 +23,26 @@ export async function waitFor<T>(what: string, look: () => T | Promise<T>, longe
     await sleep(20);
   }
 }
+
+/** Waits until a condition holds, looking again every few ms. @throws Error after a minute, with the condition as it is written */
+export async function until(condition: () => boolean): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${WAIT_MS} ms in vain for ${String(condition)}`);
+    await pause(5);
+  }
+}
+
+/** How long nothing has to move for {@link standstill} to call it one. A machine that is slow makes it find one too soon, never fail. */
+const STANDSTILL_MS = 300;
+
+/** Waits until a figure is above 0 and has not changed for a while: that nothing happens is the point, and no event tells of that. Returns the figure. */
+export async function standstill(figure: () => number): Promise<number> {
+  for (let before = 0; ; before = figure()) {
+    await pause(STANDSTILL_MS);
+    if (before > 0 && before === figure()) return before;
+  }
+}
+
+/** Lets time go by in which something must not happen. */
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -43,6 +43,8 @@ export class Child {
   readonly #stopping = new AbortController();
   #process: ChildProcess | undefined;
   #startMessage: StartMessage | undefined;
+  /** The process that runs now has said where it listens. */
+  #isReady = false;
   readonly #running: Promise<void>;
 
   /** `main`: the file of the CLI's entry. */
@@ -70,9 +72,9 @@ export class Child {
     }
   }
 
-  /** Has it start a successor that takes over (SIGHUP). */
+  /** Has it start a successor that takes over (SIGHUP). One that is starting is new already, and would be ended by the signal. */
   restart(): void {
-    this.#process?.kill("SIGHUP");
+    if (this.#isReady) this.#process?.kill("SIGHUP");
   }
 
   /** Ends it gracefully, and by force when it takes too long. */
@@ -120,11 +122,14 @@ export class Child {
     let failure: (ChildMessage & { kind: "failed" }) | undefined;
     child.on("message", (message) => {
       if (!isChildMessage(message)) return;
-      if (message.kind === "ready") onReady(message.addresses);
-      else failure = message;
+      if (message.kind === "ready") {
+        this.#isReady = true;
+        onReady(message.addresses);
+      } else failure = message;
     });
     const end = (reason: string) => {
       this.#process = undefined;
+      this.#isReady = false;
       resolve(failure === undefined ? new CliError(`the ${this.#spec.name} ${reason}`) : toError(failure));
     };
     child.on("error", (error) => {

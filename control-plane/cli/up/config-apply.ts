@@ -64,11 +64,19 @@ export async function applyFile(
     if (vanished.size > 0) await owned.write(keys);
     return response;
   } catch (error) {
-    // Refused: what the file would have brought is not its own.
-    if (grows) await owned.write([...before]);
+    // Refused: what the file would have brought is not its own. Where no answer came it may be, as after a crash.
+    if (grows && isRefused(error)) await owned.write([...before]);
     throw error;
   }
 }
+
+/** Answers by which nothing was written. */
+const refusals: ReadonlySet<Code> = new Set([
+  ...[Code.InvalidArgument, Code.FailedPrecondition, Code.AlreadyExists, Code.NotFound, Code.OutOfRange],
+  ...[Code.PermissionDenied, Code.Unauthenticated, Code.ResourceExhausted, Code.Unimplemented],
+]);
+
+const isRefused = (error: unknown) => error instanceof ConnectError && refusals.has(error.code);
 
 /** The admin API deletes all that it is not given, so it is given everything but what vanished. */
 async function applyWithout(

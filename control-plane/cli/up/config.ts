@@ -36,7 +36,11 @@ export async function keepApplying(options: ConfigOptions): Promise<void> {
   if (signal.aborted) return;
   const watch = watchFile(path, first.texts, {
     named: () => named,
-    changed: (texts) => apply(options, texts, named),
+    // Whatever it is, as a data directory that can't be written: the programs go on with what they have.
+    changed: (texts) =>
+      apply(options, texts, named).catch((error: unknown) =>
+        terminal.err(`${terminal.styleError("red", "✗")} ${path}: not applied: ${printable(String(error))}`),
+      ),
     unreadable: (problems) => {
       for (const problem of problems)
         terminal.err(`${warning(terminal)} ${formatProblem(problem)}; the last content stays`);

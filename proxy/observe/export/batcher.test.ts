@@ -15,10 +15,10 @@ let fail = false;
 let hold: Promise<void> | undefined;
 const stats = { sent: new Sum(), dropped: new Sum() };
 
-const batcher = () =>
+const batcher = (flushMs = 100) =>
   new Batcher<string>({
     batchBytes: 10,
-    flushMs: 100,
+    flushMs,
     waitingBytesMax: 20,
     stats,
     async send(batch) {
@@ -103,4 +103,10 @@ test("the end sends what is left, and waits for a collector that hangs no longer
   await vi.advanceTimersByTimeAsync(2_000);
   await closed;
   expect(stats.dropped.value).toBe(1);
+});
+
+test("a wait beyond what timers know is a long one, and not none", async () => {
+  batcher(2 ** 31).add("a", 1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(batches).toEqual([]);
 });

@@ -1,4 +1,5 @@
 import type { ExportStats } from "../../listen/context.ts";
+import { TIMEOUT_MS_MAX } from "../../listen/timers.ts";
 
 /** How a {@link Batcher} gathers and sends. */
 export interface BatcherOptions<Item> {
@@ -46,7 +47,7 @@ export class Batcher<Item> {
     this.#waiting.push(item);
     this.#bytes += bytes;
     if (this.#bytes >= this.#options.batchBytes) this.#flush();
-    else this.#timer ??= setTimeout(() => this.#flush(), this.#options.flushMs).unref();
+    else this.#flushLater();
   }
 
   /** Sends what is left, if that is possible at once. */
@@ -67,6 +68,10 @@ export class Batcher<Item> {
     this.#waiting = [];
   }
 
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => this.#flush(), Math.min(TIMEOUT_MS_MAX, this.#options.flushMs)).unref();
+  }
+
   #flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -82,7 +87,7 @@ export class Batcher<Item> {
     this.#sending = this.#send(batch).finally(() => {
       this.#sending = undefined;
       if (this.#bytes >= this.#options.batchBytes) this.#flush();
-      else if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#options.flushMs).unref();
+      else if (this.#waiting.length > 0) this.#flushLater();
     });
   }
 

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import type { ChannelCredentials } from "@grpc/grpc-js";
 
 import type { Endpoint } from "../../cluster/cluster.ts";
+import { TIMEOUT_MS_MAX } from "../../listen/timers.ts";
 import { Dial } from "../../upstream/dial.ts";
 import { openSocket } from "../../upstream/open-socket.ts";
 import { hostOf } from "../../upstream/pools.ts";
@@ -40,7 +41,10 @@ export function openSecure(to: SecureEndpoint, alpn: string, over?: Socket): Pro
       clearTimeout(late);
       resolve(socket);
     });
-    const late = setTimeout(() => socket.destroy(new Error("connect_timeout")), connectTimeoutMs);
+    const late = setTimeout(
+      () => socket.destroy(new Error("connect_timeout")),
+      Math.min(TIMEOUT_MS_MAX, connectTimeoutMs),
+    );
     socket.once("error", reject);
     socket.once("close", () => {
       clearTimeout(late);

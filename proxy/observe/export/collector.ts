@@ -6,6 +6,7 @@ import { CONTROL_PLANE_CLUSTER } from "#proto/control-plane-cluster.ts";
 
 import { type Cluster, type Endpoint, tlsOf } from "../../cluster/cluster.ts";
 import type { DataPathStats, Runtime } from "../../listen/context.ts";
+import { TIMEOUT_MS_MAX } from "../../listen/timers.ts";
 import { clientTls } from "../../upstream/tls.ts";
 import { clusterCredentials, openSecure, type SecureEndpoint } from "./collector-tls.ts";
 import { type Channel, type ControlPlaneAccess, controlPlaneChannel } from "./control-plane.ts";
@@ -53,7 +54,7 @@ export async function post(
     method: "POST",
     path: target.path,
     headers: { host: target.host, ...headers, "content-length": Buffer.byteLength(body) },
-    signal: AbortSignal.timeout(target.timeoutMs),
+    signal: AbortSignal.timeout(Math.min(TIMEOUT_MS_MAX, Math.ceil(target.timeoutMs))),
     ...(connection && { createConnection: () => connection }),
   };
   await new Promise<void>((resolve, reject) => {

@@ -39,7 +39,7 @@ export function compileGrpcLog(
     // "Setting it to zero effectively disables the batching."
     batchBytes: common.bufferSizeBytes ?? BUFFER_BYTES_DEFAULT,
   };
-  const log = exporters.get(GRPC_LOG + JSON.stringify(options), () => new GrpcLog(options, exporters.context));
+  const log = exporters.outlets.get(GRPC_LOG + JSON.stringify(options), () => new GrpcLog(options, exporters.context));
   const lower = (names: readonly string[]) => names.map((name) => name.toLowerCase());
   const extra = {
     request: lower(config.additionalRequestHeadersToLog),

@@ -1,12 +1,8 @@
 import type { GrpcService } from "#envoy/config/core/v3/grpc_service_pb.ts";
 
 import { durationMs, type Place } from "../../compile.ts";
+import { Outlets } from "../outlets.ts";
 import type { ExportContext } from "./collector.ts";
-
-/** Something that sends what it is given to a collector. */
-export interface Exporter {
-  close(): Promise<void>;
-}
 
 /** Where nothing is sent: resources that are compiled for trial. */
 const NOWHERE: ExportContext = {
@@ -16,27 +12,15 @@ const NOWHERE: ExportContext = {
   node: { id: "", cluster: "" },
 };
 
-/** The exporters of one worker. Two configurations that agree share one, so that a listener that changes keeps its streams. */
+/** What sends to collectors, of one worker. */
 export class Exporters {
   readonly context: ExportContext;
-  readonly #byKey = new Map<string, Exporter>();
+  /** Exporters, and with them the log files, by key. */
+  readonly outlets: Outlets;
 
-  constructor(context: ExportContext = NOWHERE) {
+  constructor(context: ExportContext = NOWHERE, outlets: Outlets = new Outlets()) {
     this.context = context;
-  }
-
-  /** The exporter of a key; made when first asked for. Keys of one kind of exporter begin alike, and as no other's. */
-  get<Kind extends Exporter>(key: string, make: () => Kind): Kind {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known as Kind;
-    const made = make();
-    this.#byKey.set(key, made);
-    return made;
-  }
-
-  /** Sends what is left. */
-  async close(): Promise<void> {
-    await Promise.all([...this.#byKey.values()].map((exporter) => exporter.close()));
+    this.outlets = outlets;
   }
 }
 

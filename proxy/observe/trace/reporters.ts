@@ -51,20 +51,22 @@ export function otlpReporter(
     const target = compileGrpcService(grpcService, place.field("grpc_service"));
     if (target === undefined) return undefined;
     const key = TRACES.opentelemetry + JSON.stringify({ target, resource });
-    const exporter = exporters.get(key, () => {
+    const exporter = exporters.outlets.get(key, () => {
       const collector = new GrpcCollector(context, target.cluster, target.authority);
-      return batcher(context, "opentelemetry", (spans) =>
+      const batches = batcher(context, "opentelemetry", (spans) =>
         collector.unary(OTLP_METHOD, encodeOtlp(spans, resource), target.timeoutMs),
       );
+      const close = () => batches.close().finally(() => collector.reset());
+      return { add: (span: Span) => batches.add(span, SPAN_BYTES), close };
     });
-    return (span) => exporter.add(span, SPAN_BYTES);
+    return exporter.add;
   }
   if (httpService === undefined) return () => {};
   const target = compileHttpService(httpService, place.field("http_service"));
   if (target === undefined) return undefined;
   const headers = { ...target.headers, "content-type": "application/x-protobuf" };
   const key = TRACES.opentelemetry + JSON.stringify({ target, resource });
-  const exporter = exporters.get(key, () =>
+  const exporter = exporters.outlets.get(key, () =>
     batcher(context, "opentelemetry", (spans) => post(context, target, headers, encodeOtlp(spans, resource))),
   );
   return (span) => exporter.add(span, SPAN_BYTES);
@@ -97,7 +99,7 @@ export function zipkinReporter(config: ZipkinConfig, exporters: Exporters): (spa
     timeoutMs: POST_MS_DEFAULT,
   };
   const headers = { "content-type": "application/json" };
-  const exporter = exporters.get(TRACES.zipkin + JSON.stringify(target), () =>
+  const exporter = exporters.outlets.get(TRACES.zipkin + JSON.stringify(target), () =>
     batcher(context, "zipkin", (spans) => post(context, target, headers, encodeZipkin(spans, context.node.cluster))),
   );
   return (span) => exporter.add(span, SPAN_BYTES);

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
 
-import { RawClient, until } from "../../test/support/data-path.ts";
+import { RawClient } from "../../test/support/raw-client.ts";
+import { until } from "../../test/support/wait.ts";
 import { answering, compileJson, JsonListener } from "../../test/support/json-listener.ts";
-import { AddressCounts, addressCountsMemory, clientGroup } from "./address-counts.ts";
+import { clientGroup } from "./client-group.ts";
+import { KeyedCounts, keyedCountsMemory } from "./keyed-counts.ts";
 
 test("a client is an IPv4 address, in whatever clothes, or an IPv6 /64", () => {
   expect(clientGroup("::ffff:192.0.2.1")).toBe(clientGroup("192.0.2.1"));
@@ -13,8 +15,8 @@ test("a client is an IPv4 address, in whatever clothes, or an IPv6 /64", () => {
 });
 
 test("the limit holds for all workers together, and a worker that is gone has no connections", () => {
-  const memory = addressCountsMemory(3);
-  const [one, two] = [new AddressCounts(memory, 0), new AddressCounts(memory, 2)];
+  const memory = keyedCountsMemory(3);
+  const [one, two] = [new KeyedCounts(memory, 0), new KeyedCounts(memory, 2)];
   const release = one.take("a", 2);
   expect([two.take("a", 2), two.take("a", 2), one.take("b", 2)].map((taken) => taken !== undefined)).toEqual([
     true,
@@ -29,7 +31,7 @@ test("the limit holds for all workers together, and a worker that is gone has no
 });
 
 test("clients come and go, a hundred thousand of them, and every place is used again", () => {
-  const counts = new AddressCounts(addressCountsMemory(1), 0);
+  const counts = new KeyedCounts(keyedCountsMemory(1), 0);
   for (let n = 0; n < 100_000; n++) counts.take(`client ${n}`, 1)?.();
   const held = Array.from({ length: 4_096 }, (_, n) => counts.take(`client ${n}`, 1));
   expect(held.every((one) => one !== undefined)).toBe(true);

@@ -1,42 +1,32 @@
 import { createHash, randomFillSync } from "node:crypto";
 
-import { addressBytes } from "./ip-prefix.ts";
-
-/** Entries of a worker's table; with twice as many addresses at once on one worker, some go uncounted. */
+/** Entries of a worker's table; with twice as many keys at once on one worker, some go uncounted. */
 const ENTRIES = 16_384;
-/** The entries that an address may have its place in. */
+/** The entries that a key may have its place in. */
 const WAYS = 16;
-/** Two words that name the address, one that counts. */
+/** Two words that name the key, one that counts. */
 const ENTRY_WORDS = 3;
 const TABLE_WORDS = ENTRIES * ENTRY_WORDS;
 /** The secret, and how many tables are in use. */
 const SECRET_WORDS = 8;
 const HEADER_WORDS = SECRET_WORDS + 1;
 
-/** Memory for the addresses of so many workers: nothing is counted yet. Untouched pages of it cost nothing. */
-export function addressCountsMemory(workersMax: number): SharedArrayBuffer {
+/** Memory for the keys of so many workers: nothing is counted yet. Untouched pages of it cost nothing. */
+export function keyedCountsMemory(workersMax: number): SharedArrayBuffer {
   const memory = new SharedArrayBuffer((HEADER_WORDS + workersMax * TABLE_WORDS) * Int32Array.BYTES_PER_ELEMENT);
-  // Nobody may choose addresses that share a place.
+  // Nobody may choose keys that share a place.
   const secret = randomFillSync(new Uint8Array(SECRET_WORDS * Int32Array.BYTES_PER_ELEMENT));
   new Uint8Array(memory).set(secret);
   return memory;
 }
 
 /**
- * What counts as one client: an IPv4 address, or the /64 that an IPv6 address is in, since a site has at least that many to itself (RFC 6177).
- * Undefined: the text is no address.
+ * Open connections by whatever limits are for (a client, a listener, a filter chain), counted in memory that all workers share, so that a limit holds for all of
+ * them together. Each worker writes to a table of its own, and adds before it looks at the sum: two that come at once may both be refused at the limit,
+ * but never both be taken beyond it. A key has its place only while something is counted there: clients come and go, and a filter chain that changes is another
+ * one. A table has a bound; keys beyond it are taken uncounted, which so many clients would achieve in any case.
  */
-export function clientGroup(address: string): string | undefined {
-  const bytes = addressBytes(address);
-  return bytes && Buffer.from(bytes.length === 4 ? bytes : bytes.subarray(0, 8)).toString("hex");
-}
-
-/**
- * Open connections by client, counted in memory that all workers share, so that a limit holds for all of them together. Each worker writes to a table
- * of its own, and adds before it looks at the sum: two that come at once may both be refused at the limit, but never both be taken beyond it.
- * A table has a bound; clients beyond it are taken uncounted, which so many addresses would achieve in any case.
- */
-export class AddressCounts {
+export class KeyedCounts {
   readonly #words: Int32Array;
   readonly #secret: Uint8Array;
   readonly #worker: number;
@@ -52,7 +42,7 @@ export class AddressCounts {
   }
 
   /**
-   * Counts one more connection of a client under a key, unless that would be more than `max`: undefined then. Otherwise what takes it back.
+   * Counts one more connection under a key, unless that would be more than `max`: undefined then. Otherwise what takes it back.
    */
   take(key: string, max: number): (() => void) | undefined {
     const [first, a, b] = this.#place(key);
