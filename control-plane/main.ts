@@ -231,6 +231,7 @@ async function start(options: ControlPlaneOptions, log: Logger, undo: AsyncDispo
   const admin: AdminServer = await startAdminServer({
     ...sources,
     ...{ address: adminAt, tls, token, readiness, metrics, reports, log },
+    leaseJournal: journal,
   });
   undo.defer(() => admin.close(DRAIN_MS));
   // Last in, first out: load balancers hear first that this one is going.

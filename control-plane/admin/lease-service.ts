@@ -8,17 +8,27 @@ import { checkLease, type Lease, type LeaseName, type LeasePlace, LEASES_MAX } f
 import type { LeaseTable } from "../../discovery/leases/table.ts";
 import { GATEWAY_GROUP_DEFAULT } from "../model/objects.ts";
 import { type Problem, quoted } from "../model/problem.ts";
+import { answered } from "../store/answered.ts";
+import { messageOf } from "../store/errors.ts";
 import type { Store } from "../store/store.ts";
 import { leaseTokenKey } from "./context.ts";
 import { invalid } from "./errors.ts";
 import { coversService, leaseTokenOf } from "./lease-tokens.ts";
 
 const TTL_MS_DEFAULT = 30_000;
+/** So long it is waited for a database that gives no answer. */
+const KEPT_MS_MAX = 5_000;
 /** Of a time to live, between two heartbeats. */
 const HEARTBEAT_SHARE = 1 / 3;
 
-/** The registry of our own: programs report their instances. */
-export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeof LeaseService> {
+/** Where the table is kept: endpoints/lease-journal.ts. */
+export interface KeptLeases {
+  /** Resolves when all changes of the table so far outlive the control plane. @throws what the database says */
+  kept(): Promise<void>;
+}
+
+/** The registry of our own: programs report their instances, and are answered when what they said is kept. */
+export function leaseService(store: Store, table: LeaseTable, journal: KeptLeases): ServiceImpl<typeof LeaseService> {
   const placeOf = (request: LeasePlace): LeasePlace => {
     const place = { gatewayGroup: request.gatewayGroup || GATEWAY_GROUP_DEFAULT, registry: request.registry };
     const found = store.state.member("registry", place.gatewayGroup, place.registry);
@@ -47,8 +57,16 @@ export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeo
     const text = `the token ${token.name} is not for the service ${quoted(other.service.service)}`;
     throw new ConnectError(text, Code.PermissionDenied);
   };
+  const kept = async () => {
+    try {
+      await answered(journal.kept(), KEPT_MS_MAX);
+    } catch (error) {
+      const text = `it holds, but would not outlive the control plane: ${messageOf(error)}; repeat it`;
+      throw new ConnectError(text, Code.Unavailable);
+    }
+  };
   return {
-    report(request, context) {
+    async report(request, context) {
       const leases = request.instances.map(toLease);
       const place = permitted(request, leases, context);
       const problems = leases.flatMap((lease, at) =>
@@ -60,6 +78,7 @@ export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeo
       if (!table.report(place, leases)) {
         throw new ConnectError(`no room: at most ${LEASES_MAX} instances can be reported`, Code.ResourceExhausted);
       }
+      await kept();
       return { heartbeatInterval: intervalOf(leases) };
     },
 
@@ -72,9 +91,10 @@ export function leaseService(store: Store, table: LeaseTable): ServiceImpl<typeo
       };
     },
 
-    leave(request, context) {
+    async leave(request, context) {
       const names = request.instances.map(toName);
       table.leave(permitted(request, names, context), names);
+      await kept();
       return {};
     },
   };

@@ -37,7 +37,7 @@ import { nameHangUps } from "./hang-up.ts";
 import { healthService, type Readiness } from "./health.ts";
 import { isCrossOrigin, type PageSources, refuseCrossOrigin, servePage } from "./http-pages.ts";
 import { interceptors } from "./interceptors.ts";
-import { leaseService } from "./lease-service.ts";
+import { type KeptLeases, leaseService } from "./lease-service.ts";
 import { loadService } from "./load-service.ts";
 import { isLeaseToken } from "./lease-tokens.ts";
 import { type Handler, type HttpPort, listenHttp } from "./listen.ts";
@@ -67,6 +67,7 @@ export interface AdminServerOptions extends StatusSources, RolloutSources {
   readonly token: AdminToken;
   readonly readiness: Readiness;
   readonly endpoints: Endpoints;
+  readonly leaseJournal: KeptLeases;
   /** The data planes' streams. */
   readonly clients: ConnectedClients;
   /** What they report. */
@@ -179,7 +180,9 @@ function addRoutes(router: ConnectRouter, options: AdminServerOptions): void {
     .service(LoadService, loadService(options.reports.loads, options.peers))
     .service(RolloutService, rolloutService(options, deliver))
     .service(DiscoveryService, discoveryService(options.endpoints, deliver))
-    .service(LeaseService, leaseService(store, options.endpoints.leases), { readMaxBytes: LEASE_READ_BYTES_MAX })
+    .service(LeaseService, leaseService(store, options.endpoints.leases, options.leaseJournal), {
+      readMaxBytes: LEASE_READ_BYTES_MAX,
+    })
     .service(Health, healthService(readiness, new Set(services.map(({ typeName }) => typeName))), open)
     .service(ServerReflection, { serverReflectionInfo: reflect }, open)
     .service(ServerReflectionAlpha, { serverReflectionInfo: reflect }, open);

@@ -91,6 +91,7 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
     clients: new ConnectedClients(),
     reports: { loads: new Loads(new MetricsRegistry(), () => true), reopenLogs: () => {} },
     endpoints: new Endpoints({ dataDir: dir, log: createLogger("silent") }),
+    leaseJournal: { kept: async () => {} },
     watchLimits: { stalledMsMax: 300 },
   });
   // More than the socket's buffers and HTTP/2's windows hold, compressed or not.

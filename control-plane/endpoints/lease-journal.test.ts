@@ -75,7 +75,7 @@ async function start(url?: string, hooks: (rows: LeaseRows, table: LeaseTable) =
       .map(({ id, endpoint }) => `${id}@${endpoint.address}`)
       .sort()
       .join();
-  return { table, stop, seen, warnings };
+  return { table, journal, stop, seen, warnings };
 }
 
 test("what was reported is there after a restart; what left isn't", async () => {
@@ -172,4 +172,49 @@ test("a database that breaks loses nothing and ends nothing", async () => {
   const two = await start(url);
   await waitFor("both at the other", () => two.seen() === "a@10.0.0.1,b@10.0.0.1");
   expect(one.seen()).toBe("a@10.0.0.1,b@10.0.0.1");
+});
+
+test("who reports to a database that fails is told so, once it is sure; it holds, and is written when that can be", async () => {
+  let isAway = true;
+  const writes: string[][] = [];
+  const one = await start(undefined, (rows) => ({
+    async write(puts, renewed, gone) {
+      if (isAway) throw new Error("the disk is full");
+      await rows.write(puts, renewed, gone);
+      writes.push([...puts.map(({ key }) => key), ...gone]);
+    },
+  }));
+  one.table.report(place, [lease("kept")]);
+  await expect(one.journal.kept()).rejects.toThrow("the disk is full");
+  one.table.report(place, [lease("kept")]);
+  await expect(one.journal.kept()).rejects.toThrow("the disk is full");
+  expect(one.seen()).toContain("kept@");
+  isAway = false;
+  await one.journal.kept();
+  expect(writes).toHaveLength(1);
+  expect(one.warnings).toEqual(["reported instances can't be kept: the disk is full; trying again"]);
+  one.table.leave(place, [lease("kept")]);
+  await Promise.all([one.journal.kept(), one.journal.kept()]);
+  expect(writes).toHaveLength(2);
+});
+
+test("while a database hangs, one write waits behind the one that hangs, however often it is asked for", async () => {
+  const hanging = Promise.withResolvers<void>();
+  let begun = 0;
+  const one = await start(undefined, (rows) => ({
+    async write(...changes) {
+      begun++;
+      await hanging.promise;
+      await rows.write(...changes);
+    },
+  }));
+  one.table.report(place, [lease("slow")]);
+  await waitFor("the write to begin", () => begun === 1);
+  one.table.leave(place, [lease("slow")]);
+  const first = one.journal.kept();
+  await sleep(100);
+  expect(one.journal.kept()).toBe(first);
+  hanging.resolve();
+  await first;
+  expect(begun).toBe(2);
 });

@@ -8,8 +8,10 @@ import type { Lease, LeasePlace } from "../../discovery/leases/lease.ts";
 import { leaseKey } from "../../discovery/leases/lease.ts";
 import type { LeaseTable } from "../../discovery/leases/table.ts";
 
-/** Changes are gathered so long before they are written. */
-const GATHER_MS = 50;
+/** Changes are gathered so long before they are written: data planes hear of them first, and many are one transaction. */
+const GATHER_MS = 20;
+/** Where replicas share rows, it is looked so often for what has to be written. */
+const STEP_MS = 50;
 /** Where replicas share rows, the ends of leases are looked for so often. */
 const EXPIRE_INTERVAL_MS = 500;
 /** Of a database that fails; what changes meanwhile waits in the table, which is bounded. */
@@ -35,8 +37,8 @@ export interface LeaseRows {
 }
 
 /**
- * Keeps the lease table and its rows in step. A report is answered from memory: one that is lost with the process before it was written
- * is made again after the next heartbeat, which is told that it is unknown.
+ * Keeps the lease table and its rows in step. The table is what counts, at once; those who report wait for kept(). Were they answered
+ * before, a control plane that is killed would bring back what has left, or the former address of what goes on to send heartbeats.
  */
 export class LeaseJournal {
   readonly #table: LeaseTable;
@@ -50,6 +52,10 @@ export class LeaseJournal {
   #running: Promise<void> = Promise.resolve();
   #unfollow = async () => {};
   #wake = () => {};
+  /** The write that comes next. */
+  #next: Promise<void> | undefined;
+  #isFailing = false;
+  #warned = "";
 
   constructor(table: LeaseTable, rows: LeaseRows, warn: (message: string) => void) {
     this.#table = table;
@@ -75,6 +81,14 @@ export class LeaseJournal {
     await this.#unfollow();
     await this.#running;
     await this.#write().catch((error: unknown) => this.#warn(`reported instances can't be kept: ${String(error)}`));
+  }
+
+  /**
+   * Resolves when all that was reported, and all that left, before this call is in the database.
+   * @throws what the database says if it isn't; it holds for as long as this control plane runs, and is tried again
+   */
+  kept(): Promise<void> {
+    return this.#flush();
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
@@ -111,32 +125,33 @@ export class LeaseJournal {
           this.#wake = resolve;
         });
       }
-      await this.#sleep(GATHER_MS);
-      if (signal.aborted) return;
-      await this.#write().catch((error: unknown) => this.#failed(error));
+      if (!signal.aborted) await this.#flush().catch((error: unknown) => this.#failed(error));
     }
   }
 
   /** Writes, and ends leases, in steps. */
   async #runShared(): Promise<void> {
-    let failed = false;
+    const { signal } = this.#closed;
     let expireMs = performance.now();
-    while (!this.#closed.signal.aborted) {
-      await this.#sleep(GATHER_MS);
+    while (!signal.aborted) {
+      await this.#sleep(this.#isFailing ? RETRY_MS : STEP_MS);
       const isDue = performance.now() - expireMs >= EXPIRE_INTERVAL_MS;
-      if (!this.#table.isUrgent && !isDue) continue;
+      if (signal.aborted || !(this.#table.isUrgent || isDue || this.#isFailing)) continue;
       try {
         await this.#write();
-        // Renewals couldn't be written while the database was away, here or elsewhere.
-        if (failed) await this.#rows.renewAll();
-        else if (isDue) await this.#rows.expire();
-        failed = false;
+        if (isDue) await this.#rows.expire();
       } catch (error) {
-        failed = true;
-        await this.#failed(error);
+        this.#isFailing = true;
+        this.#failed(error);
       }
       if (isDue) expireMs = performance.now();
     }
+  }
+
+  /** Writes what is there after a while, for all who call this before it begins. */
+  #flush(): Promise<void> {
+    this.#next ??= this.#sleep(this.#isFailing ? RETRY_MS : GATHER_MS).then(() => this.#write());
+    return this.#next;
   }
 
   #write(): Promise<void> {
@@ -144,24 +159,31 @@ export class LeaseJournal {
   }
 
   async #writeChanged(): Promise<void> {
+    this.#next = undefined;
     const changes = this.#table.takeChanges();
     const puts = changes.put.map(({ place, lease }) => toRow(place, lease));
     const renewed = this.#rows.isShared ? changes.renewed : [];
-    if (puts.length + renewed.length + changes.gone.length === 0) return;
     try {
-      await this.#rows.write(puts, renewed, changes.gone);
+      if (puts.length + renewed.length + changes.gone.length > 0) {
+        await this.#rows.write(puts, renewed, changes.gone);
+      }
+      // Renewals couldn't be written while the database was away, here or elsewhere.
+      if (this.#isFailing && this.#rows.isShared) await this.#rows.renewAll();
+      this.#isFailing = false;
+      this.#warned = "";
     } catch (error) {
+      this.#isFailing = true;
       this.#table.putBack(changes);
       throw error;
     }
   }
 
-  async #failed(error: unknown): Promise<void> {
-    if (this.#closed.signal.aborted) return;
-    this.#warn(
-      `reported instances can't be kept: ${error instanceof Error ? error.message : String(error)}; trying again`,
-    );
-    await this.#sleep(RETRY_MS);
+  /** Tells of a failure once, however often it is met in a row. */
+  #failed(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (this.#closed.signal.aborted || this.#warned === message) return;
+    this.#warned = message;
+    this.#warn(`reported instances can't be kept: ${message}; trying again`);
   }
 
   async #sleep(ms: number): Promise<void> {

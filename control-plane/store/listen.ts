@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import pg from "pg";
 
+import { answered } from "./answered.ts";
 import { messageOf } from "./errors.ts";
 
 const RECONNECT_DELAY_MS_MIN = 100;
@@ -9,8 +10,6 @@ const RECONNECT_DELAY_MS_MAX = 5_000;
 
 /** How often to ask even without a notification: finds a connection that died in silence, and whatever was missed. */
 const CHECK_INTERVAL_MS = 5_000;
-/** A database that hangs, or whose machine went without a word, ends no connection: for TCP that takes a quarter of an hour. */
-const ANSWER_MS_MAX = 10_000;
 /** So long it is waited for the end of a connection that nobody needs any more. */
 const END_MS_MAX = 2_000;
 
@@ -107,11 +106,4 @@ async function listenOnce(options: ListenOptions, signal: AbortSignal, onConnect
     const ended = client.end().catch(() => undefined);
     await Promise.race([ended, sleep(END_MS_MAX, undefined, { ref: false })]);
   }
-}
-
-/** What the database says, if it does in time. The connection is of no use otherwise: ending it, with a question open, cuts it off. */
-async function answered<Answer>(answer: Promise<Answer>): Promise<Answer> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ANSWER_MS_MAX / 1000} s`)), ANSWER_MS_MAX);
-  return await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer));
 }

@@ -2,6 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { Client } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { WatchState } from "#sluice/admin/v1/discovery_service_pb.ts";
@@ -15,13 +17,14 @@ import { waitFor } from "../support/wait.ts";
 const TTL_MS = 8_000;
 
 const cleanup = new AsyncDisposableStack();
+let url: string;
 let one: DiscoveryRig;
 let two: DiscoveryRig;
 
 beforeAll(async () => {
   const postgres = await startPostgres();
   cleanup.defer(() => postgres.stop());
-  const url = await postgres.createDatabase();
+  url = await postgres.createDatabase();
   one = cleanup.use(await DiscoveryRig.start({ controlArgs: ["--store", url] }));
   two = cleanup.use(await DiscoveryRig.start({ controlArgs: ["--store", url], group: "second" }));
   // Two data planes can't share a port on one machine: they are of two groups, of which each has the registry's name.
@@ -146,4 +149,25 @@ test("a replica that stands still hears nobody meanwhile, and ends nothing of wh
   expect(heard.unknownCount).toBe(0);
   await (await one.leases()).leave({ gatewayGroup: "second", registry: "own", instances: [name("z")] });
   await two.answers("kept,x,y");
+});
+
+test("what is reported while the database hangs is told to be no more than in effect, and is kept later", async () => {
+  await (await one.leases()).leave({ gatewayGroup: "default", registry: "own", instances: [name("kept")] });
+  const blocker = new Client({ connectionString: url });
+  await blocker.connect();
+  try {
+    await blocker.query("begin");
+    await blocker.query("lock table sluice_leases in access exclusive mode");
+    await expect(report(one, "late")).rejects.toMatchObject({
+      code: Code.Unavailable,
+      rawMessage: "it holds, but would not outlive the control plane: no answer within 5 s; repeat it",
+    });
+    await one.answers("late,x,y,z");
+  } finally {
+    await blocker.end();
+  }
+  await report(one, "late");
+  await one.kill();
+  await one.restart();
+  await one.answers("late,x,y,z");
 });
