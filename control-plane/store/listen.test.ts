@@ -1,9 +1,8 @@
 /** Following the notifications of a real PostgreSQL. */
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-
 import { Client } from "pg";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
+import { relayTo } from "../../test/support/hanging-relay.ts";
 import { startPostgres, type TestPostgres } from "../../test/support/postgres.ts";
 import { waitFor } from "../../test/support/wait.ts";
 import { listen } from "./listen.ts";
@@ -44,34 +43,6 @@ test("each connection begins with the word that anything may have been missed, w
   }
   expect(heard).toEqual(Array.from({ length: CONNECTIONS }, () => 0));
 });
-
-/** A way to a database that can be made to hang: the connections that it has by then stay open, and nothing more goes through them. */
-async function relayTo(url: string) {
-  const { hostname, port } = new URL(url);
-  const pairs = new Set<readonly [Socket, Socket]>();
-  const server = createServer((socket) => {
-    const onward = connect(Number(port), hostname);
-    pairs.add([socket, onward]);
-    for (const each of [socket, onward]) each.on("error", () => {});
-    socket.pipe(onward).pipe(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const own = new URL(url);
-  own.port = String((server.address() as AddressInfo).port);
-  return {
-    url: own.href,
-    hang() {
-      for (const [socket, onward] of pairs) {
-        socket.unpipe(onward).resume();
-        onward.unpipe(socket).resume();
-      }
-    },
-    close() {
-      for (const each of [...pairs].flat()) each.destroy();
-      server.close();
-    },
-  };
-}
 
 test("a database that hangs is given up after some seconds, and followed over a new connection", async () => {
   const url = await postgres.createDatabase();

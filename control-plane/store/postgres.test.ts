@@ -29,7 +29,8 @@ test("a connection that breaks between two statements fails the transaction, and
     await setImmediate();
     for (;;) await sql`select 1`.execute(tx);
   });
-  await expect(broken).rejects.toThrow(/terminat|not queryable|connection/i);
+  // The network's own words where a statement was on its way when the server's process ended.
+  await expect(broken).rejects.toThrow(/terminat|not queryable|connection|ECONNRESET|EPIPE/i);
   expect(await backend.nowMs(db)).toBeGreaterThan(0);
   await db.destroy();
 });

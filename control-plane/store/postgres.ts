@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, sql } from "kysely";
 import pg from "pg";
 
 import type { Backend } from "./backend.ts";
+import { boundQueries } from "./bound-queries.ts";
 import { messageOf, StoreError } from "./errors.ts";
 import { listen } from "./listen.ts";
 import { migrate } from "./migrations.ts";
@@ -12,6 +13,8 @@ import type { Tables } from "./tables.ts";
 const CONNECTIONS_MAX = 5;
 const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 60_000;
+/** Longer than the server lets a statement take: by then it answers no more. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5_000;
 
 /** Called when something is wrong that nobody waits for; the message holds no secret. */
 export type Warn = (message: string) => void;
@@ -40,7 +43,10 @@ export async function postgresBackend(url: string, secrets: SecretBox, warn: War
   // An idle connection that breaks is replaced by the pool; without a listener it would end the process.
   pool.on("error", (error) => warn(`${where}: ${messageOf(error)}`));
   // One that breaks between two statements of a transaction would end it too: its next statement fails, which whoever waits is told.
-  pool.on("connect", (client) => client.on("error", () => {}));
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    boundQueries(client, ANSWER_TIMEOUT_MS);
+  });
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   const explain = (error: unknown) => postgresError(error, where);
   try {
