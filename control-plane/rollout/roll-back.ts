@@ -61,7 +61,11 @@ async function attemptOn(
   for (const { revision, actor, changes } of transactions) {
     const ours = changes.filter(({ key }) => key.gatewayGroup === group);
     if (ours.length === 0) continue;
-    if (revision > range.last) return { ok: false, why: "somebody has written in the group since" };
+    if (revision > range.last) {
+      // Another control plane was told to do the same.
+      if (actor === ROLL_BACK_ACTOR && before.size > 0) return { ok: true, revision };
+      return { ok: false, why: "somebody has written in the group since" };
+    }
     if (actor === ROLL_BACK_ACTOR) return { ok: false, why: "it is one that took another back" };
     for (const change of ours) {
       const text = keyText(change.key);

@@ -30,6 +30,8 @@ export interface StagingOptions {
 
 /** Another control plane's trial is looked at so often, besides when it says that it has ended. */
 const LOOK_AGAIN_MS = 1_000;
+/** A control plane that still lives after so many looks at what it refused has rolled it back, or found that it can't. */
+const STAND_IN_LOOKS_MAX = 30;
 
 /**
  * Stands between the translation and the cache: where a gateway group says so, a revision goes to one data plane first, as a view of its
@@ -122,6 +124,7 @@ export class Staging {
     else if (row.state === "refused" || row.state === "late") {
       held.failure = row.state;
       rollouts.holdBack(record, row.why);
+      this.#standIn(group, held, record, policy, row);
     } else this.#open(group, held, record, policy);
   }
 
@@ -161,6 +164,7 @@ export class Staging {
     if (policy === undefined || held.updates.size === 0) this.#publish(group, held, record);
     else if (isWorthTrying) this.#open(group, held, record, policy);
     else {
+      clearTimeout(held.timer);
       rollouts.holdBack(record, "what an earlier revision changed was refused, and is as it was");
       this.#note(group, held, record, { state: "refused", why: record.heldBack });
     }
@@ -196,8 +200,10 @@ export class Staging {
       // Meanwhile a newer revision may have joined, which is decided on next, or the gateway group be gone.
       if (held.open !== open || this.#held.get(group) !== held) return;
       const verdict = verdictIn(row, place.self, last);
-      if (verdict !== undefined) this.#take(group, held, open.record, verdict);
-      else if (node !== undefined && row?.holder === place.self) this.#try(group, held, open, node);
+      if (verdict !== undefined) {
+        this.#take(group, held, open.record, verdict);
+        this.#standIn(group, held, open.record, open.policy, verdict);
+      } else if (node !== undefined && row?.holder === place.self) this.#try(group, held, open, node);
       else if (row?.state === "trial" && row.holder !== place.self && place.isLive(row.holder)) return;
       else if (held.isRestored || (await place.nodesElsewhere(group))) return;
       else if (held.open !== open || this.#held.get(group) !== held) return;
@@ -279,11 +285,26 @@ export class Staging {
       this.#take(group, held, record, counts);
       candidates.withdraw(group);
       rollouts.changed();
-      if (state === "published" || !isOurs) return;
-      if ((state === "refused" ? policy.onRefusal : policy.onTimeout) === "roll_back") {
-        await this.#rollBack(group, held.first, record);
-      }
+      if (!isOurs) this.#standIn(group, held, record, policy, counts);
+      else if (isRolledBack(policy, state)) await this.#rollBack(group, held.first, record);
     });
+  }
+
+  /** Rolls back what another control plane refused, if that one ends before it did. Of several that do, one writes it. */
+  #standIn(
+    group: string,
+    held: Held,
+    record: RolloutRecord,
+    policy: RolloutPolicy,
+    verdict: TrialRow,
+    looks = STAND_IN_LOOKS_MAX,
+  ): void {
+    if (!isRolledBack(policy, verdict.state) || looks === 0) return;
+    held.timer = setTimeout(() => {
+      if (this.#decisions.isClosed || this.#held.get(group) !== held || held.open !== undefined) return;
+      if (this.#options.place.isLive(verdict.holder)) this.#standIn(group, held, record, policy, verdict, looks - 1);
+      else this.#decisions.enqueue(group, () => this.#rollBack(group, held.first, record));
+    }, LOOK_AGAIN_MS).unref();
   }
 
   /** Does as a trial ended, here or on another control plane. */
@@ -347,3 +368,6 @@ export class Staging {
     this.#options.candidates.withdraw(group);
   }
 }
+
+const isRolledBack = ({ onRefusal, onTimeout }: RolloutPolicy, state: TrialRow["state"]): boolean =>
+  (state === "refused" && onRefusal === "roll_back") || (state === "late" && onTimeout === "roll_back");

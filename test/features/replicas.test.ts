@@ -286,6 +286,33 @@ test("a control plane that stood still while another one took its trial up does 
   expect(transactions.filter(({ actor }) => actor === "sluice rollout")).toEqual([]);
 });
 
+test.each(["another control plane", "the next one that starts"])(
+  "a refused revision is rolled back by %s, if the control plane that refused it ends before it could",
+  async (by) => {
+    const { one, two, storeUrl, answers, tryOut } = await withTrials(RefusedRevision.ROLL_BACK);
+    await using survivors = new AsyncDisposableStack();
+    const store = await openStore({ dataDir: "", url: storeUrl }, { warn: () => {} });
+    survivors.defer(() => store.close());
+    answers.now = "none";
+    const { revision, trialNode, waits } = await tryOut("/bad");
+    const before = routesOf(waits);
+    const [holder, other] = trialNode === "a" ? [one, two] : [two, one];
+    if (by === "another control plane") survivors.use(other);
+    else await other[Symbol.asyncDispose]();
+    // As it is in the store when the holder has written down how the trial ended, and has done no more.
+    const trial = await store.trials.read("default");
+    if (trial === undefined) throw new Error("there is no trial");
+    await store.trials.end({ ...trial, state: "refused", why: "it was refused" });
+    await holder[Symbol.asyncDispose]();
+    const left = by === "another control plane" ? other : survivors.use(await startRolloutRig({ storeUrl }));
+    const { groups } = await left.rolloutIs(revision, (told) => told.groups[0]?.rolledBackBy === revision + 1n);
+    expect(groups).toMatchObject([{ state: RolloutState.HELD_BACK, rolledBackBy: revision + 1n }]);
+    const { gateway } = await left.gateways.export({});
+    expect(gateway?.services).toMatchObject([{ name: "pay", routes: [{ paths: ["/"] }] }]);
+    if (left === other) expect(routesOf(waits)).toBe(before);
+  },
+);
+
 test("a control plane that ended is not waited for, and what was connected to it is known again where it comes back", async () => {
   const { one, two } = await twoReplicas();
   await using _one = one;
