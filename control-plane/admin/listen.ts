@@ -29,6 +29,10 @@ export interface TlsKeys {
 
 const CONNECTIONS_MAX = 10_000;
 const STREAMS_MAX = 1_000;
+/** An HTTP/2 connection without a call is ended after so long, as one of HTTP/1.1 is after a minute: it would take the place of others for ever. */
+const IDLE_MS_DEFAULT = 300_000;
+/** Finds clients whose machine went without a word, also those that wait for changes. */
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 60_000 };
 
 /** For the header block of an answer; one with the problems of a large gateway is larger than Node's default takes. */
 const SEND_HEADERS_BYTES_MAX = 256 * 1024;
@@ -36,6 +40,7 @@ const SEND_HEADERS_BYTES_MAX = 256 * 1024;
 /**
  * Listens on an address. Without TLS the first bytes of a connection tell HTTP/2 from HTTP/1.1; with TLS its handshake does (ALPN).
  * @param flag names the address in errors: "--admin"
+ * @param idleMs after which an HTTP/2 connection without a call is ended
  * @throws StartError if the address is taken or isn't this machine's
  */
 export async function listenHttp(
@@ -43,6 +48,7 @@ export async function listenHttp(
   flag: string,
   tls: TlsKeys | undefined,
   handler: Handler,
+  idleMs = IDLE_MS_DEFAULT,
 ): Promise<HttpPort> {
   const http1 = http.createServer(
     { requestTimeout: 300_000, headersTimeout: 30_000, keepAliveTimeout: 60_000 },
@@ -57,11 +63,14 @@ export async function listenHttp(
   const secure =
     tls === undefined
       ? undefined
-      : http2.createSecureServer({ ...tls, ...http2Options, allowHTTP1: true, minVersion: "TLSv1.2" }, handler);
+      : http2.createSecureServer(
+          { ...tls, ...http2Options, ...KEEP_ALIVE, allowHTTP1: true, minVersion: "TLSv1.2" },
+          handler,
+        );
   const plainHttp2 = http2.createServer(http2Options, handler);
   const server: net.Server =
     secure ??
-    net.createServer((socket) => {
+    net.createServer(KEEP_ALIVE, (socket) => {
       sniffHttpVersion(socket, (version) => (version === "2" ? plainHttp2 : http1).emit("connection", socket));
     });
   server.maxConnections = CONNECTIONS_MAX;
@@ -79,6 +88,7 @@ export async function listenHttp(
       sessions.add(session);
       session.once("close", () => sessions.delete(session));
       session.on("error", () => session.destroy());
+      endIdle(session, idleMs);
     });
   }
 
@@ -109,6 +119,22 @@ export async function listenHttp(
       http1.close(() => {});
     },
   };
+}
+
+/** GOAWAY for a connection without a call; its client makes a new one for the next. */
+function endIdle(session: http2.ServerHttp2Session, idleMs: number): void {
+  let calls = 0;
+  const wait = () => setTimeout(() => session.close(), idleMs).unref();
+  let timer = wait();
+  session.once("close", () => clearTimeout(timer));
+  session.on("stream", (stream) => {
+    calls++;
+    clearTimeout(timer);
+    stream.once("close", () => {
+      calls--;
+      if (calls === 0 && !session.closed) timer = wait();
+    });
+  });
 }
 
 async function bind(server: net.Server, address: Address, flag: string): Promise<void> {
