@@ -32,7 +32,16 @@ export function tcpLine(source: LogSource, entry: TCPAccessLogEntry): string {
 }
 
 const line = (source: LogSource, type: string, entry: unknown) =>
-  JSON.stringify({ ...source, type, ...(entry as Record<string, unknown>) });
+  JSON.stringify({ ...source, type, ...(entry as Record<string, unknown>) }).replace(
+    LINE_BREAKERS,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+
+/**
+ * What clients say is in there. JSON escapes the controls of ASCII alone, but U+0085 and U+2028 end lines, too, and U+009B drives terminals as
+ * ESC [ does.
+ */
+const LINE_BREAKERS = /[\u0080-\u009f\u2028\u2029]/g;
 
 /** Filters may add messages of types that only they know, of which there is no JSON. */
 function keepKnown(common: AccessLogCommon | undefined): void {

@@ -2,6 +2,8 @@
 export interface Increment {
   /** Of counter and window. */
   readonly key: string;
+  /** Whose counter it is: the limits' domain, or empty where there is no such domain. What one owner counts should make no room at others' cost. */
+  readonly owner: string;
   /** At least 1. */
   readonly amount: number;
   /** When the counter's window ends, in milliseconds since the epoch; it may be forgotten from then on. */
@@ -26,10 +28,13 @@ const COUNTERS_MAX = 500_000;
 export class MemoryCounters implements RateLimitCounters {
   readonly #max: number;
   readonly #now: () => number;
-  /** By the end of their window, so that a window's end forgets all of its counters at once. There are few: one or two of each unit. */
-  readonly #windows = new Map<number, Map<string, number>>();
+  /** By the end of their window, so that a window's end forgets all of its counters at once, and by owner. There are few windows: one or two of each unit. */
+  readonly #windows = new Map<number, Map<string, Map<string, number>>>();
   #size = 0;
-  /** Counters that were forgotten before their time, for want of room: the oldest of the window that ends first. */
+  /**
+   * Counters that were forgotten before their time, for want of room: the oldest of the owner that has the most in one window. Values are clients'
+   * words: who makes many up, by a limit that holds for a day or for a domain of its own, forgets those, and not what others' limits have counted.
+   */
   evicted = 0;
 
   constructor({ max = COUNTERS_MAX, now = Date.now }: { readonly max?: number; readonly now?: () => number } = {}) {
@@ -46,16 +51,18 @@ export class MemoryCounters implements RateLimitCounters {
     return increments.map((increment) => this.#add(increment));
   }
 
-  #add({ key, amount, endMs }: Increment): number {
+  #add({ key, owner, amount, endMs }: Increment): number {
     let window = this.#windows.get(endMs);
     if (window === undefined) this.#windows.set(endMs, (window = new Map()));
-    const before = window.get(key);
+    let counts = window.get(owner);
+    if (counts === undefined) window.set(owner, (counts = new Map()));
+    const before = counts.get(key);
     if (before === undefined) {
       if (this.#size >= this.#max) this.#evict();
       this.#size++;
     }
     const after = (before ?? 0) + amount;
-    window.set(key, after);
+    counts.set(key, after);
     return after;
   }
 
@@ -63,20 +70,20 @@ export class MemoryCounters implements RateLimitCounters {
     const now = this.#now();
     for (const [endMs, window] of this.#windows) {
       if (endMs > now) continue;
-      this.#size -= window.size;
+      for (const counts of window.values()) this.#size -= counts.size;
       this.#windows.delete(endMs);
     }
   }
 
   #evict(): void {
-    const full = [...this.#windows].filter(([, window]) => window.size > 0).sort(([a], [b]) => a - b);
-    for (const [, window] of full.slice(0, 1)) {
-      for (const key of window.keys()) {
-        window.delete(key);
-        this.#size--;
-        this.evicted++;
-        return;
-      }
+    let fullest: Map<string, number> | undefined;
+    for (const window of this.#windows.values()) {
+      for (const counts of window.values()) if (counts.size > (fullest?.size ?? 0)) fullest = counts;
     }
+    const [oldest] = fullest?.keys() ?? [];
+    if (oldest === undefined || fullest === undefined) return;
+    fullest.delete(oldest);
+    this.#size--;
+    this.evicted++;
   }
 }

@@ -22,6 +22,8 @@ import { type Decision, decide } from "./rate-limiter.ts";
 const DESCRIPTORS_MAX = 100;
 const ENTRIES_MAX = 32;
 
+const OTHERS_DOMAIN = "this takes a join token, or a certificate, of the gateway group whose domain it is";
+
 /** The limits of all gateway groups, by domain. */
 export class RateLimits {
   readonly #byDomain = new Map<string, DomainRules>();
@@ -61,7 +63,8 @@ export function rateLimitService({ limits, counters, join, metrics }: RateLimitO
     const rules = limits.get(request.domain);
     const refusal =
       rules === undefined ? join.strangerRefusal(credentials) : join.refusal(rules.gatewayGroup, credentials);
-    if (refusal !== undefined) return refusal;
+    // The gateway group is not what the caller has named, and is none of its business.
+    if (refusal !== undefined) return rules === undefined ? refusal : { code: refusal.code, details: OTHERS_DOMAIN };
     const problem = problemOf(request);
     if (problem !== undefined) return { code: status.INVALID_ARGUMENT, details: problem };
     const hits = request.hitsAddend || 1;

@@ -6,7 +6,7 @@ import { RateLimitUnit as EnvoyUnit } from "#envoy/type/v3/ratelimit_unit_pb.ts"
 import { RateLimitDomainSchema, RateLimitUnit } from "#sluice/model/v1/rate_limit_pb.ts";
 
 import { MemoryCounters } from "./rate-limit-counters.ts";
-import { compileDomain } from "./rate-limit-rules.ts";
+import { compileDomain, type DomainRules } from "./rate-limit-rules.ts";
 import { decide } from "./rate-limiter.ts";
 
 const perMinute = (requestsPerUnit: number) => ({ requestsPerUnit, unit: RateLimitUnit.MINUTE });
@@ -21,8 +21,14 @@ const rules = compileDomain(
       { key: "user", value: "root" },
       { key: "quiet", rateLimit: perMinute(0), shadowMode: true },
       { key: "second", rateLimit: { requestsPerUnit: 1, unit: RateLimitUnit.SECOND } },
+      { key: "day", rateLimit: { requestsPerUnit: 1, unit: RateLimitUnit.DAY } },
     ],
   }),
+);
+
+const own = compileDomain(
+  "other",
+  create(RateLimitDomainSchema, { domain: "own", descriptors: [{ key: "path", rateLimit: perMinute(5) }] }),
 );
 
 type Asked = Extract<MessageInitShape<typeof AskedSchema>, { $typeName?: undefined }>;
@@ -32,16 +38,20 @@ const of = (...entries: [string, string][]): Asked => ({ entries: entries.map(([
 function limiter(max = 1_000) {
   let nowMs = 60_000_000;
   const counters = new MemoryCounters({ max, now: () => nowMs });
+  const decided = async (domain: string, of: DomainRules | undefined, hits: number, descriptors: readonly Asked[]) => {
+    const asked = descriptors.map((each) => create(AskedSchema, each));
+    const decisions = await decide(counters, domain, of, asked, hits, nowMs);
+    return decisions.map(({ limit, overLimit, remaining }) =>
+      limit === undefined ? "no limit" : `${overLimit ? "over" : "ok"} ${remaining}`,
+    );
+  };
   return {
     counters,
     wait: (ms: number) => (nowMs += ms),
-    ask: async (hits: number, ...descriptors: Asked[]) => {
-      const asked = descriptors.map((each) => create(AskedSchema, each));
-      const decisions = await decide(counters, "edge", rules, asked, hits, nowMs);
-      return decisions.map(({ limit, overLimit, remaining }) =>
-        limit === undefined ? "no limit" : `${overLimit ? "over" : "ok"} ${remaining}`,
-      );
-    },
+    ask: (hits: number, ...descriptors: Asked[]) => decided("edge", rules, hits, descriptors),
+    /** With the limits of another domain. */
+    askAs: (domain: string, of: DomainRules | undefined, ...descriptors: Asked[]) =>
+      decided(domain, of, 1, descriptors),
   };
 }
 
@@ -93,17 +103,43 @@ test("L4 a descriptor's own limit replaces the configured one", async () => {
   expect(await ask(1, own)).toEqual(["over 0"]);
 });
 
-test("counters are bounded: the oldest of the window that ends first goes, and ended windows leave nothing", async () => {
+test("counters are bounded: the oldest of the fullest window goes, and ended windows leave nothing", async () => {
   const { ask, counters, wait } = limiter(10);
   for (let at = 0; at < 15; at++) await ask(1, of(["path", `/${at}`]));
   expect([counters.size, counters.evicted]).toEqual([10, 5]);
   await ask(1, of(["second", "a"]), of(["second", "b"]));
   await ask(1, of(["second", "c"]));
-  // The last eviction took "a", whose window ends first.
-  expect(await ask(1, of(["second", "a"]))).toEqual(["ok 0"]);
+  expect([counters.size, counters.evicted]).toEqual([10, 8]);
+  expect(await ask(1, of(["second", "a"]))).toEqual(["over 0"]);
   wait(60_000);
   await ask(1, of(["path", "/new"]));
   expect(counters.size).toBe(1);
+});
+
+test("values that a client makes up under one limit void no other, as long as the first limit's window lasts", async () => {
+  const { ask, counters } = limiter(10);
+  for (let at = 0; at < 30; at++) await ask(1, of(["day", `made up ${at}`]));
+  const login = of(["path", "/login"]);
+  const asked: string[] = [];
+  for (let at = 0; at < 4; at++) {
+    asked.push(...(await ask(1, login)));
+    await ask(1, of(["path", `/other ${at}`]));
+  }
+  expect(asked).toEqual(["ok 1", "ok 0", "over 0", "over 0"]);
+  expect(counters.size).toBe(10);
+});
+
+test("who asks for a domain of its own, or for none that there is, voids no other's limits", async () => {
+  const { ask, counters, askAs } = limiter(10);
+  const login = of(["path", "/login"]);
+  expect(await ask(1, login)).toEqual(["ok 1"]);
+  const limit = { requestsPerUnit: 1, unit: EnvoyUnit.MINUTE };
+  for (let at = 0; at < 30; at++) {
+    await askAs(`made up ${at}`, undefined, { ...of(["a", "b"]), limit });
+    await askAs("own", own, of(["path", `/${at}`]));
+  }
+  expect(await ask(1, login)).toEqual(["ok 0"]);
+  expect(counters.size).toBe(10);
 });
 
 test("what is counted takes little room, however long the values are", async () => {

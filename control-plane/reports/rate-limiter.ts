@@ -36,7 +36,7 @@ export async function decide(
   for (const [at, limit] of limits.entries()) {
     const descriptor = descriptors[at];
     if (limit !== undefined && descriptor !== undefined)
-      increments.push(incrementOf(domain, descriptor, limit, hits, nowMs));
+      increments.push(incrementOf(domain, rules, descriptor, limit, hits, nowMs));
   }
   const counts = increments.length === 0 ? [] : await counters.add(increments);
   let counted = 0;
@@ -52,6 +52,7 @@ export async function decide(
 
 function incrementOf(
   domain: string,
+  rules: DomainRules | undefined,
   { entries }: RateLimitDescriptor,
   { unit }: Limit,
   amount: number,
@@ -59,5 +60,7 @@ function incrementOf(
 ): Increment {
   const endMs = (Math.floor(nowMs / unitMs[unit]) + 1) * unitMs[unit];
   const text = JSON.stringify([domain, unit, endMs, ...entries.flatMap(({ key, value }) => [key, value])]);
-  return { key: text.length <= KEY_LENGTH_MAX ? text : hash("sha256", text, "base64"), amount, endMs };
+  const key = text.length <= KEY_LENGTH_MAX ? text : hash("sha256", text, "base64");
+  // Domains that nobody has written are as many as callers like.
+  return { key, owner: rules === undefined ? "" : domain, amount, endMs };
 }

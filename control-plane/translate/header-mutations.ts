@@ -18,9 +18,11 @@ export function toHeaderMutations(service: Service, route: Route) {
   const response = [route.responseHeaders, service.responseHeaders];
   if (!changesHeaders(service, route)) return {};
   return {
-    requestHeadersToAdd: request.flatMap(options),
+    // A value of command operators may come to nothing, as that of a client's certificate where there is none. Left out then, it would leave
+    // what the client itself has put there, which the upstream takes for ours.
+    requestHeadersToAdd: request.flatMap((mutations) => options(mutations, isComputed)),
     requestHeadersToRemove: removed(request),
-    responseHeadersToAdd: response.flatMap(options),
+    responseHeadersToAdd: response.flatMap((mutations) => options(mutations)),
     responseHeadersToRemove: removed(response),
   };
 }
@@ -31,21 +33,35 @@ export const changesHeaders = (service: Service, route: Route): boolean =>
     (mutations) => mutations !== undefined,
   );
 
-function options(mutations: HeaderMutations | undefined): HeaderValueOption[] {
+/** @param staysEmpty which values are set though they come to nothing */
+function options(
+  mutations: HeaderMutations | undefined,
+  staysEmpty: (value: string) => boolean = () => false,
+): HeaderValueOption[] {
   const { OVERWRITE_IF_EXISTS_OR_ADD, APPEND_IF_EXISTS_OR_ADD } = HeaderValueOption_HeaderAppendAction;
   return [
-    ...Object.entries(mutations?.set ?? {}).map(([key, value]) => option(key, value, OVERWRITE_IF_EXISTS_OR_ADD)),
-    ...Object.entries(mutations?.add ?? {}).map(([key, value]) => option(key, value, APPEND_IF_EXISTS_OR_ADD)),
+    ...Object.entries(mutations?.set ?? {}).map(([key, value]) =>
+      option(key, value, OVERWRITE_IF_EXISTS_OR_ADD, staysEmpty(value)),
+    ),
+    ...Object.entries(mutations?.add ?? {}).map(([key, value]) => option(key, value, APPEND_IF_EXISTS_OR_ADD, false)),
   ];
 }
 
-const option = (key: string, value: string, appendAction: HeaderValueOption_HeaderAppendAction): HeaderValueOption =>
+const option = (
+  key: string,
+  value: string,
+  appendAction: HeaderValueOption_HeaderAppendAction,
+  staysEmpty: boolean,
+): HeaderValueOption =>
   create(HeaderValueOptionSchema, {
     header: { key: key.toLowerCase(), value },
     appendAction,
     // A field may be set to nothing.
-    keepEmptyValue: value === "",
+    keepEmptyValue: value === "" || staysEmpty,
   });
+
+/** Whether a value has command operators. */
+const isComputed = (value: string): boolean => value.replaceAll("%%", "").includes("%");
 
 const removed = (all: readonly (HeaderMutations | undefined)[]): string[] => [
   ...new Set(all.flatMap((mutations) => mutations?.remove ?? []).map((name) => name.toLowerCase())),

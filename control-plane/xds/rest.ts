@@ -39,6 +39,9 @@ export function restHandler(context: StreamContext): (request: IncomingMessage, 
     const type = fetchPaths.get((request.url ?? "").split("?", 1)[0] ?? "");
     if (type === undefined) return refuse(request, response, 404, "there is nothing here but POST /v3/discovery:TYPE");
     if (request.method !== "POST") return refuse(request, response, 405, "only POST");
+    // As with gRPC: who can join nothing takes no place.
+    const stranger = context.join.strangerRefusal(credentialsOfRequest(request));
+    if (stranger !== undefined) return refuse(request, response, httpStatus[stranger.code] ?? 500, stranger.details);
     if (open >= REQUESTS_MAX) return refuse(request, response, 429, "too many requests at once");
     open++;
     response.once("close", () => open--);

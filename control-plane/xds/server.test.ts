@@ -1,10 +1,13 @@
 /** Whole streams, over the wire: first sync, change, removal, refusal, reconnect, misuse. */
+import { createHash } from "node:crypto";
+
 import { status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 
 import { waitFor } from "../../test/support/wait.ts";
 import { resource, typeUrlOf } from "../../test/support/xds-resources.ts";
 import { startXdsRig } from "../../test/support/xds-rig.ts";
+import { JoinGuard } from "./join.ts";
 
 const CDS = typeUrlOf("CDS");
 const EDS = typeUrlOf("EDS");
@@ -167,6 +170,20 @@ test("lesson 14: nothing is served before the first fill is complete", async () 
   const { resources, removedResources } = await client.next();
   expect(resources.map(({ name }) => name).sort()).toEqual(["a", "b"]);
   expect(removedResources).toEqual([]);
+});
+
+test("who can join no gateway group takes no place from those who can, nor is anything of it read", async () => {
+  const join = new JoinGuard(true);
+  join.setTokens(new Map([["default", [createHash("sha256").update("t").digest()]]]));
+  await using rig = await startXdsRig([resource("CDS", "a")], { join, limits: { streamsMax: 1 } });
+  // They say nothing, and would be waited for.
+  const strangers = [rig.delta(), rig.delta({ metadata: { authorization: "Bearer wrong" } })];
+  const [none, wrong] = await Promise.all(strangers.map((stranger) => stranger.end()));
+  expect(none && reason(none)).toMatch(/^UNAUTHENTICATED: this takes a join token/);
+  expect(wrong && reason(wrong)).toBe("PERMISSION_DENIED: the join token is not for any gateway group");
+  const member = rig.delta({ metadata: { authorization: "Bearer t" } });
+  member.send({ typeUrl: CDS });
+  expect((await member.next()).resources.map(({ name }) => name)).toEqual(["a"]);
 });
 
 test("a node of an unknown group waits, shows so, and is served when the group comes", async () => {

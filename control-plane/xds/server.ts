@@ -20,7 +20,7 @@ import { introspection } from "./introspection.ts";
 import { defaultLimits, type XdsLimits } from "./limits.ts";
 import { bracketed, listen } from "./listen.ts";
 import { registerXdsMetrics } from "./metrics.ts";
-import type { PortService } from "./port-service.ts";
+import type { PortMethod, PortService } from "./port-service.ts";
 import type { StreamProtocol } from "./protocol.ts";
 import { restHandler } from "./rest.ts";
 import { Publications } from "./publications.ts";
@@ -91,6 +91,14 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
     turns: new Turns(),
     now: () => Math.floor(startMs + performance.now()),
   };
+  /** Who can join no gateway group at all takes no place from those who can, and nothing of it is read. */
+  const membersOnly = (serve: (call: RawCall) => void) => (call: RawCall) => {
+    const refusal = join.strangerRefusal(call.credentials);
+    if (refusal === undefined) return serve(call);
+    const { code, details } = refusal;
+    options.log.info({ address: call.peer, code: status[code], details }, "call refused on the xDS port");
+    call.end(code, details);
+  };
   const open = (call: RawCall, protocol: StreamProtocol, onlyType: ServedType | undefined) => {
     if (streams.size >= limits.streamsMax) {
       call.end(status.RESOURCE_EXHAUSTED, `${limits.streamsMax} streams are open already`);
@@ -103,19 +111,21 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   const reports = { messageBytesMax: limits.reportBytesMax, bytesMax: limits.incomingBytesMax, bytes: 0 };
   const handlers = new Map<string, CallHandler>();
   for (const [method, protocol, onlyType] of methods) {
-    const stream = (call: RawCall) => open(call, protocol, onlyType);
+    const stream = membersOnly((call) => open(call, protocol, onlyType));
     handlers.set(pathOf(method), { open: stream, incoming: discovery, direct: true });
   }
   const offered = options.services ?? [];
   const services = [...new Set(methods.map(([{ parent }]) => parent)), ...offered.map(({ service }) => service)];
-  const all = [...offered, ...introspection(services)];
-  for (const each of [...fetchMethods(context), ...all.flatMap((service) => service.methods)]) {
-    handlers.set(pathOf(each.method), {
-      open: (call) => each.serve(call, options.log),
-      incoming: reports,
-      direct: false,
-    });
-  }
+  const forEverybody = introspection(services);
+  const all = [...offered, ...forEverybody];
+  const add = (each: PortMethod, guard: typeof membersOnly) => {
+    const serve = guard((call) => each.serve(call, options.log));
+    handlers.set(pathOf(each.method), { open: serve, incoming: reports, direct: false });
+  };
+  for (const each of [...fetchMethods(context), ...offered.flatMap((service) => service.methods)])
+    add(each, membersOnly);
+  // Neither tells of resources, and load balancers have no token.
+  for (const each of forEverybody.flatMap((service) => service.methods)) add(each, (serve) => serve);
 
   const { host, tls } = options;
   const { connectionsMax } = limits;

@@ -74,6 +74,18 @@ test("what a real server answers is read: addresses, services, none, no such nam
   expect(read("refused")).toMatchObject({ code: 5, answers: [] });
 });
 
+test("a name that goes by more pointers than it could have labels is a bad answer, since thousands of them take long", () => {
+  /** A record of no type that is read, whose data are so many pointers, each to the one before; and one whose name is the last of them. */
+  const by = (pointers: number) => {
+    const data = 12 + name("db.test").length + 4 + pointer.length + 10;
+    const chain = Array.from({ length: pointers }, (_, at) => u16(0xc000 | (at === 0 ? 12 : data + 2 * (at - 1))));
+    const last = u16(0xc000 | (data + 2 * (pointers - 1)));
+    return answer(1, 0, [record(pointer, 16, 1, Buffer.concat(chain)), record(last, 1, 1, Buffer.of(10, 0, 0, 1))]);
+  };
+  expect(decodeAnswer(by(126)).answers).toMatchObject([{ name: "db.test", address: "10.0.0.1" }]);
+  expect(() => decodeAnswer(by(127))).toThrow(/too many pointers/);
+});
+
 test("a pointer to itself, or forwards, is a bad answer rather than a loop", () => {
   const loop = Buffer.concat([u16(7, 0x8180, 1, 0, 0, 0), u16(0xc00c), u16(1, 1)]);
   expect(() => decodeAnswer(loop)).toThrow(DiscoveryError);

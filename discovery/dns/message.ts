@@ -12,6 +12,8 @@ const FLAG_TRUNCATED = 0x0200;
 const FLAG_RECURSION_DESIRED = 0x0100;
 const NAME_LENGTH_MAX = 255;
 const LABEL_LENGTH_MAX = 63;
+/** As many as a name can have labels: each name of an answer that goes by thousands of them would stop everything for seconds. */
+const POINTERS_MAX = 127;
 /** Bytes of a UDP answer that we take (RFC 6891); what doesn't fragment on any network in use. */
 const UDP_PAYLOAD = 1_232;
 /** Records of one answer that are read. */
@@ -153,12 +155,14 @@ function readName(bytes: Buffer, start: number): { readonly name: string; readon
   let end: number | undefined;
   let lowest = start;
   let length = 0;
+  let pointers = 0;
   for (;;) {
     const size = bytes.readUInt8(at);
     if (size >= 0xc0) {
       end ??= at + 2;
       at = bytes.readUInt16BE(at) & 0x3fff;
       if (at >= lowest) throw new Error("a name that points forwards");
+      if (++pointers > POINTERS_MAX) throw new Error("a name of too many pointers");
       lowest = at;
       continue;
     }

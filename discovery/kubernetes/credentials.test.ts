@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { tokenFile } from "./credentials.ts";
 import { execCredentials, parseExecCredential } from "./exec-credentials.ts";
@@ -61,6 +61,19 @@ test("a plugin runs once for requests that come together, and again when its cre
   expect((await credentials.get(signal)).authorization).toBe("Bearer t2");
   now = 3_580_000;
   expect((await credentials.get(signal)).authorization).toBe("Bearer t3");
+});
+
+test("a plugin gets our environment without what is for us alone", async () => {
+  const body = `
+    const token = [process.env.SLUICE_SECRET_KEY, process.env.CLOUD_PROFILE, process.env.EXTRA].join();
+    console.log(JSON.stringify({ apiVersion: "${apiVersion}", kind: "ExecCredential", status: { token } }));`;
+  vi.stubEnv("SLUICE_SECRET_KEY", "the key");
+  vi.stubEnv("CLOUD_PROFILE", "shop");
+  try {
+    expect(await execCredentials(plugin(body)).get(signal)).toEqual({ authorization: "Bearer ,shop,yes" });
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
 
 test("a plugin that fails explains itself, without what it printed", async () => {

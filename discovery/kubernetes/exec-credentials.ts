@@ -9,7 +9,7 @@ export interface ExecPlugin {
   readonly apiVersion: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Added to our own environment. */
+  /** Added to our own environment, as far as that isn't about us (SLUICE_...). */
   readonly env: Readonly<Record<string, string>>;
   /** Told to the plugin when it asks for it (`provideClusterInfo`). */
   readonly cluster?: Readonly<Record<string, unknown>>;
@@ -113,7 +113,7 @@ function runPlugin(plugin: ExecPlugin, timeoutMs: number): Promise<string> {
     spec: { interactive: false, ...(plugin.cluster === undefined ? {} : { cluster: plugin.cluster }) },
   };
   const child = spawn(plugin.command, [...plugin.args], {
-    env: { ...process.env, ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
+    env: { ...othersVariables(), ...plugin.env, KUBERNETES_EXEC_INFO: JSON.stringify(info) },
     ...(plugin.cwd === undefined ? {} : { cwd: plugin.cwd }),
     stdio: ["ignore", "pipe", "pipe"],
     // In a process group of its own, which ends as a whole: what hangs is seldom the script that was called.
@@ -152,6 +152,10 @@ function runPlugin(plugin: ExecPlugin, timeoutMs: number): Promise<string> {
     });
   });
 }
+
+/** Our environment without what is for us: the administrator's token, the key of all secrets, the database's password. */
+const othersVariables = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SLUICE_")));
 
 function killGroup(pid: number): void {
   try {

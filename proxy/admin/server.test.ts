@@ -1,3 +1,5 @@
+import { request as httpRequest } from "node:http";
+
 import { fromJson, type Message, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -127,6 +129,37 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect([await get("/healthcheck/ok", "POST"), await get("/ready")]).toEqual(["200 OK\n", "200 LIVE\n"]);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
+});
+
+/** The status of a request as a browser may send it. */
+const statusOf = (path: string, method: string, headers: Record<string, string>) =>
+  new Promise<number | undefined>((resolve, reject) => {
+    const request = httpRequest(`http://${admin.address}${path}`, { method, headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    request.on("error", reject);
+    request.end();
+  });
+
+test.each<[string, Record<string, string>, number]>([
+  ["a page of another site", { origin: "https://evil.example.com", "sec-fetch-site": "cross-site" }, 403],
+  ["a page of this machine's other port", { origin: "http://127.0.0.1:3000", "sec-fetch-site": "same-site" }, 403],
+  ["a browser that tells the origin alone", { origin: "http://evil.example.com" }, 403],
+  ["a page without an origin", { origin: "null" }, 403],
+  ["a page whose name was turned to this machine", { host: "evil.example.com:9901" }, 403],
+  ["the same, as it posts", { host: "evil.example.com:9901", origin: "http://evil.example.com:9901" }, 403],
+  ["a name that only looks like this machine", { host: "127.0.0.1.example.com" }, 403],
+  ["another one", { host: "localhost.example.com" }, 403],
+  ["a person who types the address", { "sec-fetch-site": "none" }, 200],
+  ["localhost", { host: "localhost:9901" }, 200],
+  ["a name below it", { host: "proxy.LOCALHOST" }, 200],
+  ["an IPv6 address", { host: "[::1]:9901" }, 200],
+])("sec 18 whoever asks as %s", async (_, headers, status) => {
+  const before = drained;
+  expect(await statusOf("/ready", "GET", headers)).toBe(status);
+  expect(await statusOf("/drain_listeners", "POST", headers)).toBe(status);
+  expect(drained - before).toBe(status === 200 ? 1 : 0);
 });
 
 test.each(["/nothing", "/__proto__", "/constructor", "/ready/"])("%s is not found", async (path) => {

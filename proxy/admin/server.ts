@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 
 import { type Page, text } from "./page.ts";
 import { descriptorOf } from "../listen/descriptor.ts";
+import { isFromPage } from "./from-page.ts";
 import { endpoints } from "./pages.ts";
 import type { AdminSource } from "./source.ts";
 
@@ -23,7 +24,7 @@ export const isLoopback = (host: string) => host === "localhost" || host === "::
 
 /**
  * Opens the admin endpoint. It has no authentication, as in Envoy, so callers must see to it that the address is a loopback one
- * unless the operator insists. `inheritedFd`: an open listening socket of a former process, to be used instead of the address. Rejects if the address can't be had.
+ * unless the operator insists. A browser on this machine reaches that, too, so pages are refused. `inheritedFd`: an open listening socket of a former process, to be used instead of the address. Rejects if the address can't be had.
  */
 export async function startAdmin(
   host: string,
@@ -32,7 +33,14 @@ export async function startAdmin(
   log: Pick<Logger, "error">,
   inheritedFd?: number,
 ): Promise<AdminServer> {
+  const onLoopback = isLoopback(host);
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+    if (isFromPage(request, onLoopback)) {
+      // Its body, if it has one, isn't read.
+      response.setHeader("connection", "close");
+      write(request, response, text("requests from web pages are refused", 403));
+      return;
+    }
     answer(request, source).then(
       (page) => write(request, response, page),
       (error: unknown) => {

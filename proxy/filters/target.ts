@@ -22,12 +22,18 @@ export function normalizeTarget(stream: Stream, { path, authority, isPlain }: In
   }
   if (normalized.kind === "redirect") {
     listener.stats.downstream_rq_redirected_with_normalized_path.inc();
-    return redirect(307, normalized.path, "path_normalization_failed");
+    return redirect(307, onThisHost(normalized.path), "path_normalization_failed");
   }
   head.path = normalized.path;
   head.authority = normalizeAuthority(authority, listener.port, options);
   return undefined;
 }
+
+/**
+ * A path as a reference: two slashes at its begin would name another host (RFC 3986, 4.2), by which any site could have ours lead to it; browsers
+ * take a backslash for a slash. Envoy sends it as it is.
+ */
+const onThisHost = (path: string): string => (/^\/[/\\]/.test(path) ? `/.${path}` : path);
 
 /** Takes a request's head over from the codec, as it came, and counts it. */
 export function takeHead({ head, record, listener }: Stream, message: IncomingRequest): void {

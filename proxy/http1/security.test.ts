@@ -241,6 +241,20 @@ test("sec 11 escaped slashes are refused, redirected or decoded as configured", 
   expect(await forwarded(target, { http: { escapedSlashes: "forward" } })).toMatch(/^GET \/a\/b\/c /);
 });
 
+test.each([
+  ["/%2Fevil.example.com/%2F..", true, "/.//evil.example.com/"],
+  ["//evil.example.com/%2f?x=//y", true, "/.//evil.example.com//?x=//y"],
+  ["/a/..%2F/evil.example.com", true, "/.//evil.example.com"],
+  ["/%5Cevil.example.com", true, "/.//evil.example.com"],
+  ["/%5Cevil.example.com", false, "/./\\evil.example.com"],
+])("sec 11 escaped slashes lead to no other host: %s (normalised: %s)", async (target, normalizePath, location) => {
+  const http = { escapedSlashes: "redirect", normalizePath } as const;
+  const { answer } = await attack(`GET ${target} HTTP/1.1\r\n${HOST}\r\n`, { http });
+  expect(/^location: (.*)\r$/m.exec(answer)?.[1]).toBe(location);
+  // As a browser reads it.
+  expect(new URL(location, "http://test.example.com/").host).toBe("test.example.com");
+});
+
 test("sec 12 underscores in names are let through, dropped or refused as configured", async () => {
   const request = `GET / HTTP/1.1\r\n${HOST}a_b: 1\r\n\r\n`;
   expect(await forwarded(request)).toContain("a_b");

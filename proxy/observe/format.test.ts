@@ -95,6 +95,18 @@ test("sec 20 a client cannot break a line in two", () => {
   expect(json({ evil: "%REQ(X-EVIL)%" }, record({ head }))).toBe('{"evil":"a\\nb\u007f"}\n');
 });
 
+test.each([
+  ["the next line", "\u0085", "\\x85", "\\u0085"],
+  ["what a terminal takes for ESC [", "\u009b", "\\x9b", "\\u009b"],
+  ["a line separator", "\u2028", "\\u2028", "\\u2028"],
+])("sec 20 nor by %s, which is beyond ASCII", (_, char, inText, inJson) => {
+  const wire = Buffer.from(`a${char}b\u00e9`).toString("latin1");
+  const of = record({ head: requestHead({ headers: { "x-evil": wire } }) });
+  expect(text("%REQ(X-EVIL)%", of)).toBe(`a${inText}b\u00e9`);
+  expect(json({ evil: "%REQ(X-EVIL)%" }, of)).toBe(`{"evil":"a${inJson}b\u00e9"}\n`);
+  expect(json({ evil: "x%REQ(X-EVIL)%" }, of)).toBe(`{"evil":"xa${inJson}b\u00e9"}\n`);
+});
+
 test("bytes beyond ASCII are UTF-8 characters in the log", () => {
   const head = requestHead({ headers: { x: "\u00c3\u00a9" } });
   expect(text("%REQ(X)%", record({ head }))).toBe("\u00e9");

@@ -63,15 +63,24 @@ export function compileRawFormat(format: string, omitEmpty: boolean, place: Plac
   };
 }
 
-// A line that a client can break in two is two lines, of which the client wrote the second.
-// Control characters: neither printable ASCII nor beyond ASCII.
-const CONTROL = /[^ -~\u0080-\uffff]/;
-const CONTROLS = /[^ -~\u0080-\uffff]/g;
+/** Nearly all values have nothing but these. */
+const UNUSUAL = /[^ -~]/;
+
+/**
+ * A line that a client can break in two is two lines, of which the client wrote the second; and what drives a terminal drives that of whoever
+ * reads the log. Beyond ASCII there are both, too: U+0085 ends a line, U+009B begins what ESC [ does.
+ */
+const CONTROLS = /[\p{Cc}\u2028\u2029]/gu;
 
 const visible = (value: string) =>
-  CONTROL.test(value)
-    ? fromWire(value).replace(CONTROLS, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`)
-    : fromWire(value);
+  UNUSUAL.test(value)
+    ? fromWire(value).replace(CONTROLS, (char) => {
+        const code = char.charCodeAt(0);
+        return code > 0xff ? unicodeEscape(code) : `\\x${code.toString(16).padStart(2, "0")}`;
+      })
+    : value;
+
+const unicodeEscape = (code: number) => `\\u${code.toString(16).padStart(4, "0")}`;
 
 /**
  * Compiles a JSON format: one object a line. An operator that stands alone keeps its type: numbers are numbers, and what is unset is null, or
@@ -224,4 +233,11 @@ const NOT_PLAIN = /[^ !#-[\]-~]/;
 
 /** Wire text as it stands between the quotes of a JSON string. Nearly all values are plain. */
 const escaped = (value: string): string =>
-  NOT_PLAIN.test(value) ? JSON.stringify(fromWire(value)).slice(1, -1) : value;
+  NOT_PLAIN.test(value)
+    ? JSON.stringify(fromWire(value))
+        .slice(1, -1)
+        .replace(JSON_CONTROLS, (char) => unicodeEscape(char.charCodeAt(0)))
+    : value;
+
+/** Those of which JSON itself has nothing against. */
+const JSON_CONTROLS = /[\u0080-\u009f\u2028\u2029]/g;

@@ -109,6 +109,9 @@ test("L4 a domain answers those alone that may join its gateway group", async ()
   const request = { domain: "secret", descriptors: [descriptor("a", "b")] };
   await expect(ask(request)).rejects.toThrow("UNAUTHENTICATED");
   await expect(ask(request, { authorization: "Bearer wrong" })).rejects.toThrow("PERMISSION_DENIED");
+  // Whose domain it is, it doesn't say.
+  for (const authorization of ["", "Bearer wrong"])
+    await expect(ask(request, { authorization })).rejects.not.toThrow("guarded");
   expect((await ask(request, { authorization: "Bearer guarded-token" })).overallCode).toBe(Code.OK);
 });
 

@@ -41,7 +41,7 @@ gatewayGroups:
 services:
   - name: s
     gatewayGroup: ${group}
-    requestHeaders: { set: { X-Service: s, X-Both: service } }
+    requestHeaders: { set: { X-Service: s, X-Both: service, X-Subject: "%DOWNSTREAM_PEER_SUBJECT%" } }
     responseHeaders: { remove: [X-Powered-By] }
     upstreams:
       - { name: default, nodes: [{ host: 127.0.0.1, port: ${echoPort} }] }
@@ -120,6 +120,14 @@ test("a route and its service change headers both ways", async () => {
   expect(ours).toMatchObject({ "x-service": "s", "x-client": "HTTP/1.1", "x-both": "service, route" });
   expect(ours["x-debug"]).toBeUndefined();
   expect(ours).toEqual(theirs);
+});
+
+test("what a client puts where the gateway says who it is goes no further, also where there is nothing to say", async () => {
+  const headers = { host: "a.test", "x-subject": "CN=admin", "x-service": "forged" };
+  const { native, envoy } = await answer({ path: "/changed/x", headers });
+  for (const plane of [native, envoy]) {
+    expect(JSON.parse(plane?.body ?? "{}")).toMatchObject({ "x-subject": "", "x-service": "s" });
+  }
 });
 
 test("answers of the data plane's own have the form that the group gives them", async () => {

@@ -191,6 +191,23 @@ test("a taken port is told once, and up ends", async () => {
   expect(up.output()).not.toMatch(/^ +at /m);
 });
 
+test("what of the environment is for the control plane alone doesn't reach the proxy, which stands before clients", async () => {
+  const directory = temporaryDirectory();
+  directories.push(directory);
+  const token = `sluice_${"a".repeat(43)}`;
+  const up = startUp(["--data", join(directory.path, "data"), ...anyPort, "--proxy-admin", "127.0.0.1:0"], {
+    ...{ SLUICE_ADMIN_TOKEN: token, SLUICE_TOKEN: token, SLUICE_LOG_LEVEL: "error" },
+  });
+  started.push(up);
+  await until(
+    () => childrenOf(up, "proxy").length > 0,
+    () => `the proxy in:\n${up.output()}`,
+  );
+  const environ = readFileSync(`/proc/${childrenOf(up, "proxy")[0]}/environ`, "utf8").split("\0");
+  expect(environ).toContain("SLUICE_LOG_LEVEL=error");
+  expect(environ.filter((entry) => entry.includes(token))).toEqual([]);
+});
+
 test("a control plane that is killed starts again, with all that was written", async () => {
   const { data, directory, start, names } = setUp();
   const [admin, xds] = await freePorts(2);

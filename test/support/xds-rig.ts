@@ -15,6 +15,8 @@ export interface RigOptions {
   readonly limits?: Partial<XdsLimits>;
   /** Default: true. */
   readonly ready?: boolean;
+  /** Who may join. Default: everybody. */
+  readonly join?: JoinGuard;
 }
 
 export type XdsRig = Awaited<ReturnType<typeof startXdsRig>>;
@@ -22,14 +24,13 @@ export type XdsRig = Awaited<ReturnType<typeof startXdsRig>>;
 /** Starts a server whose group "default" has these resources. `await using` it: its end closes clients and server. */
 export async function startXdsRig(
   resources: readonly ResourceUpdate[],
-  { limits = {}, ready = true }: RigOptions = {},
+  { limits = {}, ready = true, join = new JoinGuard(false) }: RigOptions = {},
 ) {
   const cache = new ResourceCache();
   const nodes = new NodeRegistry();
   const metrics = new MetricsRegistry();
   const log = pino({ level: "silent" });
   const clients = new ConnectedClients();
-  const join = new JoinGuard(false);
   const reports = makeReports({
     ...{ clients, cache, join, metrics, log },
     accessLogFile: "/dev/null",

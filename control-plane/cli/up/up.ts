@@ -162,6 +162,14 @@ const controlPlaneSpec = (options: UpOptions, directory: string) => ({
   stopMsMax: STOP_MS_MAX,
 });
 
+/** What is none of the proxy's business: it stands before clients, and its configuration can show its environment (%ENVIRONMENT(X)%). */
+const withheld = {
+  SLUICE_SECRET_KEY: undefined,
+  SLUICE_ADMIN_TOKEN: undefined,
+  SLUICE_TOKEN: undefined,
+  SLUICE_STORE: undefined,
+};
+
 const proxySpec = (options: UpOptions, directory: string) => ({
   name: "proxy",
   args: [
@@ -172,7 +180,7 @@ const proxySpec = (options: UpOptions, directory: string) => ({
     ...(options.insecure === true ? ["--insecure"] : []),
   ],
   execArgv: programFlags("proxy"),
-  env: { ...environment(options), SLUICE_SECRET_KEY: undefined, [AWAIT_START]: "1" },
+  env: { ...environment(options), ...withheld, [AWAIT_START]: "1" },
   stopMsMax: PROXY_STOP_MS_MAX,
 });
 
