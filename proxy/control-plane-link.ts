@@ -5,12 +5,14 @@ import { type Node, NodeSchema } from "#envoy/config/core/v3/base_pb.ts";
 
 import { VIRTUAL_HOSTS_BY_WILDCARD } from "#proto/client-features.ts";
 
+import { isLoopback } from "./admin/server.ts";
 import type { ControlPlaneAccess } from "./observe/export/control-plane.ts";
 import type { ProxyOptions } from "./options.ts";
 import { StartError } from "./options.ts";
 import type { Configuration } from "./xds/configuration.ts";
 import { type LoadReportsOptions, runLoadReports } from "./xds/load-reports.ts";
 import { type Loaded, loadSnapshot } from "./xds/snapshot.ts";
+import type { XdsSecurity } from "./xds/security.ts";
 import { runAdsClient } from "./xds/stream.ts";
 
 /** How long a control plane may take to answer before the proxy starts from what it kept on disk. */
@@ -63,6 +65,12 @@ export class ControlPlaneLink {
     }
     const { xdsSecurity: security = {} } = this.#options;
     this.#access = { server: xdsAddress, security };
+    if (showsToken(security, xdsAddress)) {
+      this.#log.warn(
+        { server: xdsAddress },
+        "the join token crosses the network as plain text, and whoever reads it can join; --xds-ca or --xds-tls keeps it",
+      );
+    }
     const [node, { signal }] = [nodeOf(this.#options), this.#stop];
     this.#reporting = runLoadReports({ server: xdsAddress, node, signal, security, loads: this.#loads });
     const first = new AbortController();
@@ -120,3 +128,9 @@ function nodeOf({ nodeId, gatewayGroup, version }: ProxyOptions): Node {
     userAgentVersionType: { case: "userAgentVersion", value: version },
   });
 }
+
+/** Whether others can read the token on its way to the control plane ("host:port"). */
+const showsToken = ({ tls, token, tokenFile }: XdsSecurity, address: string): boolean =>
+  tls === undefined &&
+  (token ?? tokenFile) !== undefined &&
+  !isLoopback(address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, ""));

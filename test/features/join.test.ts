@@ -3,8 +3,9 @@ import { readFile, writeFile } from "node:fs/promises";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { startProxy } from "../support/gateway.ts";
+import { startProxy, temporaryDir } from "../support/gateway.ts";
 import { ask } from "../support/http.ts";
+import { Program, sluicePath } from "../support/processes.ts";
 import { startSecurePlane } from "../support/secure-plane.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -46,4 +47,24 @@ test("a proxy with the token serves; once the token is deleted it is cut off, go
   expect(program.stderr).not.toContain(token);
   expect(plane.program.stderr + plane.program.stdout).not.toContain(token);
   expect(await readFile(file("token"), "utf8")).not.toContain(token);
+});
+
+test.each([
+  ["192.0.2.1:18000", true],
+  ["127.0.0.1:1", false],
+  ["[::1]:1", false],
+])("a token that others could read on its way to %s is warned of: %s", async (xds, isWarnedOf) => {
+  const dir = await temporaryDir();
+  const args = ["proxy", "--xds", xds, "--admin", "127.0.0.1:0", "--data", dir.path, "--node-id", "px-plain"];
+  const program = new Program(sluicePath, args, { env: { SLUICE_JOIN_TOKEN: "sluice_join_example" } });
+  try {
+    const said = () => program.stderr + program.stdout;
+    // Said after it.
+    await waitFor("the proxy to wait", () => said().includes("there is nothing to serve until then"));
+    expect(said().includes("the join token crosses the network as plain text")).toBe(isWarnedOf);
+    expect(said()).not.toContain("sluice_join_example");
+  } finally {
+    await program.stop();
+    await dir.remove();
+  }
 });
