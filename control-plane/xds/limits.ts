@@ -41,7 +41,7 @@ export interface XdsLimits {
   readonly firstSyncsBurst: number;
   /** A stream that would have to wait longer for its first sync is refused, so that its client backs off. */
   readonly firstSyncWaitMs: number;
-  /** A connection that has had streams, and has none any more, is ended after this long. */
+  /** A connection that has had streams, or a request of HTTP/1.1, and has none any more, is ended after this long. */
   readonly connectionIdleMs: number;
   /** HTTP/2 pings to find dead connections (T8). */
   readonly keepaliveTimeMs: number;

@@ -13,6 +13,8 @@ export interface ListenAddress {
   readonly port: number;
   /** More are closed as soon as they come. */
   readonly connectionsMax: number;
+  /** One of HTTP/1.1 is kept so long for the next request: who polls does so minutes apart, and a poll that meets the end of its connection fails. */
+  readonly idleMs: number;
   /** One more was closed. */
   readonly onRefused: () => void;
 }
@@ -41,11 +43,11 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
  */
 export function listen(
   http2: Http2Connections,
-  { host, port, connectionsMax, onRefused }: ListenAddress,
+  { host, port, connectionsMax, idleMs, onRefused }: ListenAddress,
   tls: XdsTls | undefined,
   handler: HttpHandler,
 ): Promise<Listening> {
-  const http = createHttpServer({ requestTimeout: REQUEST_TIMEOUT_MS }, handler);
+  const http = createHttpServer({ requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: idleMs }, handler);
   // It never listens itself, and only then begins to look after the time limits of what it is handed, and what there is to close.
   http.emit("listening");
   const unknown = new Set<Socket>();

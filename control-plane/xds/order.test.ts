@@ -213,6 +213,28 @@ test("W6 a cluster goes after the routes that used it have been accepted", async
   expect(inWords(client.responses).slice(3)).toEqual(["CDS -a", "EDS -a"]);
 });
 
+test("W6 what a client has asked for while this process stood still counts as asked for in time", async () => {
+  // So long that it is over within the standstill alone.
+  const limits = { followUpMs: 5_000, orderTimeoutMs: 600_000 };
+  await using rig = await startXdsRig([...gateway(), resource("RDS", "s")], { limits });
+  const client = await syncedClient(rig);
+  rig.change(resource("LDS", "l", "2"), resource("CDS", "a", null));
+  await client.until(() => client.responses.length === 1);
+  // An answer shows that the acceptance before it has been read: from then on there is a while to ask for what the listener needs.
+  client.send({ typeUrl: EDS, resourceNamesSubscribe: ["nobody"] });
+  await client.until(() => client.responses.length === 2);
+  client.send({ typeUrl: RDS, resourceNamesSubscribe: ["s"] });
+  // It leaves at the end of this turn of the event loop, and so does the machine: nothing has read it when the while is over.
+  await new Promise<void>((resolve) => {
+    setImmediate(() => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, limits.followUpMs + 100);
+      resolve();
+    });
+  });
+  await client.until(() => client.responses.length === 4);
+  expect(inWords(client.responses)).toEqual(["LDS +l", "EDS -nobody", "RDS +s", "CDS -a"]);
+});
+
 test("W6 in state of the world: a cluster stays in the set until the routes have been accepted", async () => {
   await using rig = await startXdsRig(gateway());
   let answer: Answer = "ack";

@@ -128,14 +128,14 @@ export async function startXdsServer(options: XdsServerOptions): Promise<XdsServ
   for (const each of forEverybody.flatMap((service) => service.methods)) add(each, (serve) => serve);
 
   const { host, tls } = options;
-  const { connectionsMax } = limits;
+  const { connectionsMax, connectionIdleMs: idleMs } = limits;
   const { connectionsRefused, connectionsIdle, callsFailed } = context.metrics;
   const http2 = new Http2Connections({
     limits,
     onStream: callRouter(handlers, reports, (service, code) => callsFailed.add(1, service, status[code])),
     onIdle: () => connectionsIdle.add(),
   });
-  const at = { host, port: options.port, connectionsMax, onRefused: () => connectionsRefused.add() };
+  const at = { host, port: options.port, connectionsMax, idleMs, onRefused: () => connectionsRefused.add() };
   const { port, setTls, stop } = await listen(http2, at, tls, restHandler(context));
   const stopChecking = join.onChange(() => {
     for (const stream of streams) stream.checkCredentials();

@@ -1,6 +1,6 @@
 /** Discovery without streams: unary calls, and REST in JSON on the same port. */
 import { createHash } from "node:crypto";
-import { request as httpRequest } from "node:http";
+import { Agent, request as httpRequest } from "node:http";
 import { connect } from "node:net";
 
 import { type DescMethodUnary, fromJson } from "@bufbuild/protobuf";
@@ -18,6 +18,8 @@ import { SecretDiscoveryService } from "#envoy/service/secret/v3/sds_pb.ts";
 import { ClusterSchema } from "#envoy/config/cluster/v3/cluster_pb.ts";
 import { servedType } from "#proto/resource-types.ts";
 
+import { defaultLimits } from "../../control-plane/xds/limits.ts";
+import { ask } from "../support/http.ts";
 import { callUnary } from "../support/port-client.ts";
 import { nameOf } from "../support/xds-client.ts";
 import { clusterOf, type Running, startRunning } from "./running.ts";
@@ -91,6 +93,14 @@ test.each(rows)("T6 %s by REST, in JSON", async (type, path, _, resourceNames, e
   const named = await post(`/v3/discovery:${path}`, { ...again, resource_names: [b] });
   expect(named.body).toContain(`"name":"${b}"`);
   expect(named.body).not.toContain(`"name":"${a}"`);
+});
+
+test("T6 a connection by REST is kept from one poll to the next for as long as one that has had streams", async () => {
+  const port = Number(running.plane.xdsAddress.split(":")[1]);
+  const poll = { method: "POST", path: "/v3/discovery:clusters", body: JSON.stringify({ node }) };
+  // A client that polls goes by what it is told of it, or meets the end of the connection with some poll.
+  const { headers } = await ask(port, { ...poll, agent: new Agent({ keepAlive: true }) });
+  expect(headers["keep-alive"]).toBe(`timeout=${defaultLimits.connectionIdleMs / 1000}`);
 });
 
 test("T6 what REST refuses, and why", async () => {

@@ -3,6 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { Ask } from "../support/http.ts";
+import { freePort } from "../support/ports.ts";
 import { startTwins, type Twins } from "../support/twins.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 import { waitFor } from "../support/wait.ts";
@@ -141,11 +142,8 @@ const filters: Record<string, JsonObject> = {
 
 beforeAll(async () => {
   upstream = await startUpstream("only");
-  const dead = await startUpstream("dead");
-  const deadPort = dead.port;
-  await dead.close();
   twins = await startTwins({
-    clusters: { up: upstream.port, dead: deadPort },
+    clusters: { up: upstream.port, dead: await freePort() },
     listeners: {
       main: {
         accessLog: [

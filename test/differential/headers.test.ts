@@ -3,6 +3,7 @@ import type { JsonObject } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { Answer, Ask } from "../support/http.ts";
+import { freePort } from "../support/ports.ts";
 import { startTwins, type Twins } from "../support/twins.ts";
 import { type Echo, startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -113,11 +114,8 @@ const table = (mostSpecificHeaderMutationsWins: boolean): JsonObject => ({
 
 beforeAll(async () => {
   upstream = await startUpstream("only");
-  const dead = await startUpstream("dead");
-  const clusters = { up: upstream.port, up2: dead.port };
-  await dead.close();
   twins = await startTwins({
-    clusters,
+    clusters: { up: upstream.port, up2: await freePort() },
     listeners: {
       outer: { useRemoteAddress: true, routeConfig: table(false) },
       specific: { useRemoteAddress: true, routeConfig: table(true) },

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { type HostileOrigin, startHostileOrigin } from "../support/hostile-origin.ts";
 import type { Answer, Ask } from "../support/http.ts";
+import { freePort } from "../support/ports.ts";
 import { type Manager, startTwins, type Twins } from "../support/twins.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
 
@@ -96,14 +97,11 @@ const localReplyConfig: JsonObject = {
 beforeAll(async () => {
   upstream = await startUpstream("only");
   hostile = await startHostileOrigin();
-  const dead = await startUpstream("dead");
-  const deadPort = dead.port;
-  await dead.close();
   const common: Manager = { routeConfig, accessLog, generateRequestId: false };
   twins = await startTwins({
     clusters: {
       up: upstream.port,
-      dead: deadPort,
+      dead: await freePort(),
       empty: { type: "STATIC", loadAssignment: { clusterName: "empty" } },
       full: {
         type: "STATIC",

@@ -58,7 +58,7 @@ test("tls-grpc.yaml: TLS both ways, gRPC, and a redirect", async () => {
     "grpc.default_authority": "grpc.example.com",
   });
   cleanup.defer(() => client.close());
-  await waitFor("gRPC", async () => (await callEcho(client, "hi")).code === status.OK);
+  await waitFor("gRPC", async () => (await callEcho(client, "hi", 10_000)).code === status.OK);
   const settings = { ca: authority.cert, servername: "shop.example.com", ...shop };
   await using partner = new Http2Client(partners, settings, "https");
   const answer = await partner.ask({ ":path": "/", ":authority": "shop.example.com" });

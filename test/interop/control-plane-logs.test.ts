@@ -10,9 +10,7 @@ import { envoy } from "../support/tools.ts";
 const cleanup = new AsyncDisposableStack();
 afterAll(() => cleanup.disposeAsync());
 
-test("L3 Envoy's entries come by xds_cluster, with the join token, which no dump shows", {
-  timeout: 240_000,
-}, async () => {
+test("L3 Envoy's entries come by xds_cluster, with the join token, which no dump shows", async () => {
   const secure = await startSecurePlane(cleanup);
   await logToControlPlane(secure);
   const { program, adminPort } = await startEnvoy(await envoy(), secure.plane.xdsPort, { args: secure.args });

@@ -19,7 +19,8 @@ let server: GoControlPlane;
 let client: NativeClient;
 
 beforeEach(async () => {
-  server = await GoControlPlane.start();
+  // One that can be had again: the client goes on trying it while nobody listens.
+  server = await GoControlPlane.start({ xds: `127.0.0.1:${await freePort()}` });
   await server.put(cluster("a"));
   await server.put(assignment("a", 1_001, 1_002));
   client = new NativeClient({ group: "default", id: "native" }, server.target);

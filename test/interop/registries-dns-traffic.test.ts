@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type DataPlanes, startDataPlanes } from "../support/data-planes.ts";
 import { Dnsmasq } from "../support/dnsmasq.ts";
 import { bothAnswer, sharesOn, shown } from "../support/planes-traffic.ts";
+import { freePort } from "../support/ports.ts";
 import type { SteadyLoad } from "../support/steady-clients.ts";
 import { startSteadyLoad } from "../support/steady-load.ts";
 import { startUpstream, type Upstream } from "../support/upstream.ts";
@@ -67,7 +68,7 @@ async function expectNoFailure(loads: readonly SteadyLoad[]): Promise<void> {
 }
 
 beforeAll(async () => {
-  upstreams.push(await startUpstream("one", 0, ONE));
+  upstreams.push(await startUpstream("one", await freePort(), ONE));
   upstreams.push(await startUpstream("two", port(), TWO), await startUpstream("three", port(), THREE));
   dns = await Dnsmasq.start({ hosts: hosts(ONE), services: both() });
   planes = await startDataPlanes(gateway, BY_NAME);

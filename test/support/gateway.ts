@@ -84,10 +84,11 @@ export class ControlPlane {
     return JSON.parse(answer.body);
   }
 
-  /** Runs a `sluice` command against it. */
+  /** Runs a `sluice` command against it, whose calls may take as long as a machine that does other things besides makes them. */
   async sluice(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+    const server = `http://127.0.0.1:${this.adminPort}`;
     return await run(this.#path, args, {
-      env: { SLUICE_SERVER: `http://127.0.0.1:${this.adminPort}`, SLUICE_TOKEN: await this.token() },
+      env: { SLUICE_SERVER: server, SLUICE_TOKEN: await this.token(), SLUICE_TIMEOUT: "60s" },
     });
   }
 }

@@ -66,7 +66,7 @@ export async function startGrpcEcho(): Promise<GrpcEcho> {
 }
 
 /** Calls /test.Echo/unary; a failure is part of the outcome. */
-export const callEcho = (client: Client, request: string, deadlineMs = 10_000) =>
+export const callEcho = (client: Client, request: string, deadlineMs = 60_000) =>
   new Promise<{ readonly value: string | undefined; readonly code: number; readonly details: string }>((resolve) => {
     let value: string | undefined;
     const options = { deadline: Date.now() + deadlineMs };

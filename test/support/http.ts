@@ -56,7 +56,9 @@ export function askRaw(
       got += text;
       if (until(got)) socket.destroy();
     });
-    socket.on("error", (error: NodeJS.ErrnoException) => (error.code === "ECONNRESET" ? undefined : reject(error)));
+    // To whoever still writes, a reset that comes behind the peer's FIN is EPIPE.
+    const isReset = ({ code }: NodeJS.ErrnoException) => code === "ECONNRESET" || code === "EPIPE";
+    socket.on("error", (error) => (isReset(error) ? undefined : reject(error)));
     socket.on("close", () => resolve(got));
   });
 }

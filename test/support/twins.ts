@@ -1,6 +1,7 @@
 /** The same listeners and clusters, written as Envoy's JSON, on a real Envoy and on the native proxy's data path in this process. */
 import { existsSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
+import http from "node:http";
 import { join } from "node:path";
 
 import { fromJson, type JsonObject, toBinary } from "@bufbuild/protobuf";
@@ -165,10 +166,13 @@ export async function startTwins(options: TwinsOptions): Promise<Twins> {
       const path = join(dir.path, side, file);
       return existsSync(path) ? (await readFile(path, "utf8")).split("\n").filter((line) => line !== "") : [];
     };
+    // Its connections stay however long nobody asks, as Node's own agent's don't: how many there were is compared.
+    const agent = new http.Agent({ keepAlive: true });
+    stopping.push(async () => agent.destroy());
     return {
       ports,
       async ask(listener, request) {
-        const of = (side: "native" | "envoy") => ask(ports[side][listener] as number, request);
+        const of = (side: "native" | "envoy") => ask(ports[side][listener] as number, { agent, ...request });
         return { native: await of("native"), envoy: await of("envoy") };
       },
       lines: (file, count) =>
