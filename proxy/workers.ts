@@ -16,6 +16,8 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 
 /** How long /clusters waits for the workers. */
 const ANSWER_MS_MAX = 2_000;
+/** How long /reopen_logs does: a disk may be slow. */
+const REOPEN_MS_MAX = 10_000;
 
 /**
  * The worker threads that serve requests. All have the same configuration. One in which something was thrown that nobody caught is told in the log, counted, and
@@ -33,6 +35,7 @@ export class Workers {
   readonly #starter: WorkerStarter;
   readonly #delays = new CrashDelays();
   readonly #clusterQuestions = new Questions<readonly ClusterStatus[]>();
+  readonly #reopenQuestions = new Questions<true>();
   readonly #sockets: WorkerSockets;
   /** Steps that move sockets, one after the other. None rejects. */
   #steps: Promise<void> = Promise.resolve();
@@ -128,9 +131,15 @@ export class Workers {
     this.#tellAll({ kind: "health", failed });
   }
 
-  /** Has all workers open their access logs' files anew. */
-  reopenLogs(): void {
-    this.#tellAll({ kind: "reopen-logs" });
+  /** Has all workers open their access logs' files anew. False: some may still write to those of before. */
+  async reopenLogs(): Promise<boolean> {
+    const question = (id: number) => ({ kind: "reopen-logs", id }) as const;
+    const everybody = [...this.#everybody()];
+    // One that is starting may take long to answer, and hardly has any open.
+    for (const { applied, worker } of everybody) if (applied === 0) post(worker, question(0));
+    const working = everybody.filter(({ applied }) => applied > 0).map(workerOf);
+    const { missing } = await this.#reopenQuestions.ask(working, question, REOPEN_MS_MAX);
+    return missing === 0;
   }
 
   /** Closes the listeners of all workers; resolves when all connections have ended, at the latest after so many ms (and a little). */
@@ -250,6 +259,9 @@ export class Workers {
       case "clusters":
         this.#clusterQuestions.answer(message.id, life.worker, message.clusters);
         break;
+      case "reopened":
+        this.#reopenQuestions.answer(message.id, life.worker, true);
+        break;
       case "sockets":
       case "adopted":
         this.#sockets.answer(life.worker, message);
@@ -329,6 +341,7 @@ export class Workers {
 
   #exited(life: WorkerLife, code: number): void {
     this.#clusterQuestions.ended(life.worker);
+    this.#reopenQuestions.ended(life.worker);
     this.#sockets.ended(life.worker);
     life.applied = 0;
     const isLeaving = this.#leaving.delete(life);

@@ -74,11 +74,9 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
   },
   "/reopen_logs": {
     method: "POST",
-    help: "open the access logs' files anew, after a rotation",
-    answer: (source) => {
-      source.reopenLogs();
-      return text("OK");
-    },
+    help: "open the access logs' files anew, after a rotation; OK: nothing more is written to those of before",
+    answer: async (source) =>
+      (await source.reopenLogs()) ? text("OK") : text("a file of before may still be written to; try again", 503),
   },
   "/server_info": {
     method: "GET",

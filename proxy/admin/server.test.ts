@@ -15,6 +15,7 @@ const log = pino({ level: "silent" });
 let state: ServerState = "LIVE";
 let drained = 0;
 let reopened = 0;
+let isReopened = Promise.resolve(true);
 
 const messages = {
   CDS: cluster("a"),
@@ -76,6 +77,7 @@ const source: AdminSource = {
   },
   reopenLogs: () => {
     reopened++;
+    return isReopened;
   },
 };
 
@@ -120,6 +122,8 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(await get("/reopen_logs")).toMatch(/^405 /);
   expect(await get("/reopen_logs", "POST")).toBe("200 OK\n");
   expect(reopened).toBe(1);
+  isReopened = Promise.resolve(false);
+  expect(await get("/reopen_logs", "POST")).toMatch(/^503 .*may still be written to/);
   expect(await get("/workers?count=3", "POST")).toBe("200 OK\n");
   expect(await get("/workers?count=x", "POST")).toMatch(/^400 /);
   expect(await get("/healthcheck/fail")).toMatch(/^405 /);

@@ -54,6 +54,6 @@ export interface AdminSource {
   drainListeners(): void;
   /** Changes the number of worker threads. "invalid": there can't be so many; "busy": not now, a successor is about to take over. */
   setWorkers(count: number): "ok" | "invalid" | "busy";
-  /** Has the files of access logs opened anew, after they were rotated. */
-  reopenLogs(): void;
+  /** Has the files of access logs opened anew, after they were rotated. False: some of before may still be written to. */
+  reopenLogs(): Promise<boolean>;
 }
