@@ -98,14 +98,7 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
     help: "change the number of worker threads (?count=N)",
     answer: (source, query) => {
       const count = Number(query.get("count") ?? "");
-      switch (source.setWorkers(count)) {
-        case "ok":
-          return text("OK");
-        case "invalid":
-          return text("count must be a number of workers, at least 1", 400);
-        case "busy":
-          return text("a hot restart is under way; try again", 503);
-      }
+      return source.setWorkers(count) ? text("OK") : text("count must be a number of workers, at least 1", 400);
     },
   },
 };

@@ -13,6 +13,7 @@ import type { AdminSource, ServerState } from "./source.ts";
 
 const log = pino({ level: "silent" });
 let state: ServerState = "LIVE";
+let isHandingOver = false;
 let drained = 0;
 let reopened = 0;
 let isReopened = Promise.resolve(true);
@@ -68,7 +69,8 @@ const source: AdminSource = {
     { kind: "counter", name: "cluster.a.upstream_rq_total", metric: "y", tags: [], value: 5 },
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
-  setWorkers: (count) => (count === 3 ? "ok" : "invalid"),
+  setWorkers: (count) => count === 3,
+  isHandingOver: () => isHandingOver,
   failHealth: (failed) => {
     state = failed ? "DRAINING" : "LIVE";
   },
@@ -131,6 +133,15 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect([await get("/healthcheck/ok", "POST"), await get("/ready")]).toEqual(["200 OK\n", "200 LIVE\n"]);
   expect(await get("/stats", "POST")).toMatch(/^405 /);
   expect(await get("/stats", "HEAD")).toBe("200 ");
+});
+
+test("what only one of two processes would hear is refused while one takes over from the other", async () => {
+  isHandingOver = true;
+  for (const path of ["/drain_listeners", "/healthcheck/fail", "/healthcheck/ok", "/reopen_logs", "/workers?count=3"]) {
+    expect(await get(path, "POST")).toBe("503 a hot restart is under way; try again\n");
+  }
+  expect(await get("/ready")).toBe("200 LIVE\n");
+  isHandingOver = false;
 });
 
 test.each(["/nothing", "/__proto__", "/constructor", "/ready/"])("%s is not found", async (path) => {
