@@ -102,13 +102,17 @@ class Proxy implements RunningProxy {
       async () => keeper?.write(),
       (error) => log.error({ err: error, file: this.#snapshotFile }, "the configuration could not be kept on disk"),
     );
+    // Until this process serves, the one before it keeps what it has.
+    if (options.handover !== undefined) void this.#snapshots.hold();
     this.#configuration = new Configuration({
       decoder: { fields: supportedFields, validate: validateResource },
       apply: (updates) => {
-        this.#workers.apply(updates);
+        const inUse = this.#workers.apply(updates);
         this.#trim.changed(updates.length);
         keeper?.changed(updates);
         this.#snapshots.changed();
+        // Before it is live nobody is served by anything else; and its workers start while more comes.
+        return this.#live ? orLate(inUse) : undefined;
       },
       log,
       ours: new Set(options.handover?.sockets.map(hostPort)),
@@ -144,7 +148,9 @@ class Proxy implements RunningProxy {
     // An answer was there, or a snapshot: what came is about to be live. Without either there is nothing to wait for.
     if (this.#configuration.answered || this.#configuration.live) await orLate(this.#isLive.promise);
     // The process before this one serves until this one does, with all of its workers.
-    if (this.#options.handover !== undefined) await this.#whole.promise;
+    if (this.#options.handover === undefined) return;
+    await this.#whole.promise;
+    this.#snapshots.release();
   }
 
   async replace(): Promise<Successor | undefined> {
@@ -156,15 +162,17 @@ class Proxy implements RunningProxy {
     try {
       // Workers that are starting still open sockets, of which the successor would not know.
       await orLate(this.#whole.promise);
+      // Where no control plane answers, the successor starts from the disk, and must not know less than what was accepted here.
+      await orLate(this.#snapshots.write());
       const estate = await this.#workers.inheritance();
       const xds = await this.#options.xdsAddress;
       const successor = await startSuccessor({ ...estate, adminFd: this.#admin.fd, xds, lifeline }, (successor) =>
         this.#log.info({ successor }, "a successor starts"),
       );
       this.#log.info("the successor serves");
+      const held = orLate(this.#snapshots.hold());
       // Both would answer, and be asked what the other one knows.
-      await Promise.all([this.#admin.close(), this.#link.close()]);
-      await this.#snapshots.flush();
+      await Promise.all([this.#admin.close(), this.#link.close(), held]);
       await this.close();
       return successor;
     } catch (error) {
@@ -221,13 +229,11 @@ class Proxy implements RunningProxy {
     return this.#live && this.#workers.serving > 0 ? "LIVE" : "PRE_INITIALIZING";
   }
 
-  #setWorkers(count: number): "ok" | "invalid" | "busy" {
-    if (!isWorkerCount(count)) return "invalid";
-    // A successor is told how many workers there shall be when it starts, and has sockets for each of them.
-    if (this.#replacing || (this.#options.handover !== undefined && !this.#isWhole)) return "busy";
+  #setWorkers(count: number): boolean {
+    if (!isWorkerCount(count)) return false;
     this.#log.info({ from: this.#workers.count, to: count }, "the number of workers changes");
     this.#workers.setCount(count);
-    return "ok";
+    return true;
   }
 
   #source(): AdminSource {
@@ -243,6 +249,8 @@ class Proxy implements RunningProxy {
       drainTimeMs: this.#checked.drainTimeMs,
       startedAt: this.#startedAt,
       state: () => this.#state(),
+      // A successor is told when it starts how many workers there shall be, for each of which it has sockets, and whether health checks fail.
+      isHandingOver: () => this.#replacing || (this.#options.handover !== undefined && !this.#isWhole),
       active: (type) => this.#configuration.active(type),
       refused: (type) => this.#configuration.refused(type),
       clusters: () => this.#workers.clusters(),

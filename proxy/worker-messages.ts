@@ -53,8 +53,8 @@ export type ToWorker =
   | { readonly kind: "close-unclaimed" }
   /** Whether clients are to be sent elsewhere. */
   | { readonly kind: "health"; readonly failed: boolean }
-  /** Open the access logs' files anew, after a rotation. */
-  | { readonly kind: "reopen-logs" }
+  /** Open the access logs' files anew, after a rotation; answered by `reopened` when nothing more will be written to those of before. */
+  | { readonly kind: "reopen-logs"; readonly id: number }
   /** Close the listeners, let connections end within so many ms; answered by `drained`. */
   | { readonly kind: "drain"; readonly timeMs: number };
 
@@ -63,6 +63,7 @@ export type FromWorker =
   /** `listening`: false if there are listeners to open and not one of them could be. */
   | { readonly kind: "applied"; readonly sequence: number; readonly listening: boolean }
   | { readonly kind: "clusters"; readonly id: number; readonly clusters: readonly ClusterStatus[] }
+  | { readonly kind: "reopened"; readonly id: number }
   /** The open listening sockets. */
   | { readonly kind: "sockets"; readonly id: number; readonly sockets: readonly ListeningSocket[] }
   /** `problem`: why the sockets could not be taken over. */

@@ -106,7 +106,8 @@ async function handle(message: ToWorker): Promise<void> {
       listeners.healthChanged();
       break;
     case "reopen-logs":
-      runtime.sinks.reopen();
+      await runtime.sinks.reopen();
+      tell({ kind: "reopened", id: message.id });
       break;
     case "drain":
       crowd.part();

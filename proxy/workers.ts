@@ -16,6 +16,8 @@ import type { ResourceUpdate } from "./xds/graph.ts";
 
 /** How long /clusters waits for the workers. */
 const ANSWER_MS_MAX = 2_000;
+/** How long /reopen_logs does: a disk may be slow. */
+const REOPEN_MS_MAX = 10_000;
 
 /**
  * The worker threads that serve requests. All have the same configuration. One in which something was thrown that nobody caught is told in the log, counted, and
@@ -33,6 +35,7 @@ export class Workers {
   readonly #starter: WorkerStarter;
   readonly #delays = new CrashDelays();
   readonly #clusterQuestions = new Questions<readonly ClusterStatus[]>();
+  readonly #reopenQuestions = new Questions<true>();
   readonly #sockets: WorkerSockets;
   /** Steps that move sockets, one after the other. None rejects. */
   #steps: Promise<void> = Promise.resolve();
@@ -40,6 +43,8 @@ export class Workers {
   #startingLater: NodeJS.Timeout | undefined;
   /** Whether the whole configuration is in use. */
   #whole = false;
+  /** Those who wait for workers to have an update in use. */
+  readonly #waiting: (() => void)[] = [];
   /** Nothing is started any more. */
   #ending = false;
   /** How many workers there shall be. */
@@ -96,13 +101,18 @@ export class Workers {
     return this.#lives.filter((life) => serves(life) && life.sent === life.applied).length;
   }
 
-  /** Sends a change to all workers. */
-  apply(updates: readonly ResourceUpdate[]): void {
+  /**
+   * Sends a change to all workers. Fulfilled when all have it in use, also those that are starting, which would serve by what they began with. Who is
+   * behind already is not waited for, nor one that crashes or ends: a worker that hangs keeps changes from the others no more than once.
+   */
+  async apply(updates: readonly ResourceUpdate[]): Promise<void> {
     if (updates.length === 0) return;
     const packed = packUpdates(updates);
+    const upToDate = this.#lives.filter(({ sent, applied }) => sent === applied || sent === 1);
     for (const life of this.#lives) this.#apply(life, packed);
     // One that waits for sockets gets all there is afterwards.
     for (const life of this.#successors.values()) if (life.sent > 0) this.#apply(life, packed);
+    await Promise.all(upToDate.map((life) => this.#used(life, life.sent)));
   }
 
   /**
@@ -128,9 +138,15 @@ export class Workers {
     this.#tellAll({ kind: "health", failed });
   }
 
-  /** Has all workers open their access logs' files anew. */
-  reopenLogs(): void {
-    this.#tellAll({ kind: "reopen-logs" });
+  /** Has all workers open their access logs' files anew. False: some may still write to those of before. */
+  async reopenLogs(): Promise<boolean> {
+    const question = (id: number) => ({ kind: "reopen-logs", id }) as const;
+    const everybody = [...this.#everybody()];
+    // One that is starting may take long to answer, and hardly has any open.
+    for (const { applied, worker } of everybody) if (applied === 0) post(worker, question(0));
+    const working = everybody.filter(({ applied }) => applied > 0).map(workerOf);
+    const { missing } = await this.#reopenQuestions.ask(working, question, REOPEN_MS_MAX);
+    return missing === 0;
   }
 
   /** Closes the listeners of all workers; resolves when all connections have ended, at the latest after so many ms (and a little). */
@@ -161,6 +177,18 @@ export class Workers {
 
   #tellAll(message: ToWorker): void {
     for (const { worker } of this.#everybody()) post(worker, message);
+  }
+
+  /** Fulfilled when a worker has an update in use, or never will. */
+  async #used(life: WorkerLife, sequence: number): Promise<void> {
+    while (life.applied < sequence && life.crash === undefined && life.worker.threadId !== -1) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** A worker has an update in use, has crashed, or has ended. */
+  #moved(): void {
+    for (const look of this.#waiting.splice(0)) look();
   }
 
   #step(step: () => Promise<void>): void {
@@ -250,6 +278,9 @@ export class Workers {
       case "clusters":
         this.#clusterQuestions.answer(message.id, life.worker, message.clusters);
         break;
+      case "reopened":
+        this.#reopenQuestions.answer(message.id, life.worker, true);
+        break;
       case "sockets":
       case "adopted":
         this.#sockets.answer(life.worker, message);
@@ -271,6 +302,7 @@ export class Workers {
   #applied(life: WorkerLife, { sequence, listening }: Extract<FromWorker, { kind: "applied" }>): void {
     life.applied = sequence;
     life.listening = listening;
+    this.#moved();
     for (const [before, next] of this.#successors) if (next === life && serves(life)) this.#succeed(before, life);
     if (sequence === 1 && this.#whole) post(life.worker, { kind: "close-unclaimed" });
     this.#addOthers();
@@ -282,6 +314,7 @@ export class Workers {
     const position = this.#lives.indexOf(life);
     const first = life.crash === undefined;
     life.crash ??= error;
+    this.#moved();
     if (this.#ending || !first || this.#leaving.has(life)) {
       this.#options.log.error({ err: error, worker: life.place }, "a worker that is about to end crashed again");
     } else if (position < 0 || !serves(life)) void life.worker.terminate();
@@ -329,7 +362,9 @@ export class Workers {
 
   #exited(life: WorkerLife, code: number): void {
     this.#clusterQuestions.ended(life.worker);
+    this.#reopenQuestions.ended(life.worker);
     this.#sockets.ended(life.worker);
+    this.#moved();
     life.applied = 0;
     const isLeaving = this.#leaving.delete(life);
     if (this.#ending) return;

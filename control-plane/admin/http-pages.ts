@@ -1,11 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { MetricsRegistry } from "../observe/metrics.ts";
 import { isLoopback } from "./address.ts";
 import { isAuthentic } from "./authenticate.ts";
 import type { Readiness } from "./health.ts";
 import type { AdminToken } from "./token.ts";
+
+/** A disk may be slow. */
+const REOPEN_MS_MAX = 10_000;
 
 type Request = IncomingMessage | Http2ServerRequest;
 type Response = ServerResponse | Http2ServerResponse;
@@ -15,8 +19,8 @@ export interface PageSources {
   readonly readiness: Readiness;
   readonly metrics: MetricsRegistry;
   readonly token: AdminToken;
-  /** Opens log files anew. */
-  readonly reopenLogs: () => void;
+  /** Opens log files anew; resolves when nothing more will be written to those of before. */
+  readonly reopenLogs: () => Promise<void>;
   /** Whether only this machine reaches the port. */
   readonly onLoopback: boolean;
 }
@@ -25,7 +29,7 @@ export interface PageSources {
 export function servePage(request: Request, response: Response, sources: PageSources): void {
   const path = (request.url ?? "").split("?", 1)[0];
   if (path === "/reopen_logs") {
-    reopenLogs(request, response, sources);
+    void reopenLogs(request, response, sources);
   } else if (path !== "/healthz" && path !== "/metrics") {
     answer(
       response,
@@ -45,12 +49,17 @@ export function servePage(request: Request, response: Response, sources: PageSou
 }
 
 /** After a rotation. */
-function reopenLogs(request: Request, response: Response, { token, reopenLogs: reopen }: PageSources): void {
+async function reopenLogs(
+  request: Request,
+  response: Response,
+  { token, reopenLogs: reopen }: PageSources,
+): Promise<void> {
   if (request.method !== "POST") {
     answer(response, 405, "only POST\n", { allow: "POST" });
   } else if (isAuthentic(token, request.headers.authorization)) {
-    reopen();
-    answer(response, 200, "OK\n");
+    const isDone = await Promise.race([reopen().then(() => true), sleep(REOPEN_MS_MAX, false, { ref: false })]);
+    if (isDone) answer(response, 200, "OK\n");
+    else answer(response, 503, "the file of before may still be written to; try again\n");
   } else {
     refuseStranger(response);
   }

@@ -89,7 +89,7 @@ test.each(["1.1", "2"] as const)("over HTTP/%s a client that does not read loses
     ...{ address: { host: "127.0.0.1", port: 0 }, metrics, log: createLogger("silent"), readiness: new Readiness() },
     token: loadToken(dir, token),
     clients: new ConnectedClients(),
-    reports: { loads: new Loads(new MetricsRegistry(), () => true), reopenLogs: () => {} },
+    reports: { loads: new Loads(new MetricsRegistry(), () => true), reopenLogs: async () => {} },
     endpoints: new Endpoints({ dataDir: dir, log: createLogger("silent") }),
     leaseJournal: { kept: async () => {} },
     watchLimits: { stalledMsMax: 300 },

@@ -8,7 +8,7 @@ export const exitCode = {
   changes: 2,
   /** `apply --wait`: it was applied, and data planes refused it. */
   refused: 3,
-  /** `apply --wait`: it was applied, and some data planes had not accepted it in time. */
+  /** `apply --wait`: it was applied, and some data planes had not accepted it in time, or nothing is known of that. */
   late: 4,
 } as const;
 

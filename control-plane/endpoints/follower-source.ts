@@ -52,6 +52,9 @@ export class FollowerSource implements Source {
   async probe(): Promise<RegistryIdentity> {
     const info = this.#info();
     if (info === undefined) throw new DiscoveryError("unreachable", "no replica watches the registry yet");
+    // What was heard last says nothing of now.
+    if (this.#shared.isDeaf)
+      throw new DiscoveryError("unreachable", "nothing is heard of the replica that watches the registry");
     const { identity, problem } = info;
     if (problem !== undefined) throw new DiscoveryError(problem.kind, problem.message);
     return identity;

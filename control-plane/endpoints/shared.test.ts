@@ -4,12 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
+import { ServiceKeySchema, ServiceSnapshotSchema } from "#sluice/discovery/v1/snapshot_pb.ts";
 import { RegistrySchema } from "#sluice/model/v1/registry_pb.ts";
 import { DiscoverySchema } from "#sluice/model/v1/upstream_pb.ts";
 
+import { keyText } from "../../discovery/source.ts";
 import { snapshotOf } from "../../discovery/testing/scripted-source.ts";
 import { startPostgres, type TestPostgres } from "../../test/support/postgres.ts";
 import { waitFor } from "../../test/support/wait.ts";
@@ -164,4 +166,42 @@ test("a registry that falls to this replica while it ends is not watched any mor
   answered.resolve();
   await closed;
   expect(supervisors()[0]).toBe(before[0]);
+});
+
+test("while a database doesn't answer, whoever follows doesn't say that what it serves is fresh", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "sluice-shared-"));
+  cleanups.push(() => rm(dataDir, { recursive: true }));
+  const key = { service: "orders", namespace: "", group: "", cluster: "" };
+  let isAway = false;
+  const rows = await openRows((made) => ({
+    async claim(wanted, self, ttlMs) {
+      if (isAway) throw new Error("the database is away");
+      return await made.claim(wanted, self, ttlMs);
+    },
+  }));
+  const wanted = [{ registry: "g/files", info: JSON.stringify({ identity: { version: "1", clusterIdentity: "" } }) }];
+  // Another replica, which never says anything again; its time to live is longer than the test.
+  await rows.claim(wanted, "other", 3_600_000);
+  const snapshot = toBinary(ServiceSnapshotSchema, snapshotOf("orders", ["10.0.0.1"]));
+  await rows.write(
+    "other",
+    [{ registry: "g/files", service: keyText(create(ServiceKeySchema, key)), bytes: snapshot }],
+    [],
+  );
+  const endpoints = new Endpoints({
+    ...{ dataDir, log: { info: () => {}, warn: () => {} } },
+    shared: new SharedEndpoints(rows),
+  });
+  cleanups.push(() => endpoints.close());
+  await endpoints.start();
+  const file = { path: join(dataDir, "services.yaml") };
+  endpoints.setRegistry("g", "files", create(RegistrySchema, { name: "files", kind: { case: "file", value: file } }));
+  endpoints.setService("g", "a", new Map([["x", create(DiscoverySchema, { registry: "files", service: "orders" })]]));
+  const state = () =>
+    [...endpoints.registries()].flatMap(({ supervisor }) => supervisor.report(create(ServiceKeySchema, key))?.state)[0];
+  await waitFor("what the other found", () => state() === "fresh");
+  isAway = true;
+  await waitFor("the doubt", () => state() === "stale");
+  isAway = false;
+  await waitFor("the end of the doubt", () => state() === "fresh");
 });

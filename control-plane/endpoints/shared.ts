@@ -61,6 +61,8 @@ export class SharedEndpoints {
   /** Deleted registries whose rows are still there. */
   readonly #dropped = new Set<string>();
   #watchers = new Map<string, { readonly holder: string; readonly info: string }>();
+  /** When the first question since the last answer about who watches was asked; undefined: the last one was answered. */
+  #unansweredSinceMs: number | undefined;
   readonly #found = new Map<string, { readonly version: number; readonly snapshot: ServiceSnapshot }>();
   /** Services that this replica watched and nobody wants: what was found is on its way out, and nothing to begin anew with. */
   readonly #withdrawn = new Set<string>();
@@ -111,6 +113,11 @@ export class SharedEndpoints {
   /** Who watches it, and what they say of it; undefined while nobody does. */
   watcher(registry: string): { readonly holder: string; readonly info: string } | undefined {
     return this.#watchers.get(registry);
+  }
+
+  /** Whether the others may have found something else for so long that it is not known any more what they serve. */
+  get isDeaf(): boolean {
+    return this.#unansweredSinceMs !== undefined && performance.now() - this.#unansweredSinceMs > HOLD_MS;
   }
 
   /** What is served of a service; undefined if it was never found. */
@@ -171,11 +178,13 @@ export class SharedEndpoints {
     while (!signal.aborted) {
       const wake = new AbortController();
       this.#claimNow = () => wake.abort();
+      this.#unansweredSinceMs ??= performance.now();
       try {
         // Before it is claimed, if it came back at once: else what is found then would be deleted with what was before.
         await this.#dropRows();
         const wanted = [...this.#wanted].map((registry) => ({ registry, info: this.#describe(registry) }));
         this.#take(await this.#rows.claim(wanted, this.holder, HOLD_MS));
+        this.#unansweredSinceMs = undefined;
       } catch (error) {
         // Whoever watches goes on: nobody else could take over either.
         this.#failed(error);

@@ -1,6 +1,8 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
@@ -41,5 +43,25 @@ test("a file that can't be opened loses lines, says why, and is tried again", as
   await mkdir(join(folder, "not-yet"));
   file.write("kept");
   await waitFor("the line", async () => (await readFile(path, "utf8")) === "kept\n");
+  await file.close();
+});
+
+test("reopen() is done when what was being written to the file of before is in there", async () => {
+  // Nothing can be written to a pipe before somebody reads from it.
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  const file = new LogFile(path, () => {});
+  file.write("old");
+  await setImmediate();
+  let isDone = false;
+  const reopened = (async () => {
+    await file.reopen();
+    isDone = true;
+  })();
+  await setImmediate();
+  expect(isDone).toBe(false);
+  // It ends when the file is let go.
+  expect(await readFile(path, "utf8")).toBe("old\n");
+  await reopened;
   await file.close();
 });

@@ -19,7 +19,8 @@ export class LogFile {
   #waitingChars = 0;
   #descriptor: number | undefined;
   #busy = false;
-  #reopen = false;
+  /** Those who wait for the file to be let go. */
+  #reopening: (() => void)[] = [];
   #closed: (() => void) | undefined;
   /** Lines that were dropped, because the disk did not keep up or could not be written. */
   dropped = 0;
@@ -45,10 +46,10 @@ export class LogFile {
     setImmediate(() => this.#flush());
   }
 
-  /** Opens the file anew before the next write, after it was moved away. */
-  reopen(): void {
+  /** Opens the file anew before the next write, after it was moved away. Resolves when nothing more will be written to the one of before. */
+  async reopen(): Promise<void> {
     // At once where nothing is being written: the next line may be long in coming, and what was deleted takes its room until then.
-    if (this.#busy) this.#reopen = true;
+    if (this.#busy) await new Promise<void>((resolve) => this.#reopening.push(resolve));
     else this.#closeFile();
   }
 
@@ -63,6 +64,7 @@ export class LogFile {
 
   #flush(): void {
     const lines = this.#lines;
+    this.#letGo();
     if (lines.length === 0) {
       this.#busy = false;
       this.#closed?.();
@@ -70,8 +72,6 @@ export class LogFile {
     }
     this.#lines = [];
     this.#waitingChars = 0;
-    if (this.#reopen) this.#closeFile();
-    this.#reopen = false;
     const bytes = Buffer.from(`${lines.join("\n")}\n`);
     if (this.#descriptor !== undefined) {
       this.#append(this.#descriptor, bytes, lines.length);
@@ -96,9 +96,16 @@ export class LogFile {
   #lose(error: Error, lines: number): void {
     this.dropped += lines;
     this.#closeFile();
+    this.#letGo();
     this.#failed(error);
     if (this.#closed === undefined) setTimeout(() => this.#flush(), RETRY_MS).unref();
     else this.#closed();
+  }
+
+  /** Nothing is being written. */
+  #letGo(): void {
+    if (this.#reopening.length > 0) this.#closeFile();
+    for (const resolve of this.#reopening.splice(0)) resolve();
   }
 
   #closeFile(): void {

@@ -38,8 +38,8 @@ export interface Reports {
   readonly services: readonly PortService[];
   readonly loads: Loads;
   readonly rateLimits: RateLimits;
-  /** Opens log files anew, after they were moved away. */
-  reopenLogs(): void;
+  /** Opens log files anew, after they were moved away. Resolves when nothing more will be written to those of before. */
+  reopenLogs(): Promise<void>;
   /** Writes what waits to be written. */
   close(): Promise<void>;
 }

@@ -80,7 +80,8 @@ export class RolloutRecord {
   readonly #participants = new Map<string, Participant>();
   /** How many of them owe an answer: asked for at each step of each. */
   #owing = 0;
-  readonly #acceptedMs: number[] = [];
+  /** How long each data plane took, the last time that it accepted. */
+  readonly #acceptedMs = new Map<string, number>();
 
   constructor(group: string, { objects, ...revisions }: Published, startMs: number) {
     this.group = group;
@@ -102,7 +103,7 @@ export class RolloutRecord {
 
   /** How long data planes took to accept, from the beginning, in ascending order. */
   acceptedMs(): readonly number[] {
-    return this.#acceptedMs.toSorted((a, b) => a - b);
+    return [...this.#acceptedMs.values()].sort((a, b) => a - b);
   }
 
   /**
@@ -114,7 +115,9 @@ export class RolloutRecord {
     const { publication } = this;
     if (publication === undefined || this.isOver) return false;
     const before = this.#participants.get(nodeId)?.progress;
-    if (before === "accepted" || before === "refused") return false;
+    if (before === "refused") return false;
+    // One that accepted and comes back with what it had before, as from its disk after a crash, has it to get again.
+    if (before === "accepted" && (outstanding === undefined || outstanding.unanswered > publication)) return false;
     let progress: NodeProgress;
     if (outstanding === undefined) progress = "left";
     else if (outstanding.unanswered > publication) progress = "accepted";
@@ -123,7 +126,8 @@ export class RolloutRecord {
     if (before === undefined && (progress === "accepted" || progress === "left")) return false;
     if (before === progress) return false;
     this.#set(nodeId, progress);
-    if (progress === "accepted") this.#acceptedMs.push(nowMs - this.startMs);
+    if (progress === "accepted") this.#acceptedMs.set(nodeId, nowMs - this.startMs);
+    else this.#acceptedMs.delete(nodeId);
     return true;
   }
 

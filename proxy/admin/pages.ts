@@ -74,11 +74,9 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
   },
   "/reopen_logs": {
     method: "POST",
-    help: "open the access logs' files anew, after a rotation",
-    answer: (source) => {
-      source.reopenLogs();
-      return text("OK");
-    },
+    help: "open the access logs' files anew, after a rotation; OK: nothing more is written to those of before",
+    answer: async (source) =>
+      (await source.reopenLogs()) ? text("OK") : text("a file of before may still be written to; try again", 503),
   },
   "/server_info": {
     method: "GET",
@@ -100,14 +98,7 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
     help: "change the number of worker threads (?count=N)",
     answer: (source, query) => {
       const count = Number(query.get("count") ?? "");
-      switch (source.setWorkers(count)) {
-        case "ok":
-          return text("OK");
-        case "invalid":
-          return text("count must be a number of workers, at least 1", 400);
-        case "busy":
-          return text("a hot restart is under way; try again", 503);
-      }
+      return source.setWorkers(count) ? text("OK") : text("count must be a number of workers, at least 1", 400);
     },
   },
 };

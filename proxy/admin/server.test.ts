@@ -15,8 +15,10 @@ import type { AdminSource, ServerState } from "./source.ts";
 
 const log = pino({ level: "silent" });
 let state: ServerState = "LIVE";
+let isHandingOver = false;
 let drained = 0;
 let reopened = 0;
+let isReopened = Promise.resolve(true);
 
 const messages = {
   CDS: cluster("a"),
@@ -69,7 +71,8 @@ const source: AdminSource = {
     { kind: "counter", name: "cluster.a.upstream_rq_total", metric: "y", tags: [], value: 5 },
     { kind: "gauge", name: "cluster.a.upstream_rq_active", metric: "z", tags: [], value: 0 },
   ],
-  setWorkers: (count) => (count === 3 ? "ok" : "invalid"),
+  setWorkers: (count) => count === 3,
+  isHandingOver: () => isHandingOver,
   failHealth: (failed) => {
     state = failed ? "DRAINING" : "LIVE";
   },
@@ -78,6 +81,7 @@ const source: AdminSource = {
   },
   reopenLogs: () => {
     reopened++;
+    return isReopened;
   },
 };
 
@@ -122,6 +126,8 @@ test("what changes something takes POST only, what reads takes GET and HEAD", as
   expect(await get("/reopen_logs")).toMatch(/^405 /);
   expect(await get("/reopen_logs", "POST")).toBe("200 OK\n");
   expect(reopened).toBe(1);
+  isReopened = Promise.resolve(false);
+  expect(await get("/reopen_logs", "POST")).toMatch(/^503 .*may still be written to/);
   expect(await get("/workers?count=3", "POST")).toBe("200 OK\n");
   expect(await get("/workers?count=x", "POST")).toMatch(/^400 /);
   expect(await get("/healthcheck/fail")).toMatch(/^405 /);
@@ -160,6 +166,15 @@ test.each<[string, Record<string, string>, number]>([
   expect(await statusOf("/ready", "GET", headers)).toBe(status);
   expect(await statusOf("/drain_listeners", "POST", headers)).toBe(status);
   expect(drained - before).toBe(status === 200 ? 1 : 0);
+});
+
+test("what only one of two processes would hear is refused while one takes over from the other", async () => {
+  isHandingOver = true;
+  for (const path of ["/drain_listeners", "/healthcheck/fail", "/healthcheck/ok", "/reopen_logs", "/workers?count=3"]) {
+    expect(await get(path, "POST")).toBe("503 a hot restart is under way; try again\n");
+  }
+  expect(await get("/ready")).toBe("200 LIVE\n");
+  isHandingOver = false;
 });
 
 test.each(["/nothing", "/__proto__", "/constructor", "/ready/"])("%s is not found", async (path) => {

@@ -74,6 +74,7 @@ async function answer(request: IncomingMessage, source: AdminSource): Promise<Pa
   // As in Envoy a path that changes something takes POST only, so that no link and no image changes it.
   if (method !== endpoint.method)
     return text(`Method ${request.method} not allowed, ${endpoint.method} required.`, 405);
+  if (method === "POST" && source.isHandingOver()) return text("a hot restart is under way; try again", 503);
   return endpoint.answer(source, url.searchParams);
 }
 

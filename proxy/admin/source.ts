@@ -42,6 +42,8 @@ export interface AdminSource {
   /** Ms of performance.now() at the start of the process. */
   readonly startedAt: number;
   state(): ServerState;
+  /** Whether another process is about to take over, or this one is: what one of them is told now, the other would not know. */
+  isHandingOver(): boolean;
   active(type: ResourceType): ReadonlyMap<string, Resource>;
   refused(type: ResourceType): ReadonlyMap<string, RefusedVersion>;
   /** Fails when a worker doesn't answer in time. */
@@ -52,8 +54,8 @@ export interface AdminSource {
   failHealth(failed: boolean): void;
   /** Closes the listeners and lets connections come to their end. */
   drainListeners(): void;
-  /** Changes the number of worker threads. "invalid": there can't be so many; "busy": not now, a successor is about to take over. */
-  setWorkers(count: number): "ok" | "invalid" | "busy";
-  /** Has the files of access logs opened anew, after they were rotated. */
-  reopenLogs(): void;
+  /** Changes the number of worker threads. False: there can't be so many. */
+  setWorkers(count: number): boolean;
+  /** Has the files of access logs opened anew, after they were rotated. False: some of before may still be written to. */
+  reopenLogs(): Promise<boolean>;
 }

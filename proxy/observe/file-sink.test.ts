@@ -1,7 +1,10 @@
 /** Access log files: blocks, rotation, and disks that do not keep up. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
@@ -41,11 +44,31 @@ test("after reopen() lines go to a new file", async () => {
   sinks.sink(path).write("old\n");
   await expect.poll(() => readFileSync(path, "utf8")).toBe("old\n");
   renameSync(path, `${path}.1`);
-  sinks.reopen();
+  await sinks.reopen();
   sinks.sink(path).write("new\n");
   await sinks.close();
   expect(readFileSync(path, "utf8")).toBe("new\n");
   expect(readFileSync(`${path}.1`, "utf8")).toBe("old\n");
+});
+
+test("reopen() is done when what was being written to the file of before is in there", async () => {
+  // Nothing can be written to a pipe before somebody reads from it.
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  const sink = new FileSink(path);
+  const old = `${"x".repeat(100_000)}\n`;
+  sink.write(old);
+  let isDone = false;
+  const reopened = (async () => {
+    await sink.reopen();
+    isDone = true;
+  })();
+  await setImmediate();
+  expect(isDone).toBe(false);
+  // It ends when the sink has let go of it.
+  expect(await readFile(path, "utf8")).toBe(old);
+  await reopened;
+  await sink.close();
 });
 
 test("what does not fit into memory is dropped and counted", async () => {

@@ -47,7 +47,8 @@ export class FileSink implements Outlet {
   #waiting = 0;
   #descriptor: number | undefined;
   #busy = false;
-  #reopen = false;
+  /** Those who wait for the file to be let go. */
+  #reopening: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #idle: (() => void)[] = [];
   /** Lines dropped since the start, because the disk did not keep up or could not be written. */
@@ -71,10 +72,10 @@ export class FileSink implements Outlet {
     else this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS).unref();
   }
 
-  /** Opens the file anew before the next block, for log rotation. */
-  reopen(): void {
+  /** Opens the file anew before the next block, for log rotation. Resolves when nothing more will be written to the one of before. */
+  async reopen(): Promise<void> {
     // At once where nothing is being written: the next line may be long in coming, and what was deleted takes its room until then.
-    if (this.#busy) this.#reopen = true;
+    if (this.#busy) await new Promise<void>((resolve) => this.#reopening.push(resolve));
     else this.#closeFile();
   }
 
@@ -125,10 +126,6 @@ export class FileSink implements Outlet {
     this.#blocks = [];
     this.#used = 0;
     this.#busy = true;
-    if (this.#reopen) {
-      this.#reopen = false;
-      this.#closeFile();
-    }
     // One write, so that the lines of workers don't mix; more than one block waits only where the disk is slow.
     const bytes = blocks.length === 1 ? (blocks[0] as Buffer) : Buffer.concat(blocks);
     const done = (pauseMs: number) => this.#done(chars, last, pauseMs);
@@ -164,6 +161,8 @@ export class FileSink implements Outlet {
     if (block.length === BLOCK_BYTES) this.#spare = block;
     const next = () => {
       this.#busy = false;
+      if (this.#reopening.length > 0) this.#closeFile();
+      for (const resolve of this.#reopening.splice(0)) resolve();
       if (this.#isDue || this.#idle.length > 0) this.#flush();
       else if (this.#lines !== "" || this.#blocks.length > 0) {
         this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS).unref();
@@ -200,9 +199,9 @@ export class LogSinks {
     return this.exporters.outlets.get(FILE + path, () => new FileSink(path));
   }
 
-  /** Opens all files anew, after they were moved away. */
-  reopen(): void {
-    for (const sink of this.#files()) sink.reopen();
+  /** Opens all files anew, after they were moved away. Resolves when nothing more will be written to those. */
+  async reopen(): Promise<void> {
+    await Promise.all(Array.from(this.#files(), (sink) => sink.reopen()));
   }
 
   /** Lines dropped by all of them since they were opened. */

@@ -79,6 +79,58 @@ test("the writer writes the last of many changes, one write at a time", async ()
   expect(written).toEqual([5]);
 });
 
+test("a write that fails is told once, and tried again though nothing changes, at the end at the latest", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    const failures: unknown[] = [];
+    let fails = true;
+    let [tried, written] = [0, 0];
+    const writer = new SnapshotWriter(
+      async () => {
+        tried++;
+        if (fails) throw new Error("disk full");
+        written++;
+      },
+      (error) => failures.push(error),
+    );
+    writer.changed();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(tried).toBeGreaterThan(2);
+    expect(failures).toHaveLength(1);
+    fails = false;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(written).toBe(1);
+    fails = true;
+    writer.changed();
+    await writer.flush();
+    expect(failures).toHaveLength(2);
+    fails = false;
+    await writer.flush();
+    expect(written).toBe(2);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("while another process has the file nothing is written; what changed meanwhile is, once it is given back", async () => {
+  const written: number[] = [];
+  let state = 1;
+  const writer = new SnapshotWriter(
+    async () => void written.push(state),
+    () => {},
+  );
+  writer.changed();
+  await writer.write();
+  await writer.hold();
+  state = 2;
+  writer.changed();
+  await writer.flush();
+  expect(written).toEqual([1]);
+  writer.release();
+  await writer.flush();
+  expect(written).toEqual([1, 2]);
+});
+
 test("a write that fails is told, and the next change tries again", async () => {
   const failures: unknown[] = [];
   let fails = true;

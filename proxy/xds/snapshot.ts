@@ -145,8 +145,8 @@ const PAUSE_MS_MAX = 10_000;
 const PAUSE_PER_WRITE = 20;
 
 /**
- * Keeps the file up to date: writes soon after a change, at most once in a second, the last state always. Failures to write are told
- * and tried again with the next change.
+ * Keeps the file up to date: writes soon after a change, at most once in a second, the last state always. What could not be written is tried
+ * again; it is told once, however often it is met in a row.
  */
 export class SnapshotWriter {
   readonly #write: () => Promise<void>;
@@ -154,6 +154,10 @@ export class SnapshotWriter {
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #dirty = false;
+  /** Another process has the file. */
+  #isHeld = false;
+  /** What was told of the last write; empty if it succeeded. */
+  #told = "";
 
   /** `write` saves what is current when it is called. */
   constructor(write: () => Promise<void>, failed: (error: unknown) => void) {
@@ -164,39 +168,73 @@ export class SnapshotWriter {
   /** Something changed. */
   changed(): void {
     this.#dirty = true;
-    if (this.#timer === undefined && this.#writing === undefined) this.#schedule(PAUSE_MS_MIN);
+    if (this.#timer === undefined && this.#writing === undefined && !this.#isHeld) this.#schedule(PAUSE_MS_MIN);
+  }
+
+  /** Writes what is not yet written, and goes on. */
+  async write(): Promise<void> {
+    await this.flush();
+    if (this.#dirty) this.changed();
   }
 
   /** Writes what is not yet written; afterwards nothing is under way. */
   async flush(): Promise<void> {
+    await this.#idle();
+    if (!this.#dirty || this.#isHeld) return;
+    this.#begin();
+    await this.#idle();
+  }
+
+  /** Leaves the file to another process: of two that write, the one that knows less might be the last. */
+  async hold(): Promise<void> {
+    this.#isHeld = true;
+    await this.#idle();
+  }
+
+  /** The file is this one's from now on. */
+  release(): void {
+    this.#isHeld = false;
+    if (this.#dirty) this.changed();
+  }
+
+  /** Resolves when nothing is being written, nor will be before something changes. */
+  async #idle(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#writing;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#dirty) await this.#run();
   }
 
   #schedule(ms: number): void {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      const startedAt = performance.now();
-      this.#writing = this.#run().finally(() => {
-        this.#writing = undefined;
-        if (!this.#dirty) return;
-        const pauseMs = PAUSE_PER_WRITE * (performance.now() - startedAt);
-        this.#schedule(Math.min(Math.max(PAUSE_MS_MIN, pauseMs), PAUSE_MS_MAX));
-      });
+      this.#begin();
     }, ms);
     this.#timer.unref();
+  }
+
+  #begin(): void {
+    const startedAt = performance.now();
+    this.#writing = this.#run().finally(() => {
+      this.#writing = undefined;
+      if (!this.#dirty || this.#isHeld) return;
+      const pauseMs = this.#told === "" ? PAUSE_PER_WRITE * (performance.now() - startedAt) : PAUSE_MS_MAX;
+      this.#schedule(Math.min(Math.max(PAUSE_MS_MIN, pauseMs), PAUSE_MS_MAX));
+    });
   }
 
   async #run(): Promise<void> {
     this.#dirty = false;
     try {
       await this.#write();
+      this.#told = "";
     } catch (error) {
-      this.#failed(error);
+      // What is accepted may be the last change for weeks.
+      this.#dirty = true;
+      const text = String(error);
+      if (text !== this.#told) this.#failed(error);
+      this.#told = text;
     }
   }
 }

@@ -115,6 +115,36 @@ test("the proxy goes on without its control plane, and starts without it", async
   expect(await status("/old")).toBe(404);
 });
 
+test("a successor that no control plane answers serves by what was accepted a moment before", {
+  timeout: 900_000,
+}, async () => {
+  const dir = await temporaryDir();
+  cleanups.push(() => dir.remove());
+  const upstream = await startUpstream("only");
+  cleanups.push(() => upstream.close());
+  const port = await freePort();
+  const plane = await controlPlane(join(dir.path, "data"));
+  const applied = await applyText(plane, dir.path, gatewayFile(port, upstream.port, "/old"));
+  expect(applied.stderr).toBe("");
+  const { program } = await startProxy(plane.xdsPort, { data: join(dir.path, "proxy") });
+  cleanups.push(() => program.stop("SIGKILL"));
+  const status = async (path: string) => (await ask(port, { path })).status;
+  await waitFor("traffic", async () => (await status("/old")) === 200);
+  await waitFor("its route on the disk", async () => {
+    const loaded = await loadSnapshot(join(dir.path, "proxy/proxy/px-1.snapshot"), "default");
+    return loaded.kind === "loaded" && loaded.resources.some(({ bytes }) => Buffer.from(bytes).includes("/old"));
+  });
+
+  const services = await client(plane);
+  const upstreams = [{ name: "default", nodes: [{ host: "127.0.0.1", port: upstream.port }] }];
+  await services.updateService({ service: { name: "only", upstreams, routes: [{ name: "one", paths: ["/new"] }] } });
+  await waitFor("the change", async () => (await status("/new")) === 200);
+  await plane.program.stop("SIGKILL");
+  program.child.kill("SIGHUP");
+  await waitFor("the successor to be alone", () => program.stderr.includes("proxy stopped"), 180_000);
+  expect([await status("/new"), await status("/old")]).toEqual([200, 404]);
+});
+
 async function applyText(plane: ControlPlane, dir: string, text: string) {
   const file = join(dir, "gateway.yaml");
   await writeFile(file, text);

@@ -95,6 +95,18 @@ test("SIGHUP starts a successor that takes over without a lost request, again an
   expect((await info()).uptime_all_epochs).toBeDefined();
 }, 900_000);
 
+test("what is asked while a successor takes over is refused, or true of the successor", async () => {
+  const [serving, from] = [program.stderr.split("the successor serves").length, program.stderr.length];
+  program.child.kill("SIGHUP");
+  await waitFor("its start", () => program.stderr.slice(from).includes('"successor":'), START_MS_MAX);
+  const failed = await ask(adminPort, { method: "POST", path: "/healthcheck/fail" });
+  await waitFor("it to serve", () => program.stderr.split("the successor serves").length > serving, START_MS_MAX);
+  await waitFor("the process before it to stop", () => program.stderr.slice(from).includes("proxy stopped"));
+  const { body } = await ask(adminPort, { path: "/ready" });
+  expect([failed.status, body]).toEqual(failed.status === 200 ? [200, "DRAINING\n"] : [503, "LIVE\n"]);
+  await ask(adminPort, { method: "POST", path: "/healthcheck/ok" });
+});
+
 test("a SIGHUP that comes while a successor takes over is not forgotten", async () => {
   const count = () => program.stderr.split("the successor serves").length;
   const [before, asked] = [count(), load()];

@@ -1,5 +1,8 @@
 /** `sluice apply --wait` and `sluice status NODE`, as operators and pipelines see them. */
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
 import { afterAll, expect, test } from "vitest";
@@ -7,7 +10,7 @@ import { stringify } from "yaml";
 
 import { resourceType } from "#proto/resource-types.ts";
 
-import { testToken } from "../support/control-plane.ts";
+import { startControlPlane, testToken } from "../support/control-plane.ts";
 import { aService, startRolloutRig, type RolloutRig } from "../support/rollout-rig.ts";
 import { waitFor } from "../support/wait.ts";
 import type { Answer } from "../support/xds-client.ts";
@@ -93,6 +96,44 @@ test("apply --wait whose control plane goes away says so, and that the revision 
   const lost = await waiting;
   expect(lost.stderr).toMatch(/revision \d+ was applied, and the control plane was lost/);
   expect(lost.code).toBe(4);
+});
+
+test("apply --wait of a control plane that begins anew behind the write says that nothing is known, and doesn't succeed", async () => {
+  const dataDirectory = join(directory.path, "began-anew");
+  let plane = await startControlPlane({ dataDirectory });
+  const relay = createServer((asked, answered) => {
+    const pass = async () => {
+      if (asked.url?.endsWith("/WatchRollout")) {
+        await plane.close();
+        plane = await startControlPlane({ dataDirectory });
+      }
+      const { hostname, port } = new URL(plane.url);
+      const { method, headers, url: path } = asked;
+      const passed = request({ hostname, port, path, method, headers }, (answer) => {
+        answered.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(answered);
+      });
+      asked.pipe(passed);
+    };
+    void pass();
+  });
+  relay.listen(0, "127.0.0.1");
+  await once(relay, "listening");
+  const env = { SLUICE_SERVER: `http://127.0.0.1:${(relay.address() as AddressInfo).port}`, SLUICE_TOKEN: testToken };
+  try {
+    const path = await fileOf("anew.yaml", [aService("pay")]);
+    const applied = await sluice(["apply", "-f", path, "--wait"], env);
+    expect(applied.stderr).toContain("nothing is known of the rollout of revision");
+    expect(applied.code).toBe(4);
+    // What was there before is nobody's success or failure.
+    const unchanged = await sluice(["apply", "-f", path, "--wait"], env);
+    expect(unchanged.stderr).toContain("nothing is known of the rollout of revision");
+    expect(unchanged.code).toBe(0);
+  } finally {
+    relay.close();
+    relay.closeAllConnections();
+    await plane.close();
+  }
 });
 
 test("a watch of a data plane's resources tells what changes, and that it left", async () => {

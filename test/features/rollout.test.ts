@@ -60,6 +60,29 @@ test("data planes that don't answer are waited for; who comes meanwhile joins, a
   expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ nodes: 3, accepted: 2, left: 1 }] });
 });
 
+test("a data plane that accepted, and comes back without it, has it to accept again", async () => {
+  await using rig = await startRolloutRig();
+  await rig.apply({ services: [aService("pay")] });
+  let answer: Answer = "ack";
+  const slow = await rig.dataPlane("slow", () => answer);
+  const quick = await rig.dataPlane("quick");
+  answer = "none";
+  const revision = await rig.apply({ services: [aService("pay", "/v2")] });
+  await rig.rolloutIs(revision, ({ groups }) => groups[0]?.accepted === 1);
+  quick.close();
+  let answerOfRoutes: Answer = "none";
+  const again = await rig.dataPlane("quick", (type) => (type === "RDS" ? answerOfRoutes : "ack"));
+  await rig.rolloutIs(revision, ({ groups }) => groups[0]?.accepted === 0);
+  answer = "ack";
+  slow.answer(await slow.offered());
+  const waiting = await rig.rolloutIs(revision, ({ groups }) => groups[0]?.accepted === 1);
+  expect(waiting.state).toBe(RolloutState.IN_PROGRESS);
+  answerOfRoutes = "ack";
+  again.answer(await again.offered());
+  const rollout = await rig.rolloutIs(revision, isOver);
+  expect(rollout).toMatchObject({ state: RolloutState.COMPLETE, groups: [{ nodes: 2, accepted: 2 }] });
+});
+
 test("a watch tells a rollout until it is over", async () => {
   await using rig = await startRolloutRig();
   await rig.apply({ services: [aService("pay")] });

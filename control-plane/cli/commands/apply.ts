@@ -32,7 +32,8 @@ export async function apply(options: ApplyOptions, terminal: Terminal): Promise<
   if (options.output === "table") await show(options, response, source, false, terminal);
   // Nothing was ever written: there is nothing to roll out.
   if (response.revision === 0n) return exitCode.ok;
-  const { code, rollout } = await followRollout(response.revision, { ...options, source }, terminal);
+  const isNew = response.changes.length > 0;
+  const { code, rollout } = await followRollout(response.revision, { ...options, source, isNew }, terminal);
   if (options.output !== "table") {
     await print(terminal, options.output, { ...plainOf(response), rollout }, () => "");
   }

@@ -15,6 +15,8 @@ export interface FollowOptions extends GlobalOptions {
   readonly waitMs?: number;
   /** Where the user wrote what is rolled out. */
   readonly source?: GatewaySource;
+  /** Whether the user's write made the revision; else it is one that was there before. */
+  readonly isNew?: boolean;
 }
 
 /**
@@ -50,8 +52,10 @@ export async function followRollout(
   });
   progress.end();
   if (unknown !== undefined) {
-    terminal.err(`${terminal.styleError("yellow", "!")} ${unknown}; sluice status shows how data planes stand`);
-    return { code: exitCode.ok, rollout: undefined };
+    // The control plane began anew behind the write, or others came in between: who waits for what he wrote has no answer.
+    const [color, mark] = options.isNew === true ? (["red", "error:"] as const) : (["yellow", "!"] as const);
+    terminal.err(`${terminal.styleError(color, mark)} ${unknown}; sluice status shows how data planes stand`);
+    return { code: options.isNew === true ? exitCode.late : exitCode.ok, rollout: undefined };
   }
   const rollout = last && toPlain(RolloutSchema, last);
   if (isLost) {
