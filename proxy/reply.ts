@@ -55,8 +55,14 @@ export const replies = {
   idleRequest: reply(408, "stream_idle_timeout", "SI", "stream timeout"),
   /** The stream was idle while its response was awaited. */
   idleResponse: reply(504, "stream_idle_timeout", "SI", "stream timeout"),
-  streamDuration: {
+  /** The stream took too long while its request was still coming in. */
+  longRequest: {
     ...reply(408, "max_duration_timeout", undefined, "downstream duration timeout"),
+    grpcStatus: DEADLINE_EXCEEDED,
+  },
+  /** The stream took too long while its response was awaited. */
+  longResponse: {
+    ...reply(504, "max_duration_timeout", undefined, "downstream duration timeout"),
     grpcStatus: DEADLINE_EXCEEDED,
   },
   responseTimeout: reply(504, "response_timeout", "UT", "upstream request timeout"),

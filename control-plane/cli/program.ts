@@ -61,7 +61,7 @@ const nodeIdOption = () =>
   valued("--node-id <id>", "the data plane's name in `sluice status` (default: the host's name)", "SLUICE_NODE_ID");
 
 const workersOption = () =>
-  valued("--workers <n>", "the proxy's threads (default: one for each core)", "SLUICE_WORKERS").argParser(
+  valued("--workers <n>", "the proxy's threads (default: one for each core, at most 8)", "SLUICE_WORKERS").argParser(
     integer(1, 256),
   );
 

@@ -17,23 +17,41 @@ const plain = new Set(
   ),
 );
 
+interface Argument {
+  /** What both data planes know. */
+  readonly known: RegExp;
+  /** Whether a length may follow. */
+  readonly hasLength: boolean;
+}
+
+const headers: Argument = { known: /^[^?]+(?:\?[^?]+)?$/, hasLength: true };
+
 /** Those that take an argument in brackets. */
-const withArgument = new Set(["REQ", "RESP", "TRAILER", "START_TIME", "ENVIRONMENT", "GRPC_STATUS"]);
+const withArgument: ReadonlyMap<string, Argument> = new Map([
+  ["REQ", headers],
+  ["RESP", headers],
+  ["TRAILER", headers],
+  ["ENVIRONMENT", { known: /^.+$/, hasLength: true }],
+  ["GRPC_STATUS", { known: /^(?:CAMEL_STRING|SNAKE_STRING|NUMBER)$/, hasLength: false }],
+  ["START_TIME", { known: /^(?:[^%]|%(?:[YmdHMSsfFTzZ]|E3S|[369]f))+$/, hasLength: false }],
+]);
 
 /**
  * What is wrong with a text of command operators, or undefined. A data plane that finds one that it doesn't know refuses the whole
  * resource, with everything else that is in it.
  */
 export function formatStringProblem(text: string): string | undefined {
-  // "%%" is a percent sign; anything else that begins with "%" must be an operator, with an optional length at its end.
+  // "%%" is a percent sign; anything else that begins with "%" must be an operator. An argument may hold percent signs of its own: START_TIME(%Y).
   const rest = text.replaceAll(
-    /%%|%([A-Z_0-9]+)(\([^()%]+\))?(?::\d{1,5})?%/g,
-    (whole, name?: string, argument?: string) => {
+    /%%|%([A-Z_0-9]+)(?:\(([^()]+)\))?(:\d{1,5})?%/g,
+    (whole, name?: string, argument?: string, length?: string) => {
       if (name === undefined) return "";
-      return (argument === undefined ? plain : withArgument).has(name) ? "" : whole;
+      if (argument === undefined) return plain.has(name) && length === undefined ? "" : whole;
+      const operator = withArgument.get(name);
+      return operator?.known.test(argument) === true && (operator.hasLength || length === undefined) ? "" : whole;
     },
   );
-  const wrong = /%[^%]*%?/.exec(rest)?.[0];
+  const wrong = /%[^%(]*(?:\([^)]*\)[^%]*)?%?/.exec(rest)?.[0];
   if (wrong === undefined) return undefined;
   return `${quoted(wrong)} is no command operator that data planes know; a percent sign is written "%%"`;
 }

@@ -1,9 +1,7 @@
-import { isIPv6 } from "node:net";
-
 import type { GatewayGroup, Listener } from "#sluice/model/v1/gateway_group_pb.ts";
 
 import { checkCollectors } from "./collector.ts";
-import { isIpAddress } from "./hosts.ts";
+import { canonicalAddress, isIpAddress } from "./hosts.ts";
 import { checkListenerTls } from "./listener-tls.ts";
 import { checkFormats } from "./formats.ts";
 import { checkUniqueNames } from "./names.ts";
@@ -60,11 +58,7 @@ const addressOf = (listener: Listener) => listener.address || ADDRESS_DEFAULT;
 /** Whether two listeners can't be bound at once: one port, and the same address or one that stands for all. */
 function overlaps(a: Listener, b: Listener): boolean {
   if (a.port !== b.port || a.port === 0) return false;
-  const [left, right] = [canonical(addressOf(a)), canonical(addressOf(b))];
+  const [left, right] = [canonicalAddress(addressOf(a)), canonicalAddress(addressOf(b))];
   // On Linux "::" takes IPv4 as well, unless told otherwise.
   return left === right || [left, right].some((address) => address === "0.0.0.0" || address === "::");
 }
-
-/** One spelling per address: URL parsing compresses IPv6 (RFC 5952). */
-const canonical = (address: string) =>
-  isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;

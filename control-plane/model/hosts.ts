@@ -1,5 +1,5 @@
 /** Hosts: what services answer to ("*.example.com"), and what nodes are reached by (DNS names and IP addresses). */
-import { isIP } from "node:net";
+import { isIP, isIPv6, SocketAddress } from "node:net";
 
 import { quoted } from "./problem.ts";
 
@@ -15,6 +15,10 @@ export function isDnsName(text: string): boolean {
 
 /** Whether text is an IPv4 or IPv6 address, without brackets or zone. */
 export const isIpAddress = (text: string): boolean => isIP(text) !== 0 && !text.includes("%");
+
+/** One spelling for each address: an IPv6 one as inet_ntop writes it (RFC 5952). Other text stays what it is. */
+export const canonicalAddress = (text: string): string =>
+  isIPv6(text) ? new SocketAddress({ address: text, family: "ipv6" }).address : text;
 
 /** The form in which hosts are compared and sent to data planes: DNS names know no case (RFC 4343). */
 export const normalHost = (host: string): string => host.toLowerCase();

@@ -6,11 +6,19 @@ import { unknown } from "./upstream-references.ts";
 import type { State } from "./validate.ts";
 
 /** Reports what is wrong with a listener's TLS, and the objects that it names. */
-export function checkListenerTls(group: string, { protocol, tls }: Listener, after: State, report: Report): void {
+export function checkListenerTls(
+  group: string,
+  { protocol, tls, http2 }: Listener,
+  after: State,
+  report: Report,
+): void {
   if (tls !== undefined && protocol !== ListenerProtocol.HTTPS) {
     report("tls", "not_applicable", "is for protocol https only; set that, or leave it out");
   }
   if (tls === undefined) return;
+  if (http2 === false && tls.alpn.includes("h2")) {
+    report("tls.alpn", "not_applicable", "offers h2, which http2: false forbids; leave one of them out");
+  }
   checkCertificates(group, tls, after, report);
   const ca = tls.clientValidation?.ca ?? "";
   if (ca !== "" && after.member("caCertificate", group, ca) === undefined) {

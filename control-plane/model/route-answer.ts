@@ -7,9 +7,15 @@ import { quoted, type Report } from "./problem.ts";
 const redirectStatuses = [0, 301, 302, 303, 307, 308];
 
 /** Reports what is wrong with a route that answers by itself, and with what stands beside that and has no effect. */
-export function checkAnswer({ answer, paths, upstream, websocket, timeouts }: Route, report: Report): void {
+export function checkAnswer(route: Route, report: Report): void {
+  const { answer, paths, upstream, websocket, timeouts, requestHeaders } = route;
   if (answer.case === undefined) return;
-  const unused = { upstream: upstream !== "", websocket, timeouts: timeouts !== undefined };
+  const unused = {
+    upstream: upstream !== "",
+    websocket,
+    timeouts: timeouts !== undefined,
+    requestHeaders: requestHeaders !== undefined,
+  };
   for (const [field, set] of Object.entries(unused)) {
     if (set) report(field, "not_applicable", `has no effect beside ${answer.case}, which answers without an upstream`);
   }
@@ -17,6 +23,9 @@ export function checkAnswer({ answer, paths, upstream, websocket, timeouts }: Ro
   const { scheme, host, port, path, prefix, stripQuery, status } = answer.value;
   const wrong = host === "" ? undefined : upstreamHostProblem(host);
   if (wrong !== undefined) report("redirect.host", "invalid_host", wrong);
+  if (port !== 0 && /:\d+$/.test(host)) {
+    report("redirect.port", "not_applicable", `${quoted(host)} names a port too; give only one of them`);
+  }
   if (!redirectStatuses.includes(status)) {
     report("redirect.status", "out_of_range", `${status} is no redirect; there are 301, 302, 303, 307 and 308`);
   }

@@ -22,13 +22,7 @@ export function checkUpstreamReferences(upstream: Upstream, group: string, after
     }
   }
   if (tls === undefined) return;
-  if (
-    discovery !== undefined &&
-    nodes.length === 0 &&
-    tls.verify !== false &&
-    tls.sni === "" &&
-    tls.subjectAltNames.length === 0
-  ) {
+  if (discovery !== undefined && tls.verify !== false && tls.sni === "" && tls.subjectAltNames.length === 0) {
     const right = "instances that are discovered have addresses only; set the server name that all of them answer to";
     report("tls.sni", "required", right);
   }

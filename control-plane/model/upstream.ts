@@ -20,6 +20,9 @@ export function checkUpstream(upstream: Upstream, report: Report): void {
   if (upstream.retries === 0 && upstream.retryOn.length > 0) {
     report("retryOn", "not_applicable", "has no effect without retries; set retries, or leave it out");
   }
+  if (upstream.retries === 0 && upstream.timeouts?.perTry !== undefined) {
+    report("timeouts.perTry", "not_applicable", "has no effect without retries; set retries, or leave it out");
+  }
   if (upstream.retryOn.includes(0))
     report("retryOn", "unknown_value", "lists a condition that says nothing; leave it out");
   if (upstream.tls !== undefined) checkTls(upstream.tls, upstream, report);
@@ -35,7 +38,16 @@ function checkUpstreamHost({ passHost, upstreamHost }: Upstream, report: Report)
   if (wrong !== undefined) report("upstreamHost", "invalid_host", wrong);
 }
 
+/** What data planes take as the sum of a priority's weights (Envoy, endpoint_components.proto). */
+const WEIGHTS_MAX = 0xffff_ffff;
+
 function checkNodes({ nodes }: Upstream, report: Report): void {
+  for (const [priority, ofPriority] of Map.groupBy(nodes, (node) => node.priority)) {
+    const sum = ofPriority.reduce((total, { weight = 1 }) => total + weight, 0);
+    if (sum <= WEIGHTS_MAX) continue;
+    const said = `the nodes of priority ${priority} weigh ${sum} together`;
+    report("nodes", "out_of_range", `${said}; data planes take ${WEIGHTS_MAX} at most`);
+  }
   const first = new Map<string, number>();
   for (const [at, { host, port }] of nodes.entries()) {
     const wrong = host === "" ? undefined : nodeHostProblem(host);
@@ -65,6 +77,9 @@ function checkTls(tls: UpstreamTls, { nodes }: Upstream, report: Report): void {
   for (const [at, name] of tls.subjectAltNames.entries()) {
     if (name === "" || isDnsName(name) || isIpAddress(name)) continue;
     report(`tls.subjectAltNames[${at}]`, "invalid_host", `${quoted(name)} is neither a DNS name nor an IP address`);
+  }
+  if (tls.verify === false && tls.subjectAltNames.length > 0) {
+    report("tls.subjectAltNames", "not_applicable", "is not used with verify: false; set verify, or leave it out");
   }
   checkCaCertificates(tls, report);
 }

@@ -190,9 +190,12 @@ test("what discovery says fits the kind of its registry", () => {
   expect(discovered({ registry: "r", service: "a" }, consul, { nodes: [{ host: "name.test", port: 1 }] })).toEqual([
     expect.stringContaining(".upstreams[0].nodes[0].host invalid_host"),
   ]);
-  expect(discovered({ registry: "r", service: "a" }, consul, { tls: {} })).toEqual([
-    expect.stringContaining(".upstreams[0].tls.sni required"),
-  ]);
+  // The addresses of nodes beside it are none that instances' certificates are for.
+  for (const nodes of [[], [{ host: "10.0.0.1", port: 1 }]]) {
+    expect(discovered({ registry: "r", service: "a" }, consul, { tls: {}, nodes })).toEqual([
+      expect.stringContaining(".upstreams[0].tls.sni required"),
+    ]);
+  }
 });
 
 test.each<[string, StoredObject, string]>([
@@ -278,7 +281,45 @@ test.each<[string, StoredObject, string]>([
     }),
     ".upstreams[0].nodes[1] duplicate",
   ],
+  [
+    "more weight than data planes can add up",
+    upstream({
+      nodes: Array.from({ length: 4_295 }, (_, at) => ({
+        host: `10.1.0.${at % 250}`,
+        port: 1 + at,
+        weight: 1_000_000,
+      })),
+    }),
+    ".upstreams[0].nodes out_of_range: the nodes of priority 0 weigh 4295000000 together",
+  ],
   ["conditions without retries", upstream({ retryOn: ["RETRY_ON_5XX"] }), ".upstreams[0].retryOn not_applicable"],
+  [
+    "a time for each of no retries",
+    upstream({ timeouts: { perTry: "1s" } }),
+    ".upstreams[0].timeouts.perTry not_applicable: has no effect without retries",
+  ],
+  [
+    "names of a certificate that nobody checks",
+    upstream({ tls: { verify: false, subjectAltNames: ["a.test"] } }),
+    ".upstreams[0].tls.subjectAltNames not_applicable: is not used with verify: false",
+  ],
+  [
+    "an offer of what is switched off",
+    group({
+      listeners: [{ name: "l", port: 1, protocol: "LISTENER_PROTOCOL_HTTPS", http2: false, tls: { alpn: ["h2"] } }],
+    }),
+    ".listeners[0].tls.alpn not_applicable: offers h2, which http2: false forbids",
+  ],
+  [
+    "headers of a request that goes nowhere",
+    routes({ name: "r", paths: ["/"], directResponse: { status: 200 }, requestHeaders: { set: { "x-a": "1" } } }),
+    ".routes[0].requestHeaders not_applicable: has no effect beside directResponse",
+  ],
+  [
+    "two ports of a redirect",
+    routes({ name: "r", paths: ["/"], redirect: { host: "[::1]:8443", port: 443 } }),
+    '.routes[0].redirect.port not_applicable: "[::1]:8443" names a port too',
+  ],
   ["a timeout of nothing", upstream({ timeouts: { connect: "0s" } }), ".upstreams[0].timeouts.connect out_of_range"],
   [
     "authorities that are none",

@@ -14,6 +14,7 @@ import { ProxyProtocolSchema } from "#envoy/extensions/filters/listener/proxy_pr
 import { TlsInspectorSchema } from "#envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts";
 import { type GatewayGroup, type Listener, ListenerProtocol } from "#sluice/model/v1/gateway_group_pb.ts";
 
+import { canonicalAddress } from "../model/hosts.ts";
 import { toAccessLogs } from "./access-log.ts";
 import { extension } from "./any.ts";
 import { type CertificateIndex, toTlsFilterChains } from "./filter-chains.ts";
@@ -59,6 +60,8 @@ export function toListener(
         value: {
           address: listener.address || ADDRESS_DEFAULT,
           portSpecifier: { case: "portValue", value: listener.port },
+          // Envoy would leave IPv4 out.
+          ipv4Compat: canonicalAddress(listener.address) === "::",
         },
       },
     },

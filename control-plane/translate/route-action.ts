@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { BoolValueSchema, type Duration, durationFromMs } from "@bufbuild/protobuf/wkt";
+import { BoolValueSchema, type Duration, durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 
 import {
   type RouteAction,
@@ -36,7 +36,7 @@ export function toRouteAction(service: Service, route: Route): RouteAction {
     hostRewriteSpecifier: hostRewrite(upstream),
     timeout,
     idleTimeout: route.timeouts?.idle ?? upstream.timeouts?.idle,
-    maxStreamDuration: grpcMax && { grpcTimeoutHeaderMax: grpcMax },
+    maxStreamDuration: grpcMax && streamDuration(grpcMax, timeout),
     retryPolicy: toRetryPolicy(upstream),
     requestMirrorPolicies: route.mirrors.map((mirror) => toMirrorPolicy(service, mirror)),
     hashPolicy: hash === undefined ? [] : [hashPolicy(hash)],
@@ -44,6 +44,15 @@ export function toRouteAction(service: Service, route: Route): RouteAction {
     upgradeConfigs: route.websocket ? [{ upgradeType: "websocket", enabled: true }] : [],
   });
 }
+
+/**
+ * Beside max_stream_duration data planes heed no `timeout`; requests that ask for nothing have it as the duration. 0, no limit, is said by leaving
+ * it out.
+ */
+const streamDuration = (grpcTimeoutHeaderMax: Duration, timeout: Duration) => ({
+  grpcTimeoutHeaderMax,
+  ...(durationMs(timeout) > 0 && { maxStreamDuration: timeout }),
+});
 
 function hostRewrite(upstream: Upstream): RouteAction["hostRewriteSpecifier"] {
   switch (upstream.passHost) {

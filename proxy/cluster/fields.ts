@@ -153,5 +153,7 @@ export const fields: Record<string, Record<string, "used" | "ignored">> = {
     protocol: "used",
     address: "used",
     port_value: "used",
+    // On "::" Node listens for IPv4, too, in any case; on no other address would it mean anything.
+    ipv4_compat: "ignored",
   },
 };

@@ -36,7 +36,7 @@ test("a local reply to gRPC is trailers-only, whatever the protocol", async () =
   expect(path.records[0]).toMatchObject({ status: 200, details: "no_healthy_upstream", flags: ["UH"] });
 });
 
-test("a deadline that passes is DEADLINE_EXCEEDED; for others it is 408", async () => {
+test("a deadline that passes is DEADLINE_EXCEEDED; for others it is 504", async () => {
   await using origin = await TestServer.http((request, response) => {
     if (request.url === "/told") response.end(request.headers["grpc-timeout"]);
   });
@@ -59,7 +59,7 @@ test("a deadline that passes is DEADLINE_EXCEEDED; for others it is 408", async 
   expect(late.headers).toMatchObject({ "grpc-status": "4", "grpc-message": "downstream duration timeout" });
   // One that gets there whatever the machine does meanwhile.
   expect((await client.ask({ ...CALL, ":path": "/told", "grpc-timeout": "60000m" }, "")).body).toBe("59990m");
-  expect((await client.ask({})).status).toBe(408);
+  expect((await client.ask({})).status).toBe(504);
   await until(() => path.records.length === 3);
   expect(path.records[0]).toMatchObject({ flags: [], details: "max_duration_timeout" });
   expect(path.stats.get("downstream_rq_max_duration_reached")).toBe(2);
@@ -87,6 +87,17 @@ test("the time of a stream is what the route, the header and the listener make o
   // 0 is no bound to what the client asks for.
   expect(compiled(0n)?.(head("5S"))).toBe(5_000);
   expect(compiled(0n)?.(head("nonsense"))).toBeUndefined();
+  const limited = compileStreamDuration(
+    create(RouteActionSchema, { maxStreamDuration: { maxStreamDuration: { seconds: 2n } } }),
+    Place.root(),
+  );
+  const told = (type: string) => {
+    const headers = new Headers();
+    headers.add("content-type", type);
+    expect(limited?.({ headers } as Parameters<typeof limited>[0])).toBe(2_000);
+    return headers.get("grpc-timeout");
+  };
+  expect([told("application/grpc"), told("text/plain")]).toEqual(["2000m", undefined]);
 });
 
 test("grpc-message is percent-encoded, and statuses map as in Envoy", () => {

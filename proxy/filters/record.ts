@@ -44,13 +44,14 @@ export function remoteOf(peer: Peer): string {
 export const addressWithPort = (address: string, port: number): string =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
+/** A dual-stack socket shows IPv4 addresses as IPv6. */
+const unmapped = (address: string): string => (address.startsWith("::ffff:") ? address.slice(7) : address);
+
 /** The addresses of a connected socket. */
 export function peerOf(socket: Socket): Peer {
-  const address = socket.remoteAddress ?? "";
   return {
-    downstreamLocalAddress: `${socket.localAddress ?? ""}:${socket.localPort ?? 0}`,
-    // A dual-stack socket shows IPv4 clients as IPv6.
-    downstreamRemoteAddress: address.startsWith("::ffff:") ? address.slice(7) : address,
+    downstreamLocalAddress: addressWithPort(unmapped(socket.localAddress ?? ""), socket.localPort ?? 0),
+    downstreamRemoteAddress: unmapped(socket.remoteAddress ?? ""),
     downstreamRemotePort: socket.remotePort ?? 0,
     ...(socket instanceof TLSSocket && { tls: new PeerTls(socket) }),
   };

@@ -16,7 +16,7 @@ function checkOwnTimes(stream: Stream, now: number): number {
   let whole = maxDurationMs === 0 ? Number.POSITIVE_INFINITY : stream.record.startedAt + maxDurationMs - now;
   if (whole <= 0) {
     listener.stats.downstream_rq_max_duration_reached.inc();
-    stream.reply(replies.streamDuration);
+    stream.reply(stream.requestDone ? replies.longResponse : replies.longRequest);
     return Number.POSITIVE_INFINITY;
   }
   if (stream.paces !== undefined) {

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 
-import type { Peer } from "../filters/record.ts";
+import { addressWithPort, type Peer } from "../filters/record.ts";
 import type { TicketKeys } from "../tls/secret.ts";
 import { ListenError } from "./bind.ts";
 import { Chain } from "./chain.ts";
@@ -309,7 +309,7 @@ function factsOf(
 }
 
 const peerFrom = (source: NonNullable<Inspected["source"]>): Peer => ({
-  downstreamLocalAddress: `${source.destinationAddress}:${source.destinationPort}`,
+  downstreamLocalAddress: addressWithPort(source.destinationAddress, source.destinationPort),
   downstreamRemoteAddress: source.sourceAddress,
   downstreamRemotePort: source.sourcePort,
 });

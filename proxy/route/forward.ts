@@ -48,7 +48,8 @@ export function compileForward(
     attemptCount: context.attemptCount,
     isHighPriority: action.priority === RoutingPriority.HIGH,
     clusterNotFoundStatus: clusterNotFoundStatus(action.clusterNotFoundResponseCode, place),
-    timeoutMs: durationMs(action.timeout, TIMEOUT_MS_DEFAULT),
+    // As in Envoy, max_stream_duration takes the place of `timeout` (FilterUtility::finalTimeout, usingNewTimeouts).
+    timeoutMs: action.maxStreamDuration === undefined ? durationMs(action.timeout, TIMEOUT_MS_DEFAULT) : 0,
     streamDuration: compileStreamDuration(action, place),
     idleTimeoutMs: durationMs(action.idleTimeout, undefined),
     retry: routeRetry(action.retryPolicy, context, place),

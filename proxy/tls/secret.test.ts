@@ -74,12 +74,14 @@ test.each<[JsonObject, boolean]>([
   expect(peerProblem(x509, validation(context)) === undefined).toBe(expected);
 });
 
-test("a name with a comma in it stays one name", () => {
-  const subjectAltName = 'DNS:"evil.test, DNS:a.test", DNS:b.test, IP Address:0:0:0:0:0:0:0:1';
+test("a name with a comma in it stays one name, and an IPv6 address has the form that it is compared in", () => {
+  const subjectAltName =
+    'DNS:"evil.test, DNS:a.test", DNS:b.test, IP Address:2001:DB8:0:0:0:0:0:1, IP Address:10.0.0.1';
   expect(subjectAltNames({ subjectAltName })).toEqual([
     { type: "DNS", value: "evil.test, DNS:a.test" },
     { type: "DNS", value: "b.test" },
-    { type: "IP Address", value: "0:0:0:0:0:0:0:1" },
+    { type: "IP Address", value: "2001:db8::1" },
+    { type: "IP Address", value: "10.0.0.1" },
   ]);
 });
 

@@ -1,4 +1,5 @@
 import type { X509Certificate } from "node:crypto";
+import { isIPv6, SocketAddress } from "node:net";
 
 /** A name in a certificate's subjectAltName extension: its type in OpenSSL's words (DNS, URI, IP Address, email), and the name. */
 export interface SubjectAltName {
@@ -8,7 +9,8 @@ export interface SubjectAltName {
 
 /**
  * The names of a certificate's subjectAltName extension. Node gives them as one text, in which a name with a comma, a quote or an
- * unprintable character stands as a JSON string; taken apart naively, one such name could pose as several.
+ * unprintable character stands as a JSON string; taken apart naively, one such name could pose as several. IPv6 addresses, which Node writes out in
+ * full and in capitals, have the form of RFC 5952, which is what Envoy compares.
  */
 export function subjectAltNames(certificate: Pick<X509Certificate, "subjectAltName">): readonly SubjectAltName[] {
   const text = certificate.subjectAltName ?? "";
@@ -16,7 +18,9 @@ export function subjectAltNames(certificate: Pick<X509Certificate, "subjectAltNa
   const name = /([^:,]+):("(?:[^"\\]|\\.)*"|[^,]*)(?:, |$)/gy;
   for (let match = name.exec(text); match !== null; match = name.exec(text)) {
     const [, type = "", value = ""] = match;
-    names.push({ type, value: value.startsWith('"') ? (JSON.parse(value) as string) : value });
+    const own = value.startsWith('"') ? (JSON.parse(value) as string) : value;
+    const isV6 = type === "IP Address" && isIPv6(own);
+    names.push({ type, value: isV6 ? new SocketAddress({ address: own, family: "ipv6" }).address : own });
     if (name.lastIndex === text.length) break;
   }
   return names;
