@@ -14,7 +14,14 @@ import { VirtualHostSchema } from "#envoy/config/route/v3/route_components_pb.ts
 import { type RunningProxy, runProxy } from "./main.ts";
 import type { ProxyOptions } from "./options.ts";
 import { AdsServer, type Sent } from "../test/support/ads-server.ts";
-import { assignment, cluster, listener, routes, takingVirtualHosts } from "../test/support/envoy-resources.ts";
+import {
+  assignment,
+  cluster,
+  listener,
+  namedCluster,
+  routes,
+  takingVirtualHosts,
+} from "../test/support/envoy-resources.ts";
 import { ask } from "../test/support/http.ts";
 import { freePort } from "../test/support/ports.ts";
 
@@ -189,6 +196,34 @@ test("an endpoint that changes is used at once", async () => {
   await expect.poll(() => get(port)).toBe("200 other GET /");
   other.close();
   other.closeAllConnections();
+});
+
+test("routes to a cluster whose name is still looked up are accepted when they are in use, not before", async () => {
+  const port = await freePort();
+  // Worker threads load it: the name is known after a while, which is longer than anything else here takes.
+  const resolver = join(directory, "slow-names.mjs");
+  const lines = [
+    'import dns from "node:dns/promises";',
+    'import { syncBuiltinESMExports } from "node:module";',
+    'import { setTimeout as sleep } from "node:timers/promises";',
+    'dns.lookup = () => sleep(1500, [{ address: "127.0.0.1", family: 4 }]);',
+    "syncBuiltinESMExports();",
+  ];
+  await writeFile(resolver, lines.join("\n"));
+  process.env["NODE_OPTIONS"] = `--import=${resolver}`;
+  const other = await serve("other");
+  try {
+    await startServing(port);
+    server.send("CDS", [{ name: "named", body: namedCluster("named", "slow.test", portOf(other)) }]);
+    const nonce = server.send("RDS", [{ name: "r", version: "2", body: routes("r", { "/": "named" }) }]);
+    expect((await server.answerTo(nonce)).errorDetail?.message).toBeUndefined();
+    // In each worker.
+    for (let n = 0; n < 10; n++) expect(await get(port, `/${n}`)).toBe(`200 other GET /${n}`);
+  } finally {
+    delete process.env["NODE_OPTIONS"];
+    other.close();
+    other.closeAllConnections();
+  }
 });
 
 test("a listener that moves is open at its new place and closed at the old one; one that goes is closed", async () => {

@@ -107,10 +107,12 @@ class Proxy implements RunningProxy {
     this.#configuration = new Configuration({
       decoder: { fields: supportedFields, validate: validateResource },
       apply: (updates) => {
-        this.#workers.apply(updates);
+        const inUse = this.#workers.apply(updates);
         this.#trim.changed(updates.length);
         keeper?.changed(updates);
         this.#snapshots.changed();
+        // Before it is live nobody is served by anything else; and its workers start while more comes.
+        return this.#live ? orLate(inUse) : undefined;
       },
       log,
       ours: new Set(options.handover?.sockets.map(hostPort)),

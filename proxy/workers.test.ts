@@ -63,17 +63,29 @@ function start(count: number, current: readonly ResourceUpdate[] = configured): 
 
 test("all workers get the configuration, and tell of their clusters as one", async () => {
   start(2);
-  workers.apply(configured);
+  void workers.apply(configured);
   expect([workers.serving, workers.upToDate]).toEqual([0, 0]);
   await expect.poll(() => workers.upToDate).toBe(2);
   expect(workers.serving).toBe(2);
   expect(await workers.clusters()).toMatchObject([{ name: "a", endpoints: [{ port: 1 }, { port: 2 }] }]);
 });
 
+test("a change is in use when every worker that serves has it, and one that crashes over it keeps nobody waiting", async () => {
+  start(2);
+  await workers.apply(configured);
+  await expect.poll(() => workers.upToDate).toBe(2);
+  const used = workers.apply(configured);
+  expect(workers.upToDate).toBe(0);
+  await used;
+  expect(workers.upToDate).toBe(2);
+  await workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
+  expect(workers.crashes).toBeGreaterThan(0);
+});
+
 test("a worker that crashes is counted, and replaced by one with the whole configuration", async () => {
   start(1);
   // No main thread sends this; it is the shortest way to a bug.
-  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
+  void workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
   await expect.poll(() => workers.crashes).toBe(1);
   await expect.poll(() => workers.upToDate).toBe(1);
   expect(await workers.clusters()).toMatchObject([{ name: "a" }]);
@@ -83,7 +95,7 @@ test("a worker that crashes is counted, and replaced by one with the whole confi
 test("workers that crash one after the other serve nothing", async () => {
   const nonsense: ResourceUpdate[] = [{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }];
   start(2, nonsense);
-  workers.apply(nonsense);
+  void workers.apply(nonsense);
   await expect.poll(() => workers.crashes).toBeGreaterThan(1);
   expect([workers.serving, workers.upToDate]).toEqual([0, 0]);
   expect(await workers.clusters()).toEqual([]);
@@ -91,15 +103,15 @@ test("workers that crash one after the other serve nothing", async () => {
 
 test("a worker that crashes serves until another one does in its stead", async () => {
   start(1);
-  workers.apply(configured);
+  void workers.apply(configured);
   await expect.poll(() => seen).toEqual([1]);
-  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
+  void workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
   // What was nonsense is behind it only as long as it has not applied it: the other one starts without.
   await expect.poll(() => workers.crashes).toBe(1);
   expect(upToDateSince[0]).toBe(0);
   await expect.poll(() => workers.upToDate).toBe(1);
   expect(new Set(seen)).toEqual(new Set([1]));
-  workers.apply(configured);
+  void workers.apply(configured);
   await expect.poll(() => workers.upToDate).toBe(1);
   expect(workers.crashes).toBe(1);
 });
@@ -111,12 +123,12 @@ test("where the system gives no further thread those that there are serve on, an
     else process.env["NODE_OPTIONS"] = NODE_OPTIONS;
   });
   start(1);
-  workers.apply(configured);
+  void workers.apply(configured);
   await expect.poll(() => workers.upToDate).toBe(1);
   // Thrown by `new Worker`, as EAGAIN is where there are too many threads.
   process.env["NODE_OPTIONS"] = "--no-such-option";
   workers.setCount(3);
-  workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
+  void workers.apply([{ typeUrl: "nonsense", name: "x", resource: { bytes: new Uint8Array() } }]);
   await expect.poll(() => workers.crashes).toBe(1);
   await expect.poll(() => unstarted).toBeGreaterThanOrEqual(2);
   expect([workers.serving, workers.upToDate]).toEqual([1, 0]);

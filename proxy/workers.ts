@@ -43,6 +43,8 @@ export class Workers {
   #startingLater: NodeJS.Timeout | undefined;
   /** Whether the whole configuration is in use. */
   #whole = false;
+  /** Those who wait for workers to have an update in use. */
+  readonly #waiting: (() => void)[] = [];
   /** Nothing is started any more. */
   #ending = false;
   /** How many workers there shall be. */
@@ -99,13 +101,18 @@ export class Workers {
     return this.#lives.filter((life) => serves(life) && life.sent === life.applied).length;
   }
 
-  /** Sends a change to all workers. */
-  apply(updates: readonly ResourceUpdate[]): void {
+  /**
+   * Sends a change to all workers. Fulfilled when all have it in use, also those that are starting, which would serve by what they began with. Who is
+   * behind already is not waited for, nor one that crashes or ends: a worker that hangs keeps changes from the others no more than once.
+   */
+  async apply(updates: readonly ResourceUpdate[]): Promise<void> {
     if (updates.length === 0) return;
     const packed = packUpdates(updates);
+    const upToDate = this.#lives.filter(({ sent, applied }) => sent === applied || sent === 1);
     for (const life of this.#lives) this.#apply(life, packed);
     // One that waits for sockets gets all there is afterwards.
     for (const life of this.#successors.values()) if (life.sent > 0) this.#apply(life, packed);
+    await Promise.all(upToDate.map((life) => this.#used(life, life.sent)));
   }
 
   /**
@@ -170,6 +177,18 @@ export class Workers {
 
   #tellAll(message: ToWorker): void {
     for (const { worker } of this.#everybody()) post(worker, message);
+  }
+
+  /** Fulfilled when a worker has an update in use, or never will. */
+  async #used(life: WorkerLife, sequence: number): Promise<void> {
+    while (life.applied < sequence && life.crash === undefined && life.worker.threadId !== -1) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** A worker has an update in use, has crashed, or has ended. */
+  #moved(): void {
+    for (const look of this.#waiting.splice(0)) look();
   }
 
   #step(step: () => Promise<void>): void {
@@ -283,6 +302,7 @@ export class Workers {
   #applied(life: WorkerLife, { sequence, listening }: Extract<FromWorker, { kind: "applied" }>): void {
     life.applied = sequence;
     life.listening = listening;
+    this.#moved();
     for (const [before, next] of this.#successors) if (next === life && serves(life)) this.#succeed(before, life);
     if (sequence === 1 && this.#whole) post(life.worker, { kind: "close-unclaimed" });
     this.#addOthers();
@@ -294,6 +314,7 @@ export class Workers {
     const position = this.#lives.indexOf(life);
     const first = life.crash === undefined;
     life.crash ??= error;
+    this.#moved();
     if (this.#ending || !first || this.#leaving.has(life)) {
       this.#options.log.error({ err: error, worker: life.place }, "a worker that is about to end crashed again");
     } else if (position < 0 || !serves(life)) void life.worker.terminate();
@@ -343,6 +364,7 @@ export class Workers {
     this.#clusterQuestions.ended(life.worker);
     this.#reopenQuestions.ended(life.worker);
     this.#sockets.ended(life.worker);
+    this.#moved();
     life.applied = 0;
     const isLeaving = this.#leaving.delete(life);
     if (this.#ending) return;

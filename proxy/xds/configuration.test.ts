@@ -16,6 +16,7 @@ import { backOffMs, runAdsClient } from "./stream.ts";
 import { AdsServer } from "../../test/support/ads-server.ts";
 import { assignment, cluster, listener, routes } from "../../test/support/envoy-resources.ts";
 import { freePort } from "../../test/support/ports.ts";
+import { waitFor } from "../../test/support/wait.ts";
 
 const node = create(NodeSchema, { id: "n", cluster: "default" });
 
@@ -24,6 +25,8 @@ let configuration: Configuration;
 let stop: AbortController;
 let running: Promise<void>;
 let applied: string[];
+/** What the data path needs until it has what is applied in use. */
+let inUse: Promise<void> | undefined;
 
 beforeEach(async () => {
   // A port that nobody else is given while the server is away.
@@ -38,10 +41,14 @@ afterEach(async () => {
 
 function start(): void {
   applied = [];
+  inUse = undefined;
   stop = new AbortController();
   configuration = new Configuration({
     decoder: { fields: supportedFields, validate: () => [] },
-    apply: (updates) => applied.push(...updates.map(short)),
+    apply: (updates) => {
+      applied.push(...updates.map(short));
+      return inUse;
+    },
     log: pino({ level: "silent" }),
   });
   running = runAdsClient({ server: server.address, node, signal: stop.signal }, configuration);
@@ -92,6 +99,27 @@ test("the first sync asks for what is named, applies whole graphs, and makes the
   await firstSync();
   expect(applied).toEqual(["+CDS a", "+EDS a", "+RDS r", "+LDS l"]);
   expect(configuration.live).toBe(true);
+});
+
+test("S4 a response is answered once the data path has in use what came of it; what follows from it is asked for behind that", async () => {
+  await firstSync();
+  const used = Promise.withResolvers<void>();
+  inUse = used.promise;
+  let isUsed = false;
+  const nonce = server.send("CDS", [
+    { name: "a", version: "2", body: cluster("a") },
+    { name: "b", body: cluster("b") },
+  ]);
+  const wasUsed = server.answerTo(nonce).then(() => isUsed);
+  await waitFor("the cluster to be put to use", () => applied.at(-1) === "+CDS a");
+  // Whoever doesn't wait for it has answered by then.
+  setTimeout(() => {
+    isUsed = true;
+    used.resolve();
+  }, 200);
+  expect(await wasUsed).toBe(true);
+  const asked = await server.subscriptionTo("EDS", "b");
+  expect(server.requests.indexOf(asked)).toBeGreaterThan(server.requests.indexOf(await server.answerTo(nonce)));
 });
 
 test("live without a single listener: that is a configuration, too", async () => {

@@ -38,8 +38,8 @@ const REFUSED_MAX = 1000;
 
 export interface ConfigurationOptions {
   readonly decoder: Decoder;
-  /** Takes what the data path shall change, in order. */
-  readonly apply: (updates: readonly ResourceUpdate[]) => void;
+  /** Takes what the data path shall change, in order. Until it is fulfilled, the response that brought it is not answered. */
+  readonly apply: (updates: readonly ResourceUpdate[]) => Promise<void> | undefined;
   readonly log: Pick<Logger, "info" | "warn" | "error">;
   /** Addresses ("host:port", IPv6 in brackets) that a former process of ours has open: they are no stranger's. */
   readonly ours?: ReadonlySet<string>;
@@ -61,6 +61,8 @@ export class Configuration implements Conversation {
   readonly #answered = new Set<string>();
   readonly #everAnswered = new Set<string>();
   #send: ((request: Request) => void) | undefined;
+  /** What is to be asked for behind the answer to the response that is being handled; undefined while there is none. */
+  #asking: Request[] | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #everAnsweredSinceMs = Number.POSITIVE_INFINITY;
   #restored = false;
@@ -151,7 +153,7 @@ export class Configuration implements Conversation {
     this.#restored = true;
     this.#graph.virtualHostsCame();
     // What is on disk was in use as it is: nothing to wait for.
-    this.#settle(0);
+    void this.#settle(0);
   }
 
   opened(send: (request: Request) => void): void {
@@ -163,6 +165,7 @@ export class Configuration implements Conversation {
   closed(reason: string | undefined): void {
     const wasConnected = this.connected;
     this.#send = undefined;
+    this.#asking = undefined;
     this.#subscriptions.close();
     if (!this.#lost && reason !== undefined) {
       this.#lost = true;
@@ -194,6 +197,8 @@ export class Configuration implements Conversation {
       );
     }
 
+    // Rule S4: the answer first, then the wishes that follow from it.
+    this.#asking = [];
     if (type.shortName === "VHDS") this.#graph.virtualHostsCame();
     const refusals = await this.#take(type, unwrap(type, response.resources), new Set(response.removedResources));
     for (const name of response.removedResources) {
@@ -207,9 +212,12 @@ export class Configuration implements Conversation {
       this.#options.log.warn({ reason: nack }, "refused; what was there before goes on");
       this.#remember(type, response, refusals);
     }
-    // Rule S4: the answer first, then the wishes that follow from it.
+    // Whoever is told that it is accepted takes it to be served: what is ready for that is in use first, as Envoy's clusters are warm.
+    await this.#settle();
     this.#send?.(this.#subscriptions.answer(type.typeUrl, response.nonce, nack));
-    this.#settle();
+    const asking = this.#asking;
+    this.#asking = undefined;
+    for (const request of asking) this.#send?.(request);
   }
 
   /** Stops the clock. */
@@ -302,24 +310,31 @@ export class Configuration implements Conversation {
     }
   }
 
-  /** Takes into use what has become whole, and asks for what is now needed. Clusters first: their endpoints warm meanwhile (W1). */
-  #settle(patienceMs = WARMING_MS_MAX): void {
+  /**
+   * Takes into use what has become whole, and asks for what is now needed. Clusters first: their endpoints warm meanwhile (W1).
+   * @returns fulfilled when it is in use; undefined where there is nothing to wait for
+   */
+  #settle(patienceMs = WARMING_MS_MAX): Promise<void> | undefined {
     const updates = this.#graph.settle(performance.now(), patienceMs);
     for (const shortName of ["EDS", "SDS", "RDS", "VHDS"] as const) {
       const request = this.#subscriptions.want(resourceType(shortName).typeUrl, this.#graph.takeNeeds(shortName));
-      if (request !== undefined) this.#send?.(request);
+      if (request === undefined) continue;
+      if (this.#asking === undefined) this.#send?.(request);
+      else this.#asking.push(request);
     }
+    let inUse: Promise<void> | undefined;
     if (updates.length > 0) {
       this.updates.applied(updates);
-      this.#options.apply(updates);
+      inUse = this.#options.apply(updates);
     }
     clearTimeout(this.#deadline);
     const deadlineMs = this.#graph.nextDeadlineMs();
     if (deadlineMs !== undefined) {
-      this.#deadline = setTimeout(() => this.#settle(), Math.max(1, deadlineMs - performance.now()));
+      this.#deadline = setTimeout(() => void this.#settle(), Math.max(1, deadlineMs - performance.now()));
       this.#deadline.unref();
     }
     this.#changed();
+    return inUse;
   }
 
   #changed(): void {

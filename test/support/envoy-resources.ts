@@ -16,6 +16,18 @@ export const cluster = (name: string): Message =>
     connectTimeout: "1s",
   });
 
+/** A cluster of what a name stands for. */
+export const namedCluster = (name: string, address: string, portValue: number): Message =>
+  fromJson(ClusterSchema, {
+    name,
+    type: "STRICT_DNS",
+    connectTimeout: "1s",
+    loadAssignment: {
+      clusterName: name,
+      endpoints: [{ lbEndpoints: [{ endpoint: { address: { socketAddress: { address, portValue } } } }] }],
+    },
+  });
+
 /** The endpoints of a cluster, all on 127.0.0.1. */
 export const assignment = (clusterName: string, ...ports: number[]): Message =>
   fromJson(ClusterLoadAssignmentSchema, {

@@ -26,7 +26,7 @@ export class NativeClient {
     this.id = who.id;
     this.#configuration = new Configuration({
       decoder: { fields: supportedFields, validate: validateResource },
-      apply: () => {},
+      apply: () => undefined,
       log: pino({ level: "silent" }),
       ours: listening,
     });
