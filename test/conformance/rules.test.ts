@@ -11,6 +11,7 @@ const root = join(import.meta.dirname, "../..");
 
 /** Rules that bind clients alone, and that tests of the proxy name. */
 const ofClients: Readonly<Record<string, string>> = {
+  S4: "what a client says between a response and its answer",
   T5: "how a client reconnects",
   W7: "how a client warms what it is sent",
   W8: "what a client asks for when it reconnects, and serves meanwhile",
@@ -18,7 +19,6 @@ const ofClients: Readonly<Record<string, string>> = {
 
 /** Rules that bind no part of Sluice. */
 const elsewhere: Readonly<Record<string, string>> = {
-  S4: "binds clients of the state-of-the-world protocol; the proxy speaks delta, and reads a response only once it has answered the last",
   H2: "what a TTL means where one is sent; Sluice sends none, which the test of H1 sees to: data planes keep their configuration for as long as there is no other (W8)",
   H3: "as H2: what has no TTL neither expires nor needs a heartbeat",
   X5: "options of gRPC's own bootstrap, which are for clients",
