@@ -133,10 +133,11 @@ export const redirect = (status: number, location: string, details = "direct_res
   headers: [["location", location]],
 });
 
-/** A route's direct_response. */
-export const direct = (status: number, body: Uint8Array): LocalReply => ({
+/** A route's direct_response; `location`: "", or a field value. */
+export const direct = (status: number, body: Uint8Array, location: string): LocalReply => ({
   status,
   details: "direct_response",
   flag: undefined,
   body,
+  ...(location !== "" && { headers: [["location", location]] }),
 });

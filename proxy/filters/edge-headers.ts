@@ -75,6 +75,10 @@ export function mutateRequestHeaders(
   if (places.forwardedProto < 0 || !believes) {
     const { scheme } = head;
     put(headers, places.forwardedProto, "x-forwarded-proto", scheme, scheme === "https" ? PROTO_HTTPS : PROTO_HTTP);
+  } else if (record.protocol !== "HTTP/2") {
+    // HTTP/1 names no scheme: it is that of the client, before whoever ended its TLS.
+    const proto = headers.values[places.forwardedProto]?.toLowerCase();
+    if (proto === "http" || proto === "https") head.scheme = proto;
   }
   if (appendForwardedPort && !(believes && headers.has("x-forwarded-port"))) {
     const local = record.peer.downstreamLocalAddress;

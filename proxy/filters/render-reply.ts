@@ -22,7 +22,8 @@ export function renderReply(stream: Stream, reply: LocalReply, headers: Headers)
     body = Buffer.from(rewritten.body);
   }
   if (isGrpc(stream.head.headers)) {
-    toTrailersOnly(headers, status, body.toString(), reply.grpcStatus);
+    // To HEAD, nothing of a body is said.
+    toTrailersOnly(headers, status, stream.head.method === "HEAD" ? "" : body.toString(), reply.grpcStatus);
     return { status: 200, body: NO_BODY };
   }
   if (body.length > 0) {

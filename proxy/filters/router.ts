@@ -41,10 +41,12 @@ export function route(stream: Stream): UpstreamRequest | undefined {
       else stream.reply(replies.pathNormalizationFailed);
       return undefined;
     }
-    case "direct":
+    case "direct": {
       stats.rq_direct_response.inc();
-      stream.reply(direct(action.status, action.body));
+      const location = action.location?.(head) ?? "";
+      stream.reply(direct(action.status, action.body, isFieldValue(location) ? location : ""));
       return undefined;
+    }
   }
 }
 
@@ -102,6 +104,5 @@ function allowsUpgrade({ upgrade, options, head, requestDone }: Stream, action: 
 /** What the upstream may plan with: the time of one try, if that is bounded, else of all. */
 function expectedTimeoutMs({ timeoutMs, retry }: ForwardAction): number {
   const perTryMs = retry?.perTryTimeoutMs ?? 0;
-  if (perTryMs === 0) return timeoutMs;
-  return timeoutMs === 0 ? perTryMs : Math.min(perTryMs, timeoutMs);
+  return Math.floor(perTryMs === 0 || timeoutMs === 0 ? perTryMs || timeoutMs : Math.min(perTryMs, timeoutMs));
 }

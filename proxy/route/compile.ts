@@ -18,7 +18,7 @@ import { compileFraction } from "./fraction.ts";
 import { compileHeaderMatcher, compileQueryMatcher, type HeadTest } from "./matchers.ts";
 import { CompiledRouteTable, type Conditions, type HostRoutes, VirtualHostRoutes } from "./match.ts";
 import { compilePath, type PathMatch } from "./path.ts";
-import { compileRedirect } from "./redirect.ts";
+import { compileRedirect, ownLocation } from "./redirect.ts";
 import { compileRetryPolicy } from "./retry.ts";
 import type { Route, RouteAction } from "./route.ts";
 import { compileTlsRequirement } from "./tls-requirement.ts";
@@ -197,5 +197,10 @@ function compileDirect(direct: DirectResponseAction, bytesMax: number, place: Pl
     at.refuse(`has ${body.length} bytes; max_direct_response_body_size_bytes is ${bytesMax}`);
     return undefined;
   }
-  return { kind: "direct", status: direct.status, body: body ?? new Uint8Array(0) };
+  const { status } = direct;
+  const tellsLocation = status === 201 || (status >= 300 && status < 400);
+  return {
+    ...{ kind: "direct", status, body: body ?? new Uint8Array(0) },
+    ...(tellsLocation && { location: ownLocation }),
+  };
 }

@@ -10,7 +10,7 @@ import type { RequestHead } from "../request.ts";
 import { compileHashPolicies } from "./hash.ts";
 import { compileMutations, NO_MUTATIONS } from "./header-mutations.ts";
 import { compileHostRewrite } from "./host-rewrite.ts";
-import { headerReader } from "./matchers.ts";
+import { firstHeaderReader, headerReader } from "./matchers.ts";
 import { compileMirrors } from "./mirror.ts";
 import type { PathMatch } from "./path.ts";
 import { compileRetryPolicy } from "./retry.ts";
@@ -103,7 +103,7 @@ function compileCluster(
         place.field("cluster_header").refuse("must not be empty");
         return undefined;
       }
-      const read = headerReader(specifier.value);
+      const read = firstHeaderReader(specifier.value);
       return { cluster: (head) => read(head) ?? "" };
     }
     case "weightedClusters":

@@ -50,6 +50,34 @@ export function compileStringMatcher(matcher: StringMatcher | undefined, place: 
   }
 }
 
+/** Whether one of the values of a header, or the pseudo-header, passes a test; undefined: it isn't there. */
+function valueTest(name: string, test: StringTest): (head: RequestHead) => boolean | undefined {
+  const lower = name.toLowerCase();
+  const read = headerReader(lower);
+  if (lower.startsWith(":") || lower === "host") {
+    return (head) => {
+      const value = read(head);
+      return value === undefined ? undefined : test(value);
+    };
+  }
+  return ({ headers: { names, values } }) => {
+    let passed: boolean | undefined;
+    for (let at = 0; at < names.length; at++) {
+      if (names[at] !== lower) continue;
+      if (test(values[at] as string)) return true;
+      passed = false;
+    }
+    return passed;
+  };
+}
+
+/** Reads the first field of a name, or one of the pseudo-headers. */
+export function firstHeaderReader(name: string): (head: RequestHead) => string | undefined {
+  const lower = name.toLowerCase();
+  if (lower.startsWith(":") || lower === "host") return headerReader(lower);
+  return ({ headers: { names, values } }) => values[names.indexOf(lower)];
+}
+
 /** Reads a header or one of the pseudo-headers; several fields of a name are joined by "," (Envoy getAllOfHeaderAsString). */
 export function headerReader(name: string): (head: RequestHead) => string | undefined {
   const lower = name.toLowerCase();
@@ -100,25 +128,26 @@ function inRange(value: string, start: bigint, end: bigint): boolean {
 }
 
 /**
- * Compiles a HeaderMatcher. A missing header fails every matcher, an inverted one too, unless it counts as empty; only present_match
- * can ask for absence (Envoy HeaderUtility; proxy-parity 3.2).
+ * Compiles a HeaderMatcher. Of several fields of the name, one must fit: joined, a client could hide what it says behind something else. A missing
+ * header fails every matcher, an inverted one too, unless it counts as empty; only present_match can ask for absence (Envoy HeaderUtility).
  */
 export function compileHeaderMatcher(matcher: HeaderMatcher, place: Place): HeadTest | undefined {
   if (matcher.name === "") {
     place.field("name").refuse("must not be empty");
     return undefined;
   }
-  const read = headerReader(matcher.name);
   const { treatMissingHeaderAsEmpty, invertMatch, headerMatchSpecifier: specifier } = matcher;
   if (specifier.case === undefined || specifier.case === "presentMatch") {
+    const read = headerReader(matcher.name);
     const wanted = (specifier.case === undefined || specifier.value) !== invertMatch;
     return (head) => (treatMissingHeaderAsEmpty || read(head) !== undefined) === wanted;
   }
   const test = headerValueTest(matcher, place);
   if (test === undefined) return undefined;
+  const passes = valueTest(matcher.name, test);
   return (head) => {
-    const value = read(head) ?? (treatMissingHeaderAsEmpty ? "" : undefined);
-    return value !== undefined && test(value) !== invertMatch;
+    const passed = passes(head) ?? (treatMissingHeaderAsEmpty ? test("") : undefined);
+    return passed !== undefined && passed !== invertMatch;
   };
 }
 

@@ -3,7 +3,7 @@ import type { RouteAction } from "#envoy/config/route/v3/route_components_pb.ts"
 import type { Place } from "../compile.ts";
 import type { RequestHead } from "../request.ts";
 import { compileFraction } from "./fraction.ts";
-import { headerReader } from "./matchers.ts";
+import { firstHeaderReader } from "./matchers.ts";
 
 /** Where copies of a route's requests go (RequestMirrorPolicy). */
 export interface MirrorPolicy {
@@ -28,7 +28,7 @@ export function compileMirrors(
     if ((name === "") === (clusterHeader === "")) at.refuse("one of cluster and cluster_header must be set");
     if (name !== "") clusters.add(name);
     return {
-      cluster: name === "" ? headerReader(clusterHeader) : () => name,
+      cluster: name === "" ? firstHeaderReader(clusterHeader) : () => name,
       fraction: compileFraction(policy, at),
       marksHost: !policy.disableShadowHostSuffixAppend,
     };

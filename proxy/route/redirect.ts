@@ -44,6 +44,10 @@ export function compileRedirect(redirect: RedirectAction, match: PathMatch, plac
   };
 }
 
+/** Where a request was sent to: what Envoy tells with a direct response of 201 or 3xx, as with a redirect that changes nothing. */
+export const ownLocation = (head: RequestHead): string =>
+  `${head.scheme}://${requestHost(head, head.scheme, "")}${head.path}`;
+
 function schemeOf({ schemeRewriteSpecifier: specifier }: RedirectAction): string | undefined {
   if (specifier.case === "schemeRedirect" && specifier.value !== "") return specifier.value;
   return specifier.case === "httpsRedirect" && specifier.value ? "https" : undefined;

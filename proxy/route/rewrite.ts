@@ -15,7 +15,7 @@ export function prefixRewrite(replacement: string, matchedLength: (path: string)
   return (path) => wire + path.slice(matchedLength(path));
 }
 
-/** regex_rewrite: every match in the path without its query is replaced. Undefined: a problem was reported. */
+/** regex_rewrite: every match in the path without its query is replaced; a path of which nothing is left stays. Undefined: a problem was reported. */
 export function regexRewrite(rewrite: RegexMatchAndSubstitute, place: Place): PathRewrite | undefined {
   const pattern = patternOf(rewrite.pattern, place.field("pattern"));
   if (pattern === undefined) return undefined;
@@ -24,7 +24,12 @@ export function regexRewrite(rewrite: RegexMatchAndSubstitute, place: Place): Pa
   if (words?.length === 1 && !pattern.startsWith("^(") && !rewrite.substitution.includes("\\")) {
     const prefix = words[0] ?? "";
     const replacement = toWire(rewrite.substitution);
-    return (path) => (path.startsWith(prefix) ? replacement + path.slice(prefix.length) : path);
+    return (path) => {
+      if (!path.startsWith(prefix)) return path;
+      return replacement === "" && pathOnly(path).length === prefix.length
+        ? path
+        : replacement + path.slice(prefix.length);
+    };
   }
   const compiled = compileRe2(pattern, place.field("pattern"));
   if (compiled === undefined) return undefined;
@@ -32,7 +37,8 @@ export function regexRewrite(rewrite: RegexMatchAndSubstitute, place: Place): Pa
   if (template === undefined) return undefined;
   return (path) => {
     const only = pathOnly(path);
-    return toWire(replaceAll(compiled, template, fromWire(only))) + path.slice(only.length);
+    const rewritten = toWire(replaceAll(compiled, template, fromWire(only)));
+    return rewritten === "" ? path : rewritten + path.slice(only.length);
   };
 }
 

@@ -26,7 +26,12 @@ export interface Route {
 export type RouteAction =
   | { readonly kind: "forward"; readonly forward: ForwardAction }
   | { readonly kind: "redirect"; readonly status: number; location(head: RequestHead): string }
-  | { readonly kind: "direct"; readonly status: number; readonly body: Uint8Array };
+  | {
+      readonly kind: "direct";
+      readonly status: number;
+      readonly body: Uint8Array;
+      location?: (head: RequestHead) => string;
+    };
 
 export interface ForwardAction {
   /** The cluster for this request; weighted clusters draw anew on each call. */
