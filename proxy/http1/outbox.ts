@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 
 import { CHUNK_BYTES, returnChunk, takeChunk } from "../listen/chunks.ts";
 import { DirectWriter } from "../listen/direct-writer.ts";
@@ -108,7 +109,10 @@ export class Outbox implements Gathering {
   /** Writes what has gathered, and ends our half of the connection. */
   endSocket(): void {
     this.writeGathered();
-    this.#socket.end();
+    const socket = this.#socket;
+    // Ended while it hands over what it has read, a TLS socket of Node's loses all that it has read behind that; so it ends once that is through.
+    if (socket instanceof TLSSocket) setImmediate(() => socket.end());
+    else socket.end();
   }
 
   writeGathered(): void {

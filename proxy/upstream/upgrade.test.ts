@@ -1,7 +1,18 @@
 /** Tunnels after an upgrade, over real sockets. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createServer as createSecure } from "node:tls";
+
 import { expect, test } from "vitest";
 
-import { clusterOf, DataPath, type DataPathOptions, endpointAt, TestServer } from "../../test/support/data-path.ts";
+import {
+  clusterOf,
+  DataPath,
+  type DataPathOptions,
+  endpointAt,
+  TestServer,
+  upstreamTls,
+} from "../../test/support/data-path.ts";
 import { RawClient } from "../../test/support/raw-client.ts";
 import { pause, until } from "../../test/support/wait.ts";
 
@@ -53,6 +64,22 @@ test("a websocket echoes both ways, beyond the route's timeout, and ends half by
   expect(path.records[0]).toMatchObject({ status: 101, flags: [], bytesReceived: 1_000_009, bytesSent: 1_000_009 });
   expect(path.stats.get("downstream_cx_upgrades_active")).toBe(0);
   await until(() => path.stats.get("upstream_cx_active") === 0);
+});
+
+test("a client that ended its half ahead of the 101 gets all that comes behind it from a TLS origin", async () => {
+  const read = (name: string) => readFileSync(join(import.meta.dirname, "testdata", name));
+  const [key, cert] = [read("origin.key.pem"), read("origin.cert.pem")];
+  const body = "b".repeat(200_000);
+  const server = createSecure({ key, cert, allowHalfOpen: true }, (socket) => {
+    // All in one go, so that much of it is there before the 101 is read.
+    socket.once("data", () => socket.end(`${SWITCH}${body}`)).on("error", () => {});
+  });
+  await using origin = await TestServer.listen(server);
+  const cluster = clusterOf([endpointAt(origin.port)], { tls: upstreamTls });
+  await using path = await allowing(origin.port, { cluster });
+  using client = new RawClient(path.port);
+  client.socket.end(UPGRADE);
+  expect((await client.end()).split("\r\n\r\n")[1]).toHaveLength(body.length);
 });
 
 test("an idle tunnel is closed", async () => {
