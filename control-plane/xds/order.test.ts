@@ -190,7 +190,7 @@ test("W5 no wait is longer than the limit", async () => {
 });
 
 test("W5 routes wait a while after clusters were refused, then go on", async () => {
-  await using rig = await startXdsRig(gateway(), { limits: { orderTimeoutMs: 1_000 } });
+  await using rig = await startXdsRig(gateway(), { limits: { orderTimeoutMs: 5_000 } });
   const client = await syncedClient(rig, { [CDS]: { refuse: "bad" } });
   rig.change(resource("CDS", "b"), resource("RDS", "r", "2"));
   await rig.nodesAre(([node]) => node?.state === "nacked");

@@ -42,7 +42,11 @@ services:
   const logged = async (path: string) => {
     expect((await ask(port, { path })).status).toBe(200);
     return await waitFor(`${path} in the log`, async () =>
-      (await readFile(log, "utf8")).split("\n").find((line) => line.includes(path)),
+      // What is behind the last end of a line is still being written.
+      (await readFile(log, "utf8"))
+        .split("\n")
+        .slice(0, -1)
+        .find((line) => line.includes(path)),
     );
   };
   expect(JSON.parse(await logged("/before"))).toMatchObject({

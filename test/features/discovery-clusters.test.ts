@@ -51,7 +51,7 @@ test("two clusters have a service of one name, and one goes on while the other i
   await rig.answers("east-1,east-2", "/east");
   await rig.answers("west-1", "/west");
   // One watch of each kind to a cluster, however many upstreams.
-  expect([east.watching("endpointslices"), west.watching("endpointslices")]).toEqual([1, 1]);
+  await waitFor("one watch each", () => [east, west].every((cluster) => cluster.watching("endpointslices") === 1));
 
   await west.close();
   const client = await rig.discovery();
@@ -69,6 +69,6 @@ test("two clusters have a service of one name, and one goes on while the other i
   east.put("endpointslices", slice("third", await port("east-3")));
   east.put("endpointslices", slice("second", await port("east-2"), { ready: false, serving: true, terminating: true }));
   await rig.answers("east-3", "/east");
-  expect((await states()).get("east")).toBe(WatchState.FRESH);
+  await waitFor("east to be fresh", async () => (await states()).get("east") === WatchState.FRESH);
   expect([...(await rig.shares("/west")).keys()]).toEqual(["west-1"]);
 });

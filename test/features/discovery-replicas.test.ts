@@ -56,6 +56,7 @@ services:
     await two.answers(names);
   };
   await both("x");
+  await agree(one, two);
   return { one, two, consul, set, both };
 }
 
@@ -153,7 +154,7 @@ test("what is wrong with one service shows on every replica: a denial, and an em
   const [x] = [await one.upstream("x")];
   const everywhere = async (state: WatchState, message: RegExp) => {
     for (const rig of [one, two]) {
-      const { problem, usableCount } = await rig.state("orders", state, "default");
+      const { problem, usableCount } = await rig.state("orders", state, "default", 1);
       expect(problem?.message).toMatch(message);
       expect(usableCount).toBe(1);
     }

@@ -1,5 +1,6 @@
 /** The further examples of deploy/examples do what they say. */
 import { readFile, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 
 import { Client, credentials, status } from "@grpc/grpc-js";
@@ -31,10 +32,17 @@ beforeAll(async () => {
 
 afterAll(() => cleanup.disposeAsync());
 
+const takesConnections = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true)).on("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
+
 /** Applies an example with other texts in places of some of its own. */
 async function apply(name: string, replace: Readonly<Record<string, string | number>>): Promise<void> {
   let text = await readFile(join(import.meta.dirname, "../../deploy/examples", name), "utf8");
-  for (const [from, to] of Object.entries(replace)) text = text.replaceAll(from, String(to));
+  // All at once: a port that was put in may look like one that is to be replaced.
+  text = text.replaceAll(new RegExp(Object.keys(replace).join("|"), "g"), (from) => String(replace[from]));
   await writeFile(join(dir, name), text);
   expect((await control.sluice("apply", "--prune", "-f", join(dir, name))).stderr).toBe("");
 }
@@ -59,6 +67,8 @@ test("tls-grpc.yaml: TLS both ways, gRPC, and a redirect", async () => {
   });
   cleanup.defer(() => client.close());
   await waitFor("gRPC", async () => (await callEcho(client, "hi", 10_000)).code === status.OK);
+  // Listeners open one after the other.
+  for (const port of [partners, http]) await waitFor("a listener", () => takesConnections(port));
   const settings = { ca: authority.cert, servername: "shop.example.com", ...shop };
   await using partner = new Http2Client(partners, settings, "https");
   const answer = await partner.ask({ ":path": "/", ":authority": "shop.example.com" });

@@ -49,7 +49,7 @@ beforeAll(async () => {
       if (up.exited) throw new Error(up.stderr);
       return (await shop({ path: "/" })).status === 200;
     },
-    60_000,
+    180_000,
   );
 });
 

@@ -42,6 +42,16 @@ services:
     routes: [{ name: all, paths: ["/*"] }]
 `);
   }
+  // A replica takes reports for the other's registry once it has read of it.
+  for (const rig of [one, two]) {
+    const leases = await rig.leases();
+    await waitFor("a replica to know both registries", async () => {
+      for (const gatewayGroup of ["default", "second"]) {
+        await leases.heartbeat({ gatewayGroup, registry: "own", instances: [name("nobody")] });
+      }
+      return true;
+    });
+  }
 });
 
 afterAll(() => cleanup.disposeAsync());

@@ -43,7 +43,7 @@ test("loads shows what data planes report, of all services or one; status --clie
 
   const px = await rig.dataPlane("px");
   px.send({ typeUrl: resourceType("SDS").typeUrl, resourceNamesSubscribe: ["nothing"] });
-  await px.until(() => px.responses.at(-1)?.removedResources[0] === "nothing");
+  await px.until(() => px.responses.some(({ removedResources }) => removedResources[0] === "nothing"));
   const shown = (await run("status", "px", "--client")).stdout;
   expect(shown).toMatch(/^CDS +pay\/default +[0-9a-f]{16} +SYNCED +\d+s ago$/m);
   expect(shown).toMatch(/^SDS +nothing +- +DOESN'T EXIST +-$/m);

@@ -4,7 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { GatewayService } from "#sluice/admin/v1/gateway_service_pb.ts";
-import { type Rollout, RolloutService } from "#sluice/admin/v1/rollout_service_pb.ts";
+import { type Rollout, RolloutService, RolloutState } from "#sluice/admin/v1/rollout_service_pb.ts";
 import { StatusService } from "#sluice/admin/v1/status_service_pb.ts";
 import { LeaseService } from "#sluice/discovery/v1/lease_service_pb.ts";
 import type { GatewaySchema } from "#sluice/model/v1/gateway_pb.ts";
@@ -42,6 +42,7 @@ export async function startRolloutRig(options: Partial<ControlPlaneOptions> = {}
   ];
   const leases = createClient(LeaseService, transport);
   const streams = new Set<RecordingDelta>();
+  let newest = 0n;
   return {
     plane,
     gateways,
@@ -49,7 +50,8 @@ export async function startRolloutRig(options: Partial<ControlPlaneOptions> = {}
     status,
     /** Writes objects; the revision. */
     async apply(gateway: MessageInitShape<typeof GatewaySchema>): Promise<bigint> {
-      return (await gateways.apply({ gateway })).revision;
+      newest = (await gateways.apply({ gateway })).revision;
+      return newest;
     },
     /** Reports the one instance of a service to a registry of the kind `leases`. */
     async report(registry: string, service: string, port: number): Promise<void> {
@@ -58,6 +60,8 @@ export async function startRolloutRig(options: Partial<ControlPlaneOptions> = {}
     },
     /** Connects a data plane that wants everything, and waits until it has all. It accepts what `answers` says nothing of. */
     async dataPlane(id: string, answers: Answers = () => "ack", group = "default"): Promise<RecordingDelta> {
+      // Or what it has at first would be what was there before.
+      if (newest > 0n) await this.rolloutIs(newest, ({ state }) => state !== RolloutState.PENDING);
       const stream = new RecordingDelta(plane.xdsAddress, {
         node: { id, cluster: group },
         answer: ({ typeUrl }) => answers(types.find((name) => resourceType(name).typeUrl === typeUrl) ?? ""),

@@ -1,9 +1,14 @@
-/** Preloaded into a proxy under test (NODE_OPTIONS=--import=…): at SIGUSR2 the worker thread that is there longest crashes. */
+/**
+ * Preloaded into a proxy under test (NODE_OPTIONS=--import=…): at SIGUSR2 the worker thread that is there longest crashes; a process that starts
+ * while there is a file SLUICE_TEST_STILLBORN ends at once.
+ */
+import { existsSync } from "node:fs";
 import { BroadcastChannel, isMainThread, threadId } from "node:worker_threads";
 
 const channel = new BroadcastChannel("sluice-test-kill");
 channel.unref();
 if (isMainThread) {
+  if (existsSync(process.env["SLUICE_TEST_STILLBORN"] ?? "")) process.kill(process.pid, "SIGKILL");
   const workers: number[] = [];
   channel.onmessage = (event) => {
     workers.push((event as { data: number }).data);
