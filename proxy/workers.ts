@@ -141,11 +141,8 @@ export class Workers {
   /** Has all workers open their access logs' files anew. False: some may still write to those of before. */
   async reopenLogs(): Promise<boolean> {
     const question = (id: number) => ({ kind: "reopen-logs", id }) as const;
-    const everybody = [...this.#everybody()];
-    // One that is starting may take long to answer, and hardly has any open.
-    for (const { applied, worker } of everybody) if (applied === 0) post(worker, question(0));
-    const working = everybody.filter(({ applied }) => applied > 0).map(workerOf);
-    const { missing } = await this.#reopenQuestions.ask(working, question, REOPEN_MS_MAX);
+    const everybody = Array.from(this.#everybody(), workerOf);
+    const { missing } = await this.#reopenQuestions.ask(everybody, question, REOPEN_MS_MAX);
     return missing === 0;
   }
 
